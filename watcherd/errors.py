@@ -1,0 +1,59 @@
+"""The one root of the errors that watcherd raises on purpose.
+
+A message says what cannot be done, to what, and where; what caused it is chained with `from`.
+Bugs are not wrapped: they stay whatever Python raised.
+"""
+
+
+class WatcherdError(Exception):
+    """Root of all expected failures: shown as one line, without a traceback."""
+
+
+class SettingsError(WatcherdError):
+    """A setting is unknown, malformed, or contradicts another one."""
+
+
+class ModelsDirectoryError(WatcherdError):
+    """The models directory cannot be used and there is nothing in the catalog to serve instead."""
+
+
+class PathOutsideError(WatcherdError):
+    """A path given by a client leads outside the models directory."""
+
+
+class StoreError(WatcherdError):
+    """Root of what the database refuses or cannot do."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database cannot be reached or is too busy; trying again later may help (503)."""
+
+
+class ConstraintError(StoreError):
+    """A write that breaks a constraint of the model (409).
+
+    `constraint` is its name or sentence as people know it; `attributes` are attribute names of
+    the entity, in the model's spelling; `problem` is `unique`, `foreign-key` or `check`. `row` is
+    the place of the row among those that were written together, None where it was one alone.
+    `row` is the index of the row to blame where several are inserted together, if it is known.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        message: str,
+        *,
+        constraint: str,
+        attributes: tuple[str, ...] = (),
+        row: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.problem = problem
+        self.constraint = constraint
+        self.attributes = attributes
+        self.row: int | None = None
+        self.row = row
+
+
+class PreconditionError(StoreError):
+    """The row is not at the version that the client named in `If-Match` (412)."""
