@@ -1,0 +1,39 @@
+"""The modelling language: the bytes of a file in, a spec or diagnostics out.
+
+The walk, each stage a module::
+
+    bytes -> source (size, encoding) -> nodes (events, bounded -> positioned tree)
+          -> shapes (tree -> document, by the pydantic models of `document`)
+          -> resolve (document -> spec: names, attributes, relations, sentences, services, flows)
+          -> linking (spec + the other specs -> linked model)
+
+Pure: no files, no clock, no web framework, no database. Nothing in here raises for what a file
+holds; all that is wrong with it comes back as diagnostics, at once.
+"""
+
+from watcherd.pim.canonical import fingerprint
+from watcherd.pim.codes import CODES, Code
+from watcherd.pim.diagnostics import Diagnostic, Position, Related, Severity
+from watcherd.pim.document import json_schema
+from watcherd.pim.linking import file_diagnostic, link, link_diagnostics, owned_elsewhere
+from watcherd.pim.parsing import Parsed, parse
+from watcherd.pim.source import DEFAULT_LIMITS, Limits
+
+__all__ = [
+    "CODES",
+    "DEFAULT_LIMITS",
+    "Code",
+    "Diagnostic",
+    "Limits",
+    "Parsed",
+    "Position",
+    "Related",
+    "Severity",
+    "file_diagnostic",
+    "fingerprint",
+    "json_schema",
+    "link",
+    "link_diagnostics",
+    "owned_elsewhere",
+    "parse",
+]

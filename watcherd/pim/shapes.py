@@ -1,0 +1,257 @@
+"""The tree to a document: every wrong shape is a finding, and all that is right goes on.
+
+A file with one misspelt key still has all its other mistakes reported: what does not fit is cut
+out of the tree, the rest is validated again, and `Draft.broken` remembers what was cut, so that
+nobody later complains that it is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from pydantic import ValidationError
+
+from watcherd.pim.document import (
+    AttributeDoc,
+    ConstraintDoc,
+    EntityDoc,
+    FlowDoc,
+    IndexDoc,
+    MethodDoc,
+    ModelDoc,
+    ParameterDoc,
+    Part,
+    RelationshipDoc,
+    ServiceDoc,
+    StepDoc,
+)
+from watcherd.pim.findings import Findings, Hint, Nearest, Span, quote
+from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, item_at, node_at, span_at
+from watcherd.pim.spec import fold
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from watcherd.pim.diagnostics import Related
+    from watcherd.pim.source import Limits
+
+Path: TypeAlias = tuple[str | int, ...]
+Cuts: TypeAlias = "dict[str | int, Cuts | None]"  # a part of a path -> the cuts below it; None: cut here
+
+ANY = "*"
+_MOST_ROUNDS = 6
+_PARTS: dict[type[Part], dict[str, type[Part]]] = {
+    ModelDoc: {"entities": EntityDoc, "services": ServiceDoc, "flows": FlowDoc},
+    EntityDoc: {
+        "attributes": AttributeDoc,
+        "constraints": ConstraintDoc,
+        "indexes": IndexDoc,
+        "relationships": RelationshipDoc,
+    },
+    ServiceDoc: {"methods": MethodDoc},
+    MethodDoc: {"parameters": ParameterDoc},
+    FlowDoc: {"steps": StepDoc},
+}
+_TYPE_BEARING = frozenset({"type", "enum", "values", "enum_values", "reference", "reference_entity"})
+_ATTRIBUTE_DEPTH = 4  # entities, index, attributes, name
+
+
+@dataclass(slots=True)
+class Draft:
+    """A document on its way to a spec: what it says, where it says it, and what was cut out of it.
+
+    `broken` holds `("entity", name)`, `("attribute", entity, name)`, `("flow", name)` and so on;
+    `*` as the last part means that nobody knows which.
+    """
+
+    document: ModelDoc
+    root: MapNode
+    findings: Findings
+    limits: Limits
+    broken: set[tuple[str, ...]]
+
+    def add(  # noqa: PLR0913 - one finding has these parts
+        self,
+        code: str,
+        path: Path,
+        message: str,
+        hint: Hint = None,
+        *,
+        key: bool = False,
+        related: tuple[Related, ...] = (),
+    ) -> None:
+        """Add a finding at a path of the document; with `key` at the key rather than at its value."""
+        self.findings.add(code, self.span(path, key=key), message, hint, related)
+
+    @property
+    def model(self) -> str:
+        """The folded domain: under this name the model's own entities are referred to."""
+        return fold(self.document.domain)
+
+    def span(self, path: Path, *, key: bool = False) -> Span:
+        """Where a path is written."""
+        return span_at(self.root, path, key=key)
+
+    def related(self, path: Path, message: str) -> Related:
+        """Another place that belongs to a finding."""
+        return self.findings.source.related(self.span(path), message)
+
+    def one_of(self, path: Path, document: Part, keys: tuple[str, ...]) -> str | None:
+        """Which of several spellings of one key is written at `path`; a second one is a finding."""
+        written = [key for key in keys if getattr(document, key) is not None]
+        for key in written[1:]:
+            message = f"`{key}` and `{written[0]}` are two spellings of one key"
+            self.add("PIM104", (*path, key), message, "keep one of them", key=True)
+        return written[0] if written else None
+
+    def is_broken(self, *what: str) -> bool:
+        """Whether something of this name is in the file, but had to be left out, or may have been."""
+        return what in self.broken or (*what[:-1], ANY) in self.broken
+
+    def node(self, path: Path) -> Node | None:
+        """What the tree holds at a path; None where there is nothing."""
+        return node_at(self.root, path)
+
+
+def shape(root: MapNode, findings: Findings, limits: Limits) -> Draft | None:
+    """Validate the shape of a whole file; None when not even its rest has one."""
+    broken: set[tuple[str, ...]] = set()
+    silenced: set[Path] = set()
+    for _ in range(_MOST_ROUNDS):
+        try:
+            return Draft(ModelDoc.model_validate(root, context=findings), root, findings, limits, broken)
+        except ValidationError as refusal:
+            cuts: Cuts = {}
+            for error in refusal.errors(include_url=False, include_input=False):
+                _report(error, root, findings, silenced)
+                unit = _unit(error, root)
+                silenced.add(unit)
+                if unit:
+                    _cut(unit, cuts)
+            _remember(cuts, root, broken)
+            rest = _without(root, cuts)
+            root = _with_domain(rest) if isinstance(rest, MapNode) else root
+    return None
+
+
+def _report(error: ErrorDetails, root: MapNode, findings: Findings, silenced: set[Path]) -> None:
+    loc = error["loc"]
+    if error["type"] == "missing":
+        if loc in silenced:
+            return
+        span = span_at(root, loc[:-1], key=True)
+        findings.add("PIM102", span, f"{_what(loc[:-1])} has no `{loc[-1]}`")
+    elif error["type"] == "extra_forbidden":
+        key = str(loc[-1])
+        part = _part_at(loc[:-1])
+        known = [] if part is None else [name for name in part.model_fields if name != "sentence"]
+        hint = Nearest(key, known, f"known here: {', '.join(known)}" if known else None)
+        findings.add("PIM101", span_at(root, loc, key=True), f"{_what(loc[:-1])} has no key {quote(key)}", hint)
+    else:
+        expected = error.get("ctx", {}).get("expected") or {"dict_type": "a mapping", "list_type": "a list"}.get(
+            error["type"], "something else"
+        )
+        name = f" for {quote(str(loc[-1]))}" if loc and isinstance(loc[-1], str) and loc[-1].isprintable() else ""
+        findings.add("PIM103", _value_span(root, loc), f"expected {expected}{name}", error.get("ctx", {}).get("hint"))
+
+
+def _value_span(root: MapNode, loc: Path) -> Span:
+    node = node_at(root, loc)
+    return node.span if isinstance(node, (ScalarNode, ListNode)) else span_at(root, loc)
+
+
+def _what(loc: Path) -> str:
+    """How messages speak of the mapping at a path."""
+    part = _part_at(loc)
+    if part is None or part is ModelDoc:
+        return "a model"
+    noun = part.__name__.removesuffix("Doc").lower()
+    return f"{noun} {quote(loc[-1])}" if isinstance(loc[-1], str) else ("an " if noun[0] in "aei" else "a ") + noun
+
+
+def _part_at(loc: Path) -> type[Part] | None:
+    part: type[Part] = ModelDoc
+    for key in loc[::2]:
+        below = _PARTS.get(part, {}).get(str(key))
+        if below is None:
+            return None
+        part = below
+    return part if len(loc) % 2 == 0 else None
+
+
+def _unit(error: ErrorDetails, root: MapNode) -> Path:
+    """What has to be cut so that the rest is sound and nothing that follows is nonsense."""
+    loc = error["loc"]
+    if len(loc) > _ATTRIBUTE_DEPTH and loc[0] == "entities" and loc[2] == "attributes":
+        attribute = loc[:_ATTRIBUTE_DEPTH]
+        entries = node_at(root, attribute)
+        is_typed = isinstance(entries, MapNode) and not _TYPE_BEARING.isdisjoint(entries)
+        return loc if is_typed and error["type"] == "extra_forbidden" else attribute
+    return loc[:-1] if error["type"] == "missing" and len(loc) > 1 else loc
+
+
+def _cut(unit: Path, cuts: Cuts) -> None:
+    """Enter a path into the tree of cuts, unless something around it is cut already."""
+    for part in unit[:-1]:
+        below = cuts.setdefault(part, {})
+        if below is None:
+            return
+        cuts = below
+    cuts[unit[-1]] = None
+
+
+def _without(node: MapNode | ListNode, cuts: Cuts) -> MapNode | ListNode:
+    """A copy less what is cut: copied along the cuts only, as aliases share their nodes."""
+    if isinstance(node, MapNode):
+        rest = MapNode(node.start, node.end)
+        for key, value in node.items():
+            below = cuts.get(key, {})
+            if below is None:
+                continue
+            rest[key] = _without(value, below) if below and not isinstance(value, ScalarNode) else value
+            rest.keys_at[key] = node.keys_at[key]
+        return rest
+    by_item = {id(item_at(node, part)): below for part, below in cuts.items()}
+    remaining = ListNode(node.start, node.end)
+    for item in node:
+        below = by_item.get(id(item), {})
+        if below is not None:
+            remaining.append(_without(item, below) if below and not isinstance(item, ScalarNode) else item)
+    return remaining
+
+
+def _with_domain(root: MapNode) -> MapNode:
+    """A root without a domain is rejected, but the rest of it is still looked at: under some name."""
+    if "domain" not in root or (isinstance(domain := root["domain"], ScalarNode) and domain.kind == "null"):
+        root["domain"] = ScalarNode("unnamed", "text", root.start, root.start)
+        root.keys_at["domain"] = Span(root.start, root.start)
+    return root
+
+
+def _remember(cuts: Cuts, root: MapNode, broken: set[tuple[str, ...]]) -> None:
+    """Note the names of what is cut, as far as others may refer to them."""
+    for key, kind in (("entities", "entity"), ("services", "service"), ("flows", "flow"), ("rules", "rule")):
+        if key not in cuts:
+            continue
+        below = cuts[key]
+        if below is None:
+            broken.add((kind, ANY))
+            continue
+        for part, inner in below.items():
+            name = _name_of(root, (key, part))
+            if inner is None or "name" in inner:
+                broken.add((kind, name))
+            if key == "flows" and inner is not None:
+                broken.add(("step", name, ANY))
+            if key == "entities" and inner is not None and "attributes" in inner:
+                attributes = inner["attributes"]
+                names = [ANY] if attributes is None else [str(one) for one in attributes if attributes[one] is None]
+                broken.update(("attribute", name, one) for one in names)
+
+
+def _name_of(root: MapNode, path: Path) -> str:
+    if isinstance(path[-1], str):
+        return path[-1]
+    name = node_at(root, (*path, "name"))
+    return name.text if isinstance(name, ScalarNode) else ANY
