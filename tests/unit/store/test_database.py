@@ -1,0 +1,342 @@
+"""Connections, the group commit, and what is left behind after closing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.store import database as module
+from watcherd.store.cursor import Cursor, run
+from watcherd.store.database import Database, database_path
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(tmp_path / "x.db", durability="normal", busy_timeout=0.05)
+    await opened.write(lambda cursor: run(cursor, "CREATE TABLE t (x INTEGER PRIMARY KEY)", ()).rowcount)
+    yield opened
+    await opened.close()
+
+
+def insert(cursor: Cursor, value: int) -> int:
+    cursor.execute("INSERT INTO t VALUES (?)", (value,))
+    return value
+
+
+def values(cursor: Cursor) -> list[int]:
+    return [value for (value,) in cursor.execute("SELECT x FROM t ORDER BY x").fetchall()]
+
+
+class Gate:
+    """A write that holds the writer until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self, _: Cursor) -> None:
+        self.entered.set()
+        assert self.open.wait(30)
+
+    async def start(self, database: Database) -> asyncio.Task[None]:
+        task = asyncio.create_task(database.write(self))
+        await asyncio.to_thread(self.entered.wait, 30)
+        return task
+
+
+async def test_writes_that_wait_become_one_transaction(database: Database) -> None:
+    gate = Gate()
+    held = await gate.start(database)
+    commits: list[str] = []
+    connection = database._writer._connection
+    assert connection is not None
+    connection.set_trace_callback(lambda sql: commits.append(sql) if sql in {"BEGIN IMMEDIATE", "COMMIT"} else None)
+    waiting = [asyncio.create_task(database.write(partial(insert, value=n))) for n in range(100)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    assert await asyncio.gather(*waiting) == list(range(100))
+    await held
+    assert commits == ["COMMIT", "BEGIN IMMEDIATE", "COMMIT", "BEGIN IMMEDIATE", "COMMIT"]
+    assert database.read_now(values) == list(range(100))
+
+
+async def test_a_write_that_fails_is_rolled_back_alone(database: Database) -> None:
+    gate = Gate()
+    held = await gate.start(database)
+
+    def fail(cursor: Cursor) -> None:
+        insert(cursor, 50)
+        raise KeyError("mine")
+
+    tasks = [
+        asyncio.create_task(database.write(write))
+        for write in (
+            lambda cursor: insert(cursor, 1),
+            fail,
+            lambda cursor: insert(cursor, 1),
+            lambda cursor: insert(cursor, 2),
+        )
+    ]
+    await asyncio.sleep(0)
+    gate.open.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await held
+    assert [type(result) for result in results] == [int, KeyError, StoreError, int]
+    assert database.read_now(values) == [1, 2]
+    with pytest.raises(KeyError):
+        await database.write(fail)
+    assert database.read_now(values) == [1, 2]
+
+
+async def test_a_write_that_raises_what_no_future_can_hold_is_answered_all_the_same(database: Database) -> None:
+    def stop(_: Cursor) -> None:
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await database.write(stop)
+
+
+async def test_a_commit_that_fails_fails_the_whole_group_and_a_later_write_works(database: Database) -> None:
+    gate = Gate()
+    held = await gate.start(database)
+
+    def break_commit(cursor: Cursor) -> None:
+        insert(cursor, 1)
+        cursor.execute("CREATE TABLE child (x REFERENCES t (x) DEFERRABLE INITIALLY DEFERRED)")
+        cursor.execute("INSERT INTO child VALUES (999)")
+
+    tasks = [asyncio.create_task(database.write(write)) for write in (lambda cursor: insert(cursor, 2), break_commit)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await held
+    assert [type(result) for result in results] == [StoreError, StoreError]
+    assert database.read_now(values) == []
+    assert await database.write(lambda cursor: insert(cursor, 3)) == 3
+    assert database.read_now(values) == [3]
+
+
+async def test_a_full_disk_is_unavailable_and_a_later_write_works(database: Database) -> None:
+    def fill(cursor: Cursor) -> None:
+        cursor.execute("PRAGMA max_page_count=5")
+        cursor.execute("CREATE TABLE big (x)")
+        cursor.execute("INSERT INTO big VALUES (zeroblob(1000000))")
+
+    with pytest.raises(StoreUnavailableError, match="full"):
+        await database.write(fill)
+    gate = Gate()
+    held = await gate.start(database)
+    tasks = [asyncio.create_task(database.write(write)) for write in (lambda cursor: insert(cursor, 1), fill)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await held
+    assert isinstance(results[1], StoreUnavailableError)
+    await database.write(lambda cursor: run(cursor, "PRAGMA max_page_count=1000000", ()).rowcount)
+    assert await database.write(lambda cursor: insert(cursor, 2)) == 2
+
+
+async def test_a_database_that_another_process_holds_is_unavailable_until_it_lets_go(database: Database) -> None:
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailableError, match="locked"):
+            await database.write(lambda cursor: insert(cursor, 1))
+        assert database.read_now(values) == []
+        other.execute("ROLLBACK")
+    assert await database.write(lambda cursor: insert(cursor, 1)) == 1
+
+
+async def test_too_many_waiting_writes_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING_WRITES", 2)
+    database = Database(tmp_path / "x.db")
+    gate = Gate()
+    tasks = [await gate.start(database)]
+    tasks += [asyncio.create_task(database.write(lambda _: None)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailableError, match="2 writes are waiting"):
+        await database.write(lambda _: None)
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    await database.close()
+
+
+async def test_the_write_of_a_cancelled_caller_happens_wholly_or_not_at_all(database: Database) -> None:
+    gate = Gate()
+    held = await gate.start(database)
+    waiting = asyncio.create_task(database.write(lambda cursor: insert(cursor, 1)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    held.cancel()
+    await asyncio.gather(waiting, held, return_exceptions=True)
+    gate.open.set()
+    assert await database.write(lambda cursor: insert(cursor, 2)) == 2
+    assert database.read_now(values) == [2]
+
+
+async def test_a_read_in_a_thread_sees_one_state_and_cannot_write(database: Database) -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    def twice(cursor: Cursor) -> tuple[list[int], list[int]]:
+        first = values(cursor)
+        entered.set()
+        assert go.wait(30)
+        return first, values(cursor)
+
+    reading = asyncio.create_task(database.read(twice))
+    await asyncio.to_thread(entered.wait, 30)
+    await database.write(lambda cursor: insert(cursor, 1))
+    go.set()
+    assert await reading == ([], [])
+    with pytest.raises(StoreError, match="readonly"):
+        await database.read(lambda cursor: insert(cursor, 2))
+    with pytest.raises(StoreError, match="readonly"):
+        database.read_now(lambda cursor: insert(cursor, 2))
+
+
+async def test_the_loop_runs_on_while_a_list_is_read(database: Database) -> None:
+    go = threading.Event()
+    reading = asyncio.create_task(database.read(lambda _: go.wait(30)))
+    await asyncio.sleep(0)
+    assert await database.write(lambda cursor: insert(cursor, 1)) == 1
+    go.set()
+    assert await reading is True
+
+
+async def test_closing_finishes_what_is_queued_and_refuses_what_comes_after(database: Database) -> None:
+    gate = Gate()
+    tasks = [await gate.start(database)]
+    queued = [asyncio.create_task(database.write(partial(insert, value=n))) for n in range(200)]
+    await asyncio.sleep(0)
+    closing_task = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailableError, match="being closed"):
+        await database.write(lambda _: None)
+    with pytest.raises(StoreUnavailableError, match="being closed"):
+        await database.read(values)
+    gate.open.set()
+    await closing_task
+    await asyncio.gather(*tasks, *queued)
+    await database.close()
+    with closing(sqlite3.connect(database.path)) as again:
+        assert again.execute("SELECT count(*) FROM t").fetchone() == (200,)
+    with pytest.raises(StoreError):
+        database.read_now(values)
+
+
+async def test_closing_interrupts_what_takes_longer_than_its_deadline(database: Database) -> None:
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    started = threading.Event()
+
+    def forever(cursor: Cursor) -> None:
+        started.set()
+        cursor.execute(endless).fetchall()
+
+    writing = asyncio.create_task(database.write(forever))
+    await asyncio.to_thread(started.wait, 30)
+    queued = asyncio.create_task(database.write(lambda cursor: insert(cursor, 1)))
+    readings = [
+        asyncio.create_task(database.read(lambda cursor: cursor.execute(endless).fetchall()))
+        for _ in range(module.READERS + 2)
+    ]
+    await asyncio.sleep(0)
+    await database.close(0.01)
+    for task in (writing, queued, *readings):
+        with pytest.raises(StoreUnavailableError):
+            await task
+
+
+async def test_closing_says_what_it_cannot_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcherd.store.writer._INTERRUPTS", 1)
+    database = Database(tmp_path / "x.db")
+    reader, writer = Gate(), Gate()
+    writing = await writer.start(database)
+    with pytest.raises(StoreError, match="a write does not end"):
+        await database.close(0)
+    writer.open.set()
+    await writing
+
+    database = Database(tmp_path / "x.db")
+    reading = asyncio.create_task(database.read(reader))
+    await asyncio.to_thread(reader.entered.wait, 30)
+    with pytest.raises(StoreError, match="a read does not end"):
+        await database.close(0)
+    reader.open.set()
+    await reading
+    for connection in database._readers:
+        connection.close()
+
+
+async def test_a_cancelled_reader_is_waited_for_when_closing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db")
+    gate = Gate()
+    reading = asyncio.create_task(database.read(gate))
+    await asyncio.to_thread(gate.entered.wait, 30)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    closing_task = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    assert not closing_task.done()
+    gate.open.set()
+    await closing_task
+
+
+async def test_nothing_is_left_after_closing(tmp_path: Path) -> None:
+    def held() -> tuple[set[str], int]:
+        descriptors = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+        names = {thread.name for thread in threading.enumerate() if thread.name.startswith("watcherd-")}
+        return names, sum(str(tmp_path) in path for path in descriptors)
+
+    database = Database(tmp_path / "x.db")
+    await asyncio.gather(*(database.read(lambda cursor: cursor.execute("SELECT 1").fetchall()) for _ in range(9)))
+    names, descriptors = held()
+    assert "watcherd-writer" in names
+    assert descriptors > 0
+    await database.close()
+    assert held() == (set(), 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+async def test_the_settings_of_a_connection_are_what_was_asked_for(
+    tmp_path: Path, durability: module.Durability
+) -> None:
+    database = Database(tmp_path / "x.db", durability=durability)
+
+    def pragmas(cursor: Cursor) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    expected = ["wal", {"full": 2, "normal": 1}[durability], 1, 5000]
+    assert database.read_now(pragmas) == expected
+    assert await database.read(pragmas) == expected
+    assert await database.write(pragmas) == expected
+    await database.close()
+
+
+def test_the_database_is_in_the_data_directory_unless_a_url_says_otherwise(tmp_path: Path) -> None:
+    assert database_path(None, tmp_path / "a" / "b") == tmp_path / "a" / "b" / "watcherd.db"
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    assert database_path("sqlite:///rel/x.db", tmp_path) == Path("rel/x.db")
+    assert database_path("sqlite:////abs/x.db", tmp_path) == Path("/abs/x.db")
+
+
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://me:secret@host/db", "sqlite://", "sqlite:///", "x"])
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StoreError, match="sqlite:///path/to/file") as refusal:
+        database_path(url, tmp_path)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot make the data directory"):
+        database_path(None, tmp_path / "file" / "data")

@@ -1,0 +1,129 @@
+"""Opening a database, and the record of what is applied in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.unit.store.conftest import Query
+from tests.unit.store.models import apply, attribute, entity, key, model, record
+from watcherd.errors import StoreError
+from watcherd.store import Row, Store
+from watcherd.store.records import KEPT_REVISIONS
+
+USER = model(entity("User", attribute("name")), domain="user-management")
+
+
+async def test_what_was_applied_is_there_after_a_restart(tmp_path: Path) -> None:
+    first = await Store.open(None, tmp_path / "data")
+    rows = await apply(first, USER, 3)
+    await rows["User"].insert([{"id": key(1), "name": "a"}])
+    await first.set_unloaded("user_management", unloaded=True)
+    await first.close()
+
+    again = await Store.open(None, tmp_path / "data")
+    applied = (await again.catalog())["user_management"]
+    assert (applied.domain, applied.file, applied.revision) == ("user-management", "user-management.yaml", 3)
+    assert (applied.source, applied.fingerprint) == (b"revision 3", "fingerprint-3")
+    assert (applied.state, applied.unloaded, applied.next_revision) == ("live", True, 4)
+    assert applied.applied_at.endswith("Z")
+    plan = await again.plan(USER)
+    assert plan.changes_schema is False
+    assert await again.bind(plan).entities["User"].get(key(1)) == Row(1, {"id": key(1), "name": "a"})
+    await again.close()
+
+
+async def test_revision_numbers_never_go_back(store: Store) -> None:
+    await apply(store, USER, 7)
+    await store.park("user_management")
+    parked = (await store.catalog())["user_management"]
+    assert (parked.state, parked.revision, parked.next_revision) == ("parked", 7, 8)
+    await apply(store, USER, 2)
+    back = (await store.catalog())["user_management"]
+    assert (back.state, back.revision, back.next_revision) == ("live", 2, 8)
+
+
+async def test_the_admins_decision_survives_a_change_and_goes_with_the_file(store: Store) -> None:
+    await apply(store, USER, 1)
+    await store.set_unloaded("user_management", unloaded=True)
+    await apply(store, USER, 2)
+    assert (await store.catalog())["user_management"].unloaded is True
+    await store.set_unloaded("user_management", unloaded=False)
+    assert (await store.catalog())["user_management"].unloaded is False
+    await store.set_unloaded("user_management", unloaded=True)
+    await store.park("user_management")
+    assert (await store.catalog())["user_management"].unloaded is False
+
+
+async def test_a_decision_about_an_unknown_model_is_refused(store: Store) -> None:
+    with pytest.raises(StoreError, match="cannot mark the model nope"):
+        await store.set_unloaded("nope", unloaded=True)
+
+
+async def test_the_last_good_sources_are_kept_and_no_more(store: Store) -> None:
+    plan = await store.plan(USER)
+    for revision in range(1, KEPT_REVISIONS + 4):
+        assert await store.expand(plan, record(USER, revision)) == ()
+    kept = await store.revisions("user_management")
+    assert [one.revision for one in kept] == list(range(KEPT_REVISIONS + 3, 3, -1))
+    assert kept[0].source == f"revision {KEPT_REVISIONS + 3}".encode()
+    assert await store.revisions("nope") == ()
+
+
+async def test_the_applied_source_is_kept_even_when_it_is_an_old_number(store: Store) -> None:
+    plan = await store.plan(USER)
+    for revision in [*range(2, KEPT_REVISIONS + 4), 1]:
+        await store.expand(plan, record(USER, revision))
+    assert (await store.catalog())["user_management"].source == b"revision 1"
+
+
+async def test_a_touched_file_with_the_same_revision_is_not_written_again(store: Store, query: Query) -> None:
+    await apply(store, USER, 1)
+    before = query("SELECT applied_at FROM watcherd_model")
+    await apply(store, USER, 1)
+    assert query("SELECT applied_at FROM watcherd_model") == before
+
+
+async def test_models_do_not_see_each_other(store: Store) -> None:
+    other = model(entity("User", attribute("name")), domain="other")
+    one, two = await apply(store, USER), await apply(store, other)
+    await one["User"].insert([{"id": key(1)}])
+    assert await two["User"].get(key(1)) is None
+    assert set(await store.catalog()) == {"user_management", "other"}
+
+
+async def test_a_database_at_a_url(tmp_path: Path) -> None:
+    opened = await Store.open(f"sqlite:///{tmp_path}/other.db", tmp_path / "unused")
+    await opened.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
+
+
+async def test_a_file_that_is_no_database_is_refused_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "watcherd.db").write_bytes(b"not a database, but long enough to be looked at " * 50)
+    with pytest.raises(StoreError, match=r"watcherd\.db.*not a database"):
+        await Store.open(None, tmp_path)
+
+
+async def test_a_directory_in_place_of_the_database_is_refused_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "watcherd.db").mkdir()
+    with pytest.raises(StoreError, match=r"cannot open the database .*watcherd\.db"):
+        await Store.open(None, tmp_path)
+
+
+async def test_a_database_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "watcherd.db")) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(StoreError, match="not a database of watcherd: it has the tables theirs"):
+        await Store.open(None, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "watcherd.db")) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+
+
+async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, query: Query) -> None:
+    await (await Store.open(None, tmp_path)).close()
+    query("UPDATE watcherd_catalog SET version = 99")
+    with pytest.raises(StoreError, match="newer version of watcherd"):
+        await Store.open(None, tmp_path)

@@ -1,0 +1,239 @@
+"""What happened to models, to the watcher and to the daemon, as frozen values.
+
+The events feed the log now, and metrics and the event stream later. `name` is the name of the
+event in the log; the dataclass fields are the log line's fields. Whoever publishes an event does
+not know who listens, and a listener must neither block nor raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Root of all events."""
+
+    name: ClassVar[str]
+    level: ClassVar[Level] = "info"
+
+    def as_fields(self) -> dict[str, Any]:
+        """The fields for a log line; None means that there is nothing to say and is left out."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+Publish = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStarted(Event):
+    """The first scan is done and the socket is bound."""
+
+    name: ClassVar[str] = "daemon.started"
+    version: str
+    address: str
+    models_directory: str
+    live: int
+    rejected: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdminUnguarded(Event):
+    """No admin token is set: the admin API answers to loopback peers alone."""
+
+    name: ClassVar[str] = "admin.loopback_only"
+    level: ClassVar[Level] = "warning"
+    hint: str = "set WATCHERD_ADMIN_TOKEN to use the admin API from elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStarted(Event):
+    """The watcher sees changes. `mode` is `inotify` or `polling`."""
+
+    name: ClassVar[str] = "watch.started"
+    root: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchDegraded(Event):
+    """The watcher works, but not as well as it should; `reason` says why and what to do."""
+
+    name: ClassVar[str] = "watch.degraded"
+    level: ClassVar[Level] = "warning"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRestarted(Event):
+    """The watcher failed and starts again after `delay_seconds`, with a full scan."""
+
+    name: ClassVar[str] = "watch.restarted"
+    level: ClassVar[Level] = "warning"
+    reason: str
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRecovered(Event):
+    """What had degraded the watcher is over."""
+
+    name: ClassVar[str] = "watch.recovered"
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadStarted(Event):
+    """A change set is about to be read. `reason` is that of the change set."""
+
+    name: ClassVar[str] = "reload.started"
+    level: ClassVar[Level] = "debug"
+    reason: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFinished(Event):
+    """A change set is served or rejected; counts are models."""
+
+    name: ClassVar[str] = "reload.finished"
+    reason: str
+    generation: int
+    swapped: int
+    unloaded: int
+    unchanged: int
+    rejected: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded(Event):
+    """A model that nobody served is served now."""
+
+    name: ClassVar[str] = "model.loaded"
+    model: str
+    revision: int
+    generation: int
+    file: str
+    routes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSwapped(Event):
+    """A model's new revision serves instead of its old one."""
+
+    name: ClassVar[str] = "model.swapped"
+    model: str
+    revision: int
+    generation: int
+    file: str
+    routes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUnchanged(Event):
+    """A file was written, but means what it meant before."""
+
+    name: ClassVar[str] = "model.unchanged"
+    level: ClassVar[Level] = "debug"
+    model: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRejected(Event):
+    """A file's new content is refused; `serving` is the revision that serves on, if any."""
+
+    name: ClassVar[str] = "model.rejected"
+    level: ClassVar[Level] = "warning"
+    model: str
+    file: str
+    serving: int | None
+    errors: int
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUnloaded(Event):
+    """A model is out of service; `reason` is `file removed` or `admin`. Its data stays."""
+
+    name: ClassVar[str] = "model.unloaded"
+    model: str
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDrained(Event):
+    """A retired revision has no request in flight any more."""
+
+    name: ClassVar[str] = "model.drained"
+    level: ClassVar[Level] = "debug"
+    model: str
+    revision: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDrainTimeout(Event):
+    """Requests on a retired revision were cancelled; `holders` are "METHOD path age"."""
+
+    name: ClassVar[str] = "model.drain_timeout"
+    level: ClassVar[Level] = "warning"
+    model: str
+    revision: int
+    reason: str
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaApplied(Event):
+    """Tables were made or widened for a revision; `steps` says how, one line each."""
+
+    name: ClassVar[str] = "schema.applied"
+    model: str
+    revision: int
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaParked(Event):
+    """Attributes, entities or a model left service; what they stored is kept."""
+
+    name: ClassVar[str] = "schema.parked"
+    model: str
+    parked: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownStarted(Event):
+    """A signal asked the daemon to stop."""
+
+    name: ClassVar[str] = "shutdown.started"
+    signal: str
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownStage(Event):
+    """A stage of the shutdown ended; `held_by` says what held it over its time, if anything."""
+
+    name: ClassVar[str] = "shutdown.stage"
+    stage: str
+    ms: float
+    held_by: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownFinished(Event):
+    """The daemon ends."""
+
+    name: ClassVar[str] = "shutdown.finished"
+    ms: float
+    exit_code: int

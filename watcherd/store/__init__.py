@@ -1,0 +1,33 @@
+"""The database: tables made from model specs, and the rows in them.
+
+The walk of a change: `differ` (spec and catalog -> plan) -> `scan` (rows in the way) -> `apply`
+(steps and catalog, one transaction) -> `rows` (the queries of a revision). Below them, `database`
+and `writer` own the connections and `catalog` what the database knows about itself.
+
+Nothing else in the package imports SQLAlchemy or a driver.
+"""
+
+from watcherd.store.plan import EntityNames, Rejection, SchemaPlan, StalePlanError, Step, StepKind
+from watcherd.store.queries import Filter, Select
+from watcherd.store.records import Applied, KeptRevision, Record
+from watcherd.store.rows import Page, Row, Rows
+from watcherd.store.store import ModelTables, Store
+
+__all__ = [
+    "Applied",
+    "EntityNames",
+    "Filter",
+    "KeptRevision",
+    "ModelTables",
+    "Page",
+    "Record",
+    "Rejection",
+    "Row",
+    "Rows",
+    "SchemaPlan",
+    "Select",
+    "StalePlanError",
+    "Step",
+    "StepKind",
+    "Store",
+]

@@ -1,0 +1,92 @@
+"""Making a plan from the catalog, and doing what it says inside the writer's transaction.
+
+Owns the order: the plan is made again if the catalog has changed, the rows are looked at, the DDL
+runs, the catalog follows. All of it is one transaction, so that a kill at any moment leaves either
+everything or nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from watcherd.pim.spec import LinkedModel
+from watcherd.store import catalog, records
+from watcherd.store.cursor import Cursor, DatabaseError, is_passing
+from watcherd.store.differ import differ
+from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError
+from watcherd.store.records import Record
+from watcherd.store.scan import rows_in_the_way
+
+
+class RejectedError(Exception):
+    """Rolls the transaction back; never leaves the store."""
+
+    def __init__(self, rejections: tuple[Rejection, ...]) -> None:
+        super().__init__(rejections)
+        self.rejections = rejections
+
+
+def make_plan(cursor: Cursor, linked: LinkedModel) -> SchemaPlan:
+    """The plan from the catalog as it is now; the rows are not looked at yet."""
+    model = linked.spec.name
+    layout = catalog.layout(cursor, model)
+    foreign = [ref for ref in linked.targets if ref.model != model]
+    return differ(linked, layout, catalog.surroundings(cursor, model, foreign))
+
+
+def with_rows(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
+    """The plan with the rejections that the rows cause, unless it is rejected without them."""
+    if plan.rejections or not plan.scans:
+        return plan
+    try:
+        return replace(plan, rejections=rows_in_the_way(cursor, plan.scans))
+    except DatabaseError as error:
+        if is_passing(error):
+            raise
+        return replace(plan, rejections=(_database_rejection(error),))
+
+
+def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> None:
+    """Do the steps, write the catalog. RejectedError or StalePlanError: to be rolled back."""
+    plan = with_rows(cursor, _as_of_now(cursor, plan))
+    if plan.rejections:
+        raise RejectedError(plan.rejections)
+    try:
+        for step in plan.steps:
+            for statement in step.statements:
+                cursor.execute(statement)
+    except DatabaseError as error:
+        if is_passing(error):
+            raise
+        raise RejectedError((_database_rejection(error),)) from error
+    if plan.changes_schema:
+        catalog.write_layout(cursor, plan.base.layout, plan.after)
+    records.record(cursor, record)
+
+
+def loosen(cursor: Cursor, plan: SchemaPlan) -> None:
+    """Drop what the plan says, except what a later plan has taken into service again."""
+    for step in plan.loosen:
+        if catalog.drop_constraint(cursor, step.name):
+            for statement in step.statements:
+                cursor.execute(statement)
+
+
+def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
+    """The plan, made again from what is there now (rows may have gone, too); its names must still hold."""
+    if not (plan.changes_schema or plan.rejections) and catalog.layout(cursor, plan.after.model) == plan.base.layout:
+        return plan
+    fresh = make_plan(cursor, plan.linked)
+    if fresh.names != plan.names:
+        raise StalePlanError(f"the tables of {plan.linked.spec.domain} have changed since the plan was made")
+    return fresh
+
+
+def _database_rejection(error: DatabaseError) -> Rejection:
+    return Rejection(
+        code="PIM600",
+        entity=None,
+        attribute=None,
+        message=f"the database refused the change: {error}",
+        hint="nothing was changed; look at what else uses this database",
+    )

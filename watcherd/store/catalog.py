@@ -1,0 +1,237 @@
+"""The catalog: what the database itself knows about the tables in it.
+
+Owns the catalog's tables and the reading and writing of layouts: functions over a cursor, called
+inside somebody's transaction. Which revision was applied from which file is in `records`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from watcherd.errors import StoreError
+from watcherd.pim.spec import EntityRef, OnDelete
+from watcherd.store.cursor import Cursor
+from watcherd.store.layout import Layout, Referrer, StoredAttribute, StoredConstraint, StoredEntity, Surroundings
+
+CATALOG_VERSION: Final = 1
+_TABLES: Final = (
+    """CREATE TABLE watcherd_catalog (version INTEGER NOT NULL)""",
+    """CREATE TABLE watcherd_model (
+        model TEXT NOT NULL PRIMARY KEY, domain TEXT NOT NULL, file TEXT NOT NULL, revision INTEGER NOT NULL,
+        next_revision INTEGER NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL, unloaded INTEGER NOT NULL,
+        applied_at TEXT NOT NULL)""",
+    """CREATE TABLE watcherd_revision (
+        model TEXT NOT NULL, revision INTEGER NOT NULL, source BLOB NOT NULL, fingerprint TEXT NOT NULL,
+        file TEXT NOT NULL, applied_at TEXT NOT NULL, PRIMARY KEY (model, revision))""",
+    """CREATE TABLE watcherd_entity (
+        table_name TEXT NOT NULL PRIMARY KEY, model TEXT NOT NULL, entity TEXT NOT NULL, position INTEGER NOT NULL,
+        parked INTEGER NOT NULL)""",
+    """CREATE TABLE watcherd_attribute (
+        table_name TEXT NOT NULL, column_name TEXT NOT NULL, attribute TEXT NOT NULL, position INTEGER NOT NULL,
+        parked INTEGER NOT NULL, is_key INTEGER NOT NULL, type TEXT NOT NULL, facts TEXT NOT NULL,
+        target_model TEXT, target_entity TEXT, target_table TEXT, target_column TEXT,
+        PRIMARY KEY (table_name, column_name))""",
+    """CREATE TABLE watcherd_constraint (
+        name TEXT NOT NULL PRIMARY KEY, table_name TEXT NOT NULL, position INTEGER NOT NULL, kind TEXT NOT NULL,
+        label TEXT NOT NULL, attributes TEXT NOT NULL, columns TEXT NOT NULL, retired INTEGER NOT NULL)""",
+    """CREATE INDEX watcherd_entity_model ON watcherd_entity (model)""",
+    """CREATE INDEX watcherd_attribute_target ON watcherd_attribute (target_table)""",
+    """CREATE INDEX watcherd_constraint_table ON watcherd_constraint (table_name)""",
+)
+
+
+def create(cursor: Cursor) -> None:
+    """Make the catalog in an empty database, or check that it is one of ours; StoreError if not."""
+    tables = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "watcherd_catalog" in tables:
+        version = cursor.execute("SELECT version FROM watcherd_catalog").fetchone()[0]
+        if version > CATALOG_VERSION:
+            raise StoreError(
+                f"it was written by a newer version of watcherd (catalog {version}, this one knows {CATALOG_VERSION})"
+            )
+    elif tables:
+        raise StoreError(f"it is not a database of watcherd: it has the tables {', '.join(sorted(tables)[:3])}")
+    else:
+        for statement in _TABLES:
+            cursor.execute(statement)
+        cursor.execute("INSERT INTO watcherd_catalog (version) VALUES (?)", (CATALOG_VERSION,))
+
+
+def layout(cursor: Cursor, model: str) -> Layout:
+    """The tables of a model as last applied."""
+    tables = cursor.execute(
+        "SELECT table_name, entity, parked FROM watcherd_entity WHERE model = ? ORDER BY position", (model,)
+    ).fetchall()
+    attributes: dict[str, list[StoredAttribute]] = {}
+    for row in cursor.execute(
+        "SELECT a.table_name, a.attribute, a.column_name, a.type, a.facts, a.is_key, a.parked, a.target_model, "
+        "a.target_entity, a.target_table, a.target_column FROM watcherd_attribute AS a "
+        "JOIN watcherd_entity AS e USING (table_name) WHERE e.model = ? ORDER BY a.position",
+        (model,),
+    ):
+        attributes.setdefault(row[0], []).append(_attribute(row))
+    constraints: dict[str, list[StoredConstraint]] = {}
+    for row in cursor.execute(
+        "SELECT c.table_name, c.kind, c.name, c.label, c.attributes, c.columns, c.retired "
+        "FROM watcherd_constraint AS c JOIN watcherd_entity AS e USING (table_name) WHERE e.model = ? "
+        "ORDER BY c.position",
+        (model,),
+    ):
+        constraints.setdefault(row[0], []).append(_constraint(row))
+    return Layout(
+        model,
+        tuple(
+            StoredEntity(
+                name=entity,
+                table=table,
+                parked=bool(parked),
+                attributes=tuple(attributes.get(table, ())),
+                constraints=tuple(constraints.get(table, ())),
+            )
+            for table, entity, parked in tables
+        ),
+    )
+
+
+def write_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
+    """Bring the catalog from one layout to the next; tables that are the same are not touched."""
+    known = {entity.table: (position, entity) for position, entity in enumerate(old.entities)}
+    for position, entity in enumerate(new.entities):
+        if known.get(entity.table) == (position, entity):
+            continue
+        for table in ("watcherd_entity", "watcherd_attribute", "watcherd_constraint"):
+            cursor.execute(f"DELETE FROM {table} WHERE table_name = ?", (entity.table,))  # noqa: S608 - our own names
+        _write_entity(cursor, new.model, position, entity)
+
+
+def surroundings(cursor: Cursor, model: str, targets: Iterable[EntityRef]) -> Surroundings:
+    """What a plan for `model` has to know of other models."""
+    tables = cursor.execute("SELECT table_name FROM watcherd_entity WHERE model <> ?", (model,)).fetchall()
+    found = {}
+    for target in targets:
+        row = cursor.execute(
+            "SELECT e.table_name, a.column_name FROM watcherd_entity AS e "
+            "JOIN watcherd_attribute AS a ON a.table_name = e.table_name AND a.is_key = 1 "
+            "WHERE e.model = ? AND e.entity = ? ORDER BY e.parked LIMIT 1",
+            (target.model, target.entity),
+        ).fetchone()
+        if row is not None:
+            found[target] = (row[0], row[1])
+    models = cursor.execute("SELECT model FROM watcherd_model WHERE model <> ?", (model,)).fetchall()
+    return Surroundings(
+        tables=frozenset(name for (name,) in tables), targets=found, applied=frozenset(name for (name,) in models)
+    )
+
+
+def constraints_of(cursor: Cursor, table: str) -> tuple[StoredConstraint, ...]:
+    """The constraints of one table: what an integrity error has to be explained with."""
+    rows = cursor.execute(
+        "SELECT table_name, kind, name, label, attributes, columns, retired FROM watcherd_constraint "
+        "WHERE table_name = ? ORDER BY position",
+        (table,),
+    )
+    return tuple(_constraint(row) for row in rows)
+
+
+def referrers(cursor: Cursor, table: str) -> tuple[Referrer, ...]:
+    """The columns that refer to a table, those of other models and those out of service too."""
+    rows = cursor.execute(
+        "SELECT e.entity, a.attribute, e.table_name, a.column_name, e.parked OR a.parked, a.facts "
+        "FROM watcherd_attribute AS a JOIN watcherd_entity AS e USING (table_name) WHERE a.target_table = ? "
+        "ORDER BY e.entity, a.position",
+        (table,),
+    )
+    return tuple(
+        Referrer(
+            entity=row[0],
+            attribute=row[1],
+            table=row[2],
+            column=row[3],
+            parked=bool(row[4]),
+            restricts=json.loads(row[5]).get("on_delete") == OnDelete.RESTRICT,
+        )
+        for row in rows
+    )
+
+
+def drop_constraint(cursor: Cursor, name: str) -> StoredConstraint | None:
+    """Forget a constraint if it is still retired; None when it has come back to life, or is gone."""
+    row = cursor.execute(
+        "SELECT table_name, kind, name, label, attributes, columns, retired FROM watcherd_constraint "
+        "WHERE name = ? AND retired = 1",
+        (name,),
+    ).fetchone()
+    if row is None:
+        return None
+    cursor.execute("DELETE FROM watcherd_constraint WHERE name = ?", (name,))
+    return _constraint(row)
+
+
+def _attribute(row: tuple[Any, ...]) -> StoredAttribute:
+    return StoredAttribute(
+        name=row[1],
+        column=row[2],
+        type=row[3],
+        facts=json.loads(row[4]),
+        is_key=bool(row[5]),
+        parked=bool(row[6]),
+        target=None if row[7] is None else EntityRef(row[7], row[8]),
+        target_table=row[9],
+        target_column=row[10],
+    )
+
+
+def _constraint(row: tuple[Any, ...]) -> StoredConstraint:
+    return StoredConstraint(
+        kind=row[1],
+        name=row[2],
+        label=row[3],
+        attributes=tuple(json.loads(row[4])),
+        columns=tuple(json.loads(row[5])),
+        retired=bool(row[6]),
+    )
+
+
+def _write_entity(cursor: Cursor, model: str, position: int, entity: StoredEntity) -> None:
+    cursor.execute(
+        "INSERT INTO watcherd_entity (table_name, model, entity, position, parked) VALUES (?, ?, ?, ?, ?)",
+        (entity.table, model, entity.name, position, int(entity.parked)),
+    )
+    for place, attribute in enumerate(entity.attributes):
+        target = attribute.target
+        cursor.execute(
+            "INSERT INTO watcherd_attribute (table_name, column_name, attribute, position, parked, is_key, type, "
+            "facts, target_model, target_entity, target_table, target_column) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                entity.table,
+                attribute.column,
+                attribute.name,
+                place,
+                int(attribute.parked),
+                int(attribute.is_key),
+                attribute.type,
+                json.dumps(attribute.facts, ensure_ascii=False, sort_keys=True),
+                None if target is None else target.model,
+                None if target is None else target.entity,
+                attribute.target_table,
+                attribute.target_column,
+            ),
+        )
+    for place, constraint in enumerate(entity.constraints):
+        cursor.execute(
+            "INSERT INTO watcherd_constraint (name, table_name, position, kind, label, attributes, columns, retired) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                constraint.name,
+                entity.table,
+                place,
+                constraint.kind,
+                constraint.label,
+                json.dumps(constraint.attributes, ensure_ascii=False),
+                json.dumps(constraint.columns, ensure_ascii=False),
+                int(constraint.retired),
+            ),
+        )

@@ -1,0 +1,272 @@
+"""One entity of a plan: its attributes and constraints against its table.
+
+Owns the comparison within a table; what concerns the table as a whole is in `differ`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from watcherd.pim.spec import Attribute, Entity, EntityRef, Kind, LinkedModel
+from watcherd.store import tables
+from watcherd.store.codecs import physical, same_type, signature
+from watcherd.store.constraints import Wanted, wanted_constraints
+from watcherd.store.defaults import default_literal
+from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
+from watcherd.store.limits import Facts, facts_of, limits, tightened
+from watcherd.store.names import column_name, quoted
+from watcherd.store.plan import KEY_ALIAS, Rejection, Scan, Step, StepKind
+
+_MEND_HINT = "correct or delete these rows first, or take the change back"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all entities of a plan share: `places` are the table and key column of every entity."""
+
+    linked: LinkedModel
+    places: Mapping[EntityRef, tuple[str, str]]
+    now: datetime
+
+
+class ColumnChanges:
+    """What one entity needs: filled once, attribute by attribute, then read by `differ`.
+
+    Scans run before the first step, on a reader as well as in the transaction of the change: a
+    column that is not there yet stands in them as the value that its rows will have.
+    """
+
+    def __init__(self, setting: Setting, entity: Entity, before: StoredEntity | None, table: str) -> None:
+        self.column_steps: list[Step] = []
+        self.constraint_steps: list[Step] = []
+        self.scans: list[Scan] = []
+        self.rejections: list[Rejection] = []
+        self.parked: list[str] = []
+        self.columns: dict[str, StoredAttribute] = {}
+        self._linked = setting.linked
+        self._places = setting.places
+        self._now = setting.now
+        self._entity = entity
+        self._before = before
+        self._table = table
+        self._held = {one.name: physical(self._linked, one) for one in entity.attributes.values()}
+        self._values: dict[str, str] = {}
+        for attribute in entity.attributes.values():
+            self.columns[attribute.name] = self._attribute(attribute)
+        kept = self._kept_attributes()
+        constraints = self._constraints()
+        self.after = StoredEntity(name=entity.name, table=table, attributes=kept, constraints=constraints)
+        if before is None:
+            statements = (tables.create_table(self.after),)
+            text = f"create the table {table} for {entity.name}"
+            step = Step(kind=StepKind.CREATE_TABLE, entity=entity.name, name=table, text=text, statements=statements)
+            self.column_steps.append(step)
+
+    def _attribute(self, attribute: Attribute) -> StoredAttribute:
+        """The column that serves the attribute from now on."""
+        wanted = self._wanted(attribute)
+        if self._before is None:
+            return wanted
+        live = self._before.live(attribute.name)
+        if live is not None:
+            return self._kept(attribute, live, wanted)
+        self._refuse_rename(attribute, self._before)
+        parked = (one for one in reversed(self._before.attributes) if one.name == attribute.name and one.parked)
+        returning = next((one for one in parked if _same_column(one, wanted)), None)
+        return self._added(attribute, wanted) if returning is None else self._returned(attribute, returning, wanted)
+
+    def _wanted(self, attribute: Attribute) -> StoredAttribute:
+        """The attribute as a new column."""
+        taken = [one.column for one in self._before.attributes] if self._before is not None else []
+        taken += [one.column for one in self.columns.values()]
+        target = attribute.reference if attribute.kind is Kind.REFERENCE and not attribute.is_list else None
+        table, key_column = (None, None) if target is None else self._places[target]
+        return StoredAttribute(
+            name=attribute.name,
+            column=column_name(attribute.name, [*taken, tables.VERSION_COLUMN]),
+            type=signature(self._linked, attribute),
+            facts=facts_of(attribute, self._held[attribute.name]),
+            is_key=attribute.primary_key,
+            target=target,
+            target_table=table,
+            target_column=key_column,
+        )
+
+    def _kept(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
+        """An attribute that was there: limits may change, the column does not."""
+        if not _same_column(live, wanted):
+            self._refuse_type(attribute, live, wanted)
+            return live
+        self._values[attribute.name] = quoted(live.column)
+        self._scan_limits(attribute, live.facts, wanted.facts)
+        return replace(wanted, column=live.column)
+
+    def _added(self, attribute: Attribute, wanted: StoredAttribute) -> StoredAttribute:
+        """A new column; its default is in the DDL, so that draining revisions, too, write it."""
+        default = default_literal(attribute, self._held[attribute.name], self._now)
+        self._values[attribute.name] = default or "NULL"
+        # A foreign key can only be added with null; its default is filled in right after.
+        in_ddl = default if wanted.target is None else None
+        add = tables.add_column(StoredEntity(name=self._entity.name, table=self._table), wanted, in_ddl)
+        self._step(StepKind.ADD_COLUMN, wanted.column, f"add {attribute.name} to {self._entity.name}", add)
+        if default is not None and in_ddl is None:
+            self._fill(attribute, wanted, default)
+        if attribute.required and default is None:
+            hint = "give it a default, or make it optional until every row has a value"
+            self._scan_null("PIM609", attribute, "have no value for it", hint)
+        return wanted
+
+    def _returned(self, attribute: Attribute, parked: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
+        """A column that was parked; rows written meanwhile have null in it, whatever its limits were."""
+        default = default_literal(attribute, self._held[attribute.name], self._now)
+        self._values[attribute.name] = quoted(parked.column)
+        if attribute.required and default is not None:
+            self._fill(attribute, parked, default)
+            self._values[attribute.name] = f"coalesce({quoted(parked.column)}, {default})"
+        old = {name: value for name, value in parked.facts.items() if name != "required"}
+        self._scan_limits(attribute, old, wanted.facts)
+        return replace(wanted, column=parked.column)
+
+    def _scan_limits(self, attribute: Attribute, old: Facts, new: Facts) -> None:
+        stricter = tightened(old, new)
+        if "required" in stricter:
+            self._scan_null("PIM603", attribute, "have no value for it", _MEND_HINT)
+        column = quoted(attribute.name)
+        for limit in limits(attribute, self._held[attribute.name], old, stricter):
+            violation = ""
+            if limit.violation is not None and attribute.is_list:
+                items = f"json_each({column}) AS item"
+                violation = f"EXISTS (SELECT 1 FROM {items} WHERE {limit.violation('item.value')})"  # noqa: S608 - quoted names
+            elif limit.violation is not None:
+                violation = limit.violation(column)
+            scan = self._scan(limit.code, (attribute.name,), violation, f"are not {limit.text}", _MEND_HINT)
+            self.scans.append(
+                scan if violation else replace(scan, column=attribute.name, limit=limit, is_list=attribute.is_list)
+            )
+
+    def _scan_null(self, code: str, attribute: Attribute, demand: str, hint: str) -> None:
+        violation = f"{quoted(attribute.name)} IS NULL"
+        self.scans.append(self._scan(code, (attribute.name,), violation, demand, hint))
+
+    def _fill(self, attribute: Attribute, column: StoredAttribute, default: str) -> None:
+        name = quoted(column.column)
+        sql = f"UPDATE {quoted(self._table)} SET {name} = {default} WHERE {name} IS NULL"  # noqa: S608 - from literal()
+        self._step(StepKind.FILL, column.column, f"fill {attribute.name} of {self._entity.name} with its default", sql)
+
+    def _kept_attributes(self) -> tuple[StoredAttribute, ...]:
+        """All columns of the table, those of attributes that are gone parked."""
+        if self._before is None:
+            return tuple(self.columns.values())
+        serving = {one.column: one for one in self.columns.values()}
+        kept = []
+        for one in self._before.attributes:
+            if one.column in serving:
+                kept.append(serving.pop(one.column))
+                continue
+            if not one.parked:
+                self.parked.append(f"{self._entity.name}.{one.name}")
+            kept.append(replace(one, parked=True))
+        return (*kept, *serving.values())
+
+    def _constraints(self) -> tuple[StoredConstraint, ...]:
+        """All constraints of the table, those that the model no longer has retired."""
+        if self.rejections:
+            return self._before.constraints if self._before is not None else ()
+        names = {name: one.column for name, one in self.columns.items()}
+        wanted = {one.stored.name: one for one in wanted_constraints(self._entity, self._table, names, self._held)}
+        kept = []
+        for old in self._before.constraints if self._before is not None else ():
+            same = wanted.pop(old.name, None)
+            kept.append(replace(old, retired=True) if same is None else same.stored)
+        for new in wanted.values():
+            self._constrain(new)
+            kept.append(new.stored)
+        return tuple(kept)
+
+    def _constrain(self, new: Wanted) -> None:
+        """Make a constraint, after a look at the rows where there can be any."""
+        stored = new.stored
+        kind = StepKind.CREATE_CHECK if stored.kind == "check" else StepKind.CREATE_INDEX
+        text = f"{'index' if stored.kind == 'index' else 'demand'} in {self._entity.name}: {stored.label}"
+        self.constraint_steps.append(
+            Step(kind=kind, entity=self._entity.name, name=stored.name, text=text, statements=new.statements)
+        )
+        if self._before is None or stored.kind == "index":
+            return
+        if stored.kind == "check":
+            demand = f"break the sentence '{stored.label}'"
+            scan = self._scan("PIM607", stored.attributes, new.violation or "", demand, _MEND_HINT)
+        else:
+            columns = ", ".join(quoted(name) for name in stored.attributes)
+            present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in stored.attributes)
+            scan = self._scan("PIM604", stored.attributes, "", "share their value with another", _MEND_HINT)
+            duplicates = f"SELECT {columns} FROM {scan.source} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608 - quoted names
+            scan = replace(scan, violation=f"({columns}) IN ({duplicates})")
+        self.scans.append(scan)
+
+    def _refuse_type(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> None:
+        name = f"{self._entity.name}.{attribute.name}"
+        if same_type(live.type.rpartition(":")[2], wanted.type.rpartition(":")[2]) and wanted.target is not None:
+            code, change = "PIM608", "a new foreign key"
+            if live.target == wanted.target:
+                change = "another on_delete"
+            elif live.target is not None:
+                code, change = "PIM601", "a foreign key to another entity"
+            message = f"{name} exists already and cannot get {change}"
+        else:
+            code, message = "PIM601", f"{name} is stored as {live.type} and cannot become {wanted.type}"
+        hint = "keep it as it was, or add an attribute with another name"
+        self._reject(code, attribute, message, hint)
+
+    def _refuse_rename(self, attribute: Attribute, before: StoredEntity) -> None:
+        """A new name for what is stored under an old one, by `renamed_from` or by the same `id`."""
+        for one in before.attributes:
+            gone = one.name not in self._entity.attributes and not one.parked
+            same_id = attribute.stable_id is not None and one.facts.get("id") == attribute.stable_id
+            if one.name == attribute.renamed_from or (gone and same_id):
+                message = (
+                    f"{self._entity.name}.{one.name} has stored data, which would not be found "
+                    f"under the name {attribute.name}"
+                )
+                self._reject("PIM610", attribute, message, "rename it back: stored data cannot follow a new name yet")
+                return
+
+    def _reject(self, code: str, attribute: Attribute, message: str, hint: str) -> None:
+        self.rejections.append(
+            Rejection(code=code, entity=self._entity.name, attribute=attribute.name, message=message, hint=hint)
+        )
+
+    def _step(self, kind: StepKind, name: str, text: str, statement: str) -> None:
+        self.column_steps.append(
+            Step(kind=kind, entity=self._entity.name, name=name, text=text, statements=(statement,))
+        )
+
+    def _scan(self, code: str, involved: tuple[str, ...], violation: str, demand: str, hint: str) -> Scan:
+        """A look at the rows as they will be: `involved` are the attributes that the violation names."""
+        key = self._before.key.column if self._before is not None else ""
+        values = "".join(f", {self._values[name]} AS {quoted(name)}" for name in involved)
+        source = f"(SELECT {quoted(key)} AS {KEY_ALIAS}{values} FROM {quoted(self._table)})"  # noqa: S608 - quoted names
+        return Scan(
+            code=code,
+            entity=self._entity.name,
+            attribute=involved[0] if len(involved) == 1 else None,
+            source=source,
+            violation=violation,
+            demand=demand,
+            hint=hint,
+        )
+
+
+def _same_column(stored: StoredAttribute, wanted: StoredAttribute) -> bool:
+    """Whether a column can serve an attribute: its type fits, and so does its foreign key, which is for life."""
+    if not same_type(stored.type, wanted.type):
+        return False
+    if stored.target is None and wanted.target is None:
+        return True
+    return (stored.target, stored.target_table, stored.facts.get("on_delete")) == (
+        wanted.target,
+        wanted.target_table,
+        wanted.facts.get("on_delete"),
+    )

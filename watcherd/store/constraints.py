@@ -1,0 +1,96 @@
+"""Which indexes and triggers an entity should have.
+
+Owns the reading of `unique`, `index`, references, `indexes` and sentences as objects of the
+database. Does not compare them with what is there: `differ` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from watcherd.pim.spec import Attribute, Entity, Kind, Rule
+from watcherd.store.layout import StoredConstraint
+from watcherd.store.limits import sentence_violation
+from watcherd.store.names import constraint_name, quoted
+from watcherd.store.tables import create_check, create_index
+
+_PREFIXES = {"unique": "uq", "index": "ix", "check": "ck"}
+_TRIGGER_SUFFIX = "_i"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One index or pair of triggers: how the catalog knows it, how it is made, who stands in its way.
+
+    `violation` is that of a check, over the names of attributes.
+    """
+
+    stored: StoredConstraint
+    statements: tuple[str, ...]
+    violation: str | None = None
+
+
+def wanted_constraints(
+    entity: Entity, table: str, columns: Mapping[str, str], held: Mapping[str, Attribute]
+) -> tuple[Wanted, ...]:
+    """All of them, each once: what is unique needs no other index on the same columns."""
+    found: dict[tuple[str, ...], Wanted] = {}
+    for label, attributes in _uniques(entity):
+        found.setdefault(attributes, _index("unique", label, attributes, table, columns))
+    for label, attributes in _indexes(entity):
+        found.setdefault(attributes, _index("index", label, attributes, table, columns))
+    found.pop((entity.key.name,), None)  # the key is unique and indexed by itself
+    checks = {one.stored.name: one for one in _checks(entity, table, columns, held)}
+    return (*found.values(), *checks.values())
+
+
+def _uniques(entity: Entity) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Label and attributes; what people wrote themselves names it, so it comes first."""
+    for constraint in entity.constraints:
+        if constraint.rule is Rule.UNIQUE:
+            yield constraint.name or constraint.text, constraint.attributes
+    for index in entity.indexes:
+        if index.unique:
+            yield index.name or f"{' and '.join(index.attributes)} must be unique", index.attributes
+    for attribute in entity.attributes.values():
+        if attribute.unique:
+            yield f"{attribute.name} must be unique", (attribute.name,)
+
+
+def _indexes(entity: Entity) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for index in entity.indexes:
+        yield index.name or ", ".join(index.attributes), index.attributes
+    for attribute in entity.attributes.values():
+        # A reference without one makes the deletion of what it refers to read the whole table.
+        if attribute.index or attribute.kind is Kind.REFERENCE:
+            yield attribute.name, (attribute.name,)
+
+
+def _checks(entity: Entity, table: str, columns: Mapping[str, str], held: Mapping[str, Attribute]) -> Iterator[Wanted]:
+    for constraint in entity.constraints:
+        violation = sentence_violation(constraint, held, quoted)
+        over_new = sentence_violation(constraint, held, _new(columns))
+        if violation is None or over_new is None:
+            continue
+        attributes = constraint.attributes if constraint.other is None else (*constraint.attributes, constraint.other)
+        places = tuple(columns[name] for name in attributes)
+        name = constraint_name(_PREFIXES["check"], table, places, over_new, room_for=_TRIGGER_SUFFIX)
+        stored = StoredConstraint(
+            kind="check", name=name, label=constraint.name or constraint.text, attributes=attributes, columns=places
+        )
+        yield Wanted(stored=stored, statements=create_check(name, table, places, over_new), violation=violation)
+
+
+def _new(columns: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda name: f"NEW.{quoted(columns[name])}"
+
+
+def _index(
+    kind: Literal["unique", "index"], label: str, attributes: tuple[str, ...], table: str, columns: Mapping[str, str]
+) -> Wanted:
+    places = tuple(columns[name] for name in attributes)
+    name = constraint_name(_PREFIXES[kind], table, places, f"{kind} {places}")
+    stored = StoredConstraint(kind=kind, name=name, label=label, attributes=attributes, columns=places)
+    return Wanted(stored=stored, statements=(create_index(name, table, places, unique=kind == "unique"),))

@@ -1,0 +1,126 @@
+"""What a schema change is, as values: steps, what stands in its way, and the names that follow.
+
+Owns the values that pass from `differ` to `scan`, `apply`, the reload and whoever shows a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from watcherd.errors import StoreError
+from watcherd.pim.spec import LinkedModel
+from watcherd.store.layout import Layout, Surroundings
+from watcherd.store.limits import Limit
+
+KEY_ALIAS: Final = "_key"
+"""The key's name in what a scan reads; no attribute begins with an underscore."""
+
+
+class StalePlanError(StoreError):
+    """The catalog has changed since the plan was made, and its names no longer hold: plan again."""
+
+
+class StepKind(StrEnum):
+    """What a step does to the database."""
+
+    CREATE_TABLE = "create table"
+    ADD_COLUMN = "add column"
+    FILL = "fill"
+    CREATE_INDEX = "create index"
+    CREATE_CHECK = "create check"
+    DROP_INDEX = "drop index"
+    DROP_CHECK = "drop check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step: `name` is the table, column, index or trigger; `statements` run in order."""
+
+    kind: StepKind
+    entity: str
+    name: str
+    text: str
+    statements: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One line for people, such as `add column nickname to User`."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why a change cannot be applied; `entity` None: the model itself, `attribute` None: the entity."""
+
+    code: str
+    entity: str | None
+    attribute: str | None
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What to look for before a change that depends on the data: rows for which `violation` is true.
+
+    `source` is a subselect of the key (as `KEY_ALIAS`) and of the attributes that the violation
+    names. With `limit`, SQL cannot say it: `column` is read value by value, of a list item by item.
+    """
+
+    code: str
+    entity: str
+    attribute: str | None
+    source: str
+    violation: str
+    demand: str
+    hint: str
+    column: str | None = None
+    limit: Limit | None = None
+    is_list: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityNames:
+    """The physical names of one entity: its table, and a column for each attribute."""
+
+    table: str
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What the plan was made from: somebody was here in between when it is no longer equal."""
+
+    layout: Layout
+    around: Surroundings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaPlan:
+    """What it takes to serve `linked` from the tables as they were last applied.
+
+    `steps` are done before the swap, `loosen` after the drain. `parked` names what goes out of
+    service, such as `User.phone` or `Loan`. `after` is the layout once all steps are done.
+    """
+
+    linked: LinkedModel
+    base: Base
+    after: Layout
+    names: Mapping[str, EntityNames]
+    steps: tuple[Step, ...] = ()
+    scans: tuple[Scan, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    parked: tuple[str, ...] = ()
+    loosen: tuple[Step, ...] = ()
+
+    @property
+    def changes_schema(self) -> bool:
+        """Whether anything in the database but the record changes before the swap."""
+        return self.after != self.base.layout
+
+    @property
+    def removes(self) -> bool:
+        """Whether it takes an attribute or an entity out of service."""
+        return bool(self.parked)

@@ -1,0 +1,167 @@
+"""Which revision of a model was applied from which file, and the admin's decisions.
+
+Owns the records of models and of their last good sources: values, and functions over a cursor.
+Revision numbers never go back, whatever happens to the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from watcherd.errors import StoreError
+from watcherd.store.cursor import Cursor
+
+KEPT_REVISIONS: Final = 20
+"""How many of the last good sources of a model are kept."""
+
+State = Literal["live", "parked"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One good revision as it is applied: `source` are the file's bytes, `file` its display name."""
+
+    model: str
+    domain: str
+    file: str
+    revision: int
+    source: bytes
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What was last applied of a model. `applied_at` is RFC 3339 in UTC.
+
+    `next_revision` never goes back, also not while the model is parked. `unloaded` is the admin's
+    decision, independent of whether the file is there (`state`).
+    """
+
+    model: str
+    domain: str
+    file: str
+    revision: int
+    source: bytes
+    fingerprint: str
+    state: State
+    unloaded: bool
+    applied_at: str
+    next_revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptRevision:
+    """One of the last good revisions of a model."""
+
+    model: str
+    revision: int
+    source: bytes
+    fingerprint: str
+    file: str
+    applied_at: str
+
+
+def applied(cursor: Cursor) -> dict[str, Applied]:
+    """Everything that was ever applied, by folded model name."""
+    rows = cursor.execute(
+        "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
+        "m.next_revision FROM watcherd_model AS m "
+        "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision ORDER BY m.model"
+    )
+    return {row[0]: _applied(row) for row in rows}
+
+
+def applied_one(cursor: Cursor, model: str) -> Applied | None:
+    """What was last applied of one model."""
+    row = cursor.execute(
+        "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
+        "m.next_revision FROM watcherd_model AS m "
+        "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision WHERE m.model = ?",
+        (model,),
+    ).fetchone()
+    return None if row is None else _applied(row)
+
+
+def revisions(cursor: Cursor, model: str) -> tuple[KeptRevision, ...]:
+    """The kept revisions of a model, newest first."""
+    rows = cursor.execute(
+        "SELECT revision, source, fingerprint, file, applied_at FROM watcherd_revision WHERE model = ? "
+        "ORDER BY revision DESC",
+        (model,),
+    )
+    return tuple(
+        KeptRevision(
+            model=model, revision=row[0], source=bytes(row[1]), fingerprint=row[2], file=row[3], applied_at=row[4]
+        )
+        for row in rows
+    )
+
+
+def record(cursor: Cursor, new: Record) -> None:
+    """Make a revision the applied one, and forget all but the last `KEPT_REVISIONS`.
+
+    A revision that is applied already is not written again.
+    """
+    old = applied_one(cursor, new.model)
+    if old is not None and old.state == "live" and _same(old, new):
+        return
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    cursor.execute(
+        "INSERT INTO watcherd_model (model, domain, file, revision, next_revision, fingerprint, state, unloaded, "
+        "applied_at) VALUES (?, ?, ?, ?, ?, ?, 'live', 0, ?) ON CONFLICT (model) DO UPDATE "
+        "SET domain = excluded.domain, file = excluded.file, revision = excluded.revision, "
+        "fingerprint = excluded.fingerprint, state = 'live', "
+        "next_revision = max(next_revision, excluded.next_revision), applied_at = excluded.applied_at",
+        (new.model, new.domain, new.file, new.revision, new.revision + 1, new.fingerprint, now),
+    )
+    cursor.execute(
+        "INSERT INTO watcherd_revision (model, revision, source, fingerprint, file, applied_at) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (model, revision) DO UPDATE "
+        "SET source = excluded.source, fingerprint = excluded.fingerprint, "
+        "file = excluded.file, applied_at = excluded.applied_at",
+        (new.model, new.revision, new.source, new.fingerprint, new.file, now),
+    )
+    cursor.execute(
+        "DELETE FROM watcherd_revision WHERE model = ? AND revision <> ? AND revision NOT IN "
+        "(SELECT revision FROM watcherd_revision WHERE model = ? ORDER BY revision DESC LIMIT ?)",
+        (new.model, new.revision, new.model, KEPT_REVISIONS),
+    )
+
+
+def set_parked(cursor: Cursor, model: str) -> None:
+    """Mark a model whose file is gone; with the file goes the admin's decision about it."""
+    cursor.execute("UPDATE watcherd_model SET state = 'parked', unloaded = 0 WHERE model = ?", (model,))
+
+
+def set_unloaded(cursor: Cursor, model: str, *, unloaded: bool) -> None:
+    """Keep the admin's decision; StoreError for a model that was never applied."""
+    cursor.execute("UPDATE watcherd_model SET unloaded = ? WHERE model = ?", (int(unloaded), model))
+    if cursor.rowcount == 0:
+        raise StoreError(f"cannot mark the model {model}: the catalog does not know it")
+
+
+def _same(old: Applied, new: Record) -> bool:
+    return (old.domain, old.file, old.revision, old.fingerprint, old.source) == (
+        new.domain,
+        new.file,
+        new.revision,
+        new.fingerprint,
+        new.source,
+    )
+
+
+def _applied(row: tuple[Any, ...]) -> Applied:
+    return Applied(
+        model=row[0],
+        domain=row[1],
+        file=row[2],
+        revision=row[3],
+        source=bytes(row[4]),
+        fingerprint=row[5],
+        state=row[6],
+        unloaded=bool(row[7]),
+        applied_at=row[8],
+        next_revision=row[9],
+    )

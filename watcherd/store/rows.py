@@ -1,0 +1,181 @@
+"""One entity's rows: reading and writing wire values, with statements compiled when it is bound.
+
+Owns the request path. Names and codecs are those of one revision, so that an older and a newer
+one read and write the same table at the same time, each what it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from watcherd.errors import ConstraintError, PreconditionError, StoreError
+from watcherd.store.codecs import Codec
+from watcherd.store.cursor import Cursor, IntegrityError, run
+from watcherd.store.database import Database
+from watcherd.store.layout import StoredEntity
+from watcherd.store.queries import Select, Statements
+from watcherd.store.refusals import delete_refused, write_refused
+
+
+class Row(NamedTuple):
+    """One row: `values` are the wire values of all attributes, in attribute order, the reader's to change."""
+
+    version: int
+    values: dict[str, Any]
+
+
+RowList = list[Row]
+"""Under another name, since `Rows` has a method `list`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a list query answers; `total` is None where it was not asked for."""
+
+    rows: RowList
+    total: int | None
+
+
+class Rows:
+    """The queries of one entity, for one revision."""
+
+    def __init__(
+        self, database: Database, entity: StoredEntity, columns: Mapping[str, str], codecs: Mapping[str, Codec]
+    ) -> None:
+        self._database = database
+        self._entity = entity
+        self._columns = columns
+        self._codecs = codecs
+        self._names = tuple(columns)
+        self._key = entity.key.name
+        self._encode_key = codecs[self._key].stored
+        self._statements = Statements(entity.table, columns, self._key, codecs)
+        self._get = self._statements.get
+        self._decoders = tuple((name, one.decode) for name, one in codecs.items() if one.decode is not None)
+        self._encoders = tuple((name, codecs[name].encode) for name in self._names)
+
+    async def get(self, key: object) -> Row | None:
+        """The row of this key, read at once: no other task runs meanwhile. StoreError, StoreUnavailableError."""
+        stored = self._database.fetch_now(self._get, (self._encode_key(key),))
+        return None if stored is None else self._row(stored)
+
+    async def list(self, query: Select) -> Page:
+        """The rows that a query finds, and their number in the same state of the database."""
+        select, count = self._statements.select(query)
+        parameters = self._statements.parameters(select, query)
+        count_parameters = self._statements.parameters(count, query)
+
+        def read(cursor: Cursor) -> Page:
+            rows = [self._row(stored) for stored in run(cursor, select.sql, parameters).fetchall()]
+            total = run(cursor, count.sql, count_parameters).fetchone()[0] if query.count else None
+            return Page(rows, total)
+
+        return await self._database.read(read)
+
+    async def insert(self, rows: Sequence[Mapping[str, Any]]) -> RowList:
+        """Insert all or none, and answer the rows as stored, in order.
+
+        Values by attribute name; what is missing is null, and an integer key that is missing is
+        numbered by the database. ConstraintError when one of them breaks a constraint, with its
+        place among `rows`; StoreError for a name that the entity does not have.
+        """
+        encoded = [self._encoded(row) for row in rows]
+
+        def write(cursor: Cursor) -> RowList:
+            inserted = []
+            for place, values in enumerate(encoded):
+                try:
+                    stored = run(cursor, self._statements.insert, values).fetchone()
+                except IntegrityError as error:
+                    by_name = dict(zip(self._names, values, strict=True))
+                    refusal = write_refused(cursor, error, self._entity, rows[place], by_name)
+                    if isinstance(refusal, ConstraintError):
+                        refusal.row = place
+                    raise refusal from error
+                inserted.append(self._row(stored))
+            return inserted
+
+        return await self._database.write(write)
+
+    async def update(
+        self, key: object, change: Callable[[Row], Mapping[str, Any]], *, version: int | None = None
+    ) -> Row | None:
+        """Change one row; the row as stored, None when there is none.
+
+        `change` gets the row as it is in the write transaction and answers the wire values to set.
+        It runs in the writer's thread, so it must be quick and touch nothing shared; what it raises
+        is raised here and nothing has changed. PreconditionError when the row is not at `version`.
+        """
+        encoded_key = self._encode_key(key)
+
+        def write(cursor: Cursor) -> Row | None:
+            stored = run(cursor, self._get, (encoded_key,)).fetchone()
+            if stored is None:
+                return None
+            self._check_version(key, stored[-1], version)
+            return self._changed(cursor, stored, encoded_key, change(self._row(stored)))
+
+        return await self._database.write(write)
+
+    async def delete(self, key: object, *, version: int | None = None) -> bool:
+        """Delete one row; False when there is none. ConstraintError when rows refer to it, PreconditionError."""
+        encoded_key = self._encode_key(key)
+
+        def write(cursor: Cursor) -> bool:
+            found = run(cursor, self._statements.version, (encoded_key,)).fetchone()
+            if found is None:
+                return False
+            self._check_version(key, found[0], version)
+            try:
+                run(cursor, self._statements.delete, (encoded_key,))
+            except IntegrityError as error:
+                raise delete_refused(cursor, error, self._entity, encoded_key) from error
+            return True
+
+        return await self._database.write(write)
+
+    def _changed(self, cursor: Cursor, old: tuple[Any, ...], key: object, values: Mapping[str, Any]) -> Row:
+        """Write what a change answered; the key itself stays."""
+        names = tuple(name for name in values if name != self._key)
+        self._refuse_unknown(names)
+        if self._key in values and self._encode_key(values[self._key]) != key:
+            raise StoreError(f"cannot change {self._key}: it is the primary key of {self._entity.name}")
+        stored = [self._codecs[name].stored(values[name]) for name in names]
+        statement = self._statements.update(names)
+        try:
+            new = run(cursor, statement.sql, (*stored, key)).fetchone()
+        except IntegrityError as error:
+            merged = {**self._row(old).values, **values}
+            by_name = {**dict(zip(self._names, old, strict=False)), **dict(zip(names, stored, strict=True))}
+            raise write_refused(cursor, error, self._entity, merged, by_name) from error
+        return self._row(new)
+
+    def _encoded(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """One row in stored form, a value for every column."""
+        if not row.keys() <= self._codecs.keys():
+            self._refuse_unknown(tuple(row))
+        values = []
+        for name, encode in self._encoders:
+            value = row.get(name)
+            values.append(value if value is None or encode is None else encode(value))
+        return tuple(values)
+
+    def _refuse_unknown(self, names: tuple[str, ...]) -> None:
+        unknown = [name for name in names if name not in self._codecs]
+        if unknown:
+            raise StoreError(f"cannot write {', '.join(unknown)}: {self._entity.name} has no such attribute")
+
+    def _check_version(self, key: object, found: int, expected: int | None) -> None:
+        if expected is not None and found != expected:
+            raise PreconditionError(f"{self._entity.name} {key} is at version {found}, not {expected}")
+
+    def _row(self, stored: tuple[Any, ...]) -> Row:
+        # The version is the last column, beyond the names: zip leaves it out.
+        values = dict(zip(self._names, stored, strict=False))
+        for name, decode in self._decoders:
+            value = values[name]
+            if value is not None:
+                values[name] = decode(value)
+        return Row(stored[-1], values)

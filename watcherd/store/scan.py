@@ -1,0 +1,87 @@
+"""The look at the rows before a change that depends on them.
+
+Owns counting the rows in the way and naming the first of them. Runs on a reader for a plan, and
+again in the write transaction of the change, where nothing can slip in between.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from pydantic_core import SchemaValidator, ValidationError, core_schema
+
+from watcherd.store.cursor import Cursor
+from watcherd.store.limits import Limit
+from watcherd.store.names import quoted
+from watcherd.store.plan import KEY_ALIAS, Rejection, Scan
+
+_SHOWN: Final = 3
+
+
+def rows_in_the_way(cursor: Cursor, scans: tuple[Scan, ...]) -> tuple[Rejection, ...]:
+    """One rejection for each scan that finds rows."""
+    found = ((scan, *_look(cursor, scan)) for scan in scans)
+    return tuple(_rejection(scan, count, first) for scan, count, first in found if count)
+
+
+def _look(cursor: Cursor, scan: Scan) -> tuple[int, list[Any]]:
+    """How many rows are in the way, and the keys of the first."""
+    if scan.limit is not None:
+        return _look_at_each(cursor, scan, scan.limit)
+    condition = f"FROM {scan.source} WHERE {scan.violation}"
+    first = cursor.execute(f"SELECT {KEY_ALIAS} {condition} ORDER BY {KEY_ALIAS} LIMIT {_SHOWN + 1}").fetchall()
+    if len(first) <= _SHOWN:
+        return len(first), [key for (key,) in first]
+    (count,) = cursor.execute(f"SELECT count(*) {condition}").fetchone()
+    return count, [key for (key,) in first[:_SHOWN]]
+
+
+def _look_at_each(cursor: Cursor, scan: Scan, limit: Limit) -> tuple[int, list[Any]]:
+    """The same for a limit that SQL cannot express."""
+    passes = _predicate(limit)
+    column = quoted(str(scan.column))
+    rows = cursor.execute(
+        f"SELECT {KEY_ALIAS}, {column} FROM {scan.source} WHERE {column} IS NOT NULL ORDER BY {KEY_ALIAS}"  # noqa: S608 - built by `columns`
+    )
+    count, first = 0, []
+    for key, stored in rows:
+        items = [item for item in json.loads(stored) if item is not None] if scan.is_list else [stored]
+        if all(passes(item) for item in items):
+            continue
+        count += 1
+        if count <= _SHOWN:
+            first.append(key)
+    return count, first
+
+
+def _predicate(limit: Limit) -> Callable[[Any], bool]:
+    if limit.regex is not None:
+        # The validators' own engine: another one would understand some patterns differently.
+        validator = SchemaValidator(core_schema.str_schema(pattern=limit.regex))
+
+        def matches(value: Any) -> bool:
+            try:
+                validator.validate_python(value)
+            except ValidationError:
+                return False
+            return True
+
+        return matches
+    step = limit.multiple_of
+    return lambda value: step is None or Decimal(str(value)) % step == 0
+
+
+def _rejection(scan: Scan, count: int, first: list[Any]) -> Rejection:
+    rows = "1 row" if count == 1 else f"{count} rows"
+    ids = f"first ids {', '.join(map(str, first))}" if count > 1 else f"id {first[0]}"
+    place = scan.entity if scan.attribute is None else f"{scan.entity}.{scan.attribute}"
+    return Rejection(
+        code=scan.code,
+        entity=scan.entity,
+        attribute=scan.attribute,
+        message=f"{place}: {rows} in the way ({ids}): they {scan.demand}",
+        hint=scan.hint,
+    )

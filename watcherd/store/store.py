@@ -1,0 +1,111 @@
+"""The store: one database, what was applied to it, and the tables of the models in it.
+
+Owns the walk of a schema change (plan, bind, expand, loosen) and the record of what is applied.
+The parts are functions over a cursor in the other modules; here they meet their connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+from watcherd.errors import StoreError
+from watcherd.pim.spec import LinkedModel
+from watcherd.store import apply, catalog, records
+from watcherd.store.codecs import codec_for, physical
+from watcherd.store.database import Database, Durability, database_path
+from watcherd.store.plan import Rejection, SchemaPlan
+from watcherd.store.records import Applied, KeptRevision, Record
+from watcherd.store.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTables:
+    """The rows of a model's entities, by entity name, for one revision."""
+
+    entities: Mapping[str, Rows]
+
+
+class Store:
+    """An open database; made by `open`, ended by `close`, used on one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    async def open(cls, database_url: str | None, data_dir: Path, *, durability: Durability = "full") -> Store:
+        """Open or make the database: at the URL (`sqlite:///path`), else in the data directory.
+
+        StoreError, with the path, when it cannot be opened, is not one of ours, or was written by
+        a newer version.
+        """
+        path = database_path(database_url, data_dir)
+        database = Database(path, durability=durability)
+        try:
+            await database.write(catalog.create)
+        except StoreError as error:
+            await database.close()
+            raise StoreError(f"cannot use the database {path}: {error}") from error
+        return cls(database)
+
+    async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
+        """Finish the writes that wait within `timeout` seconds, then end all threads and connections."""
+        await self._database.close(timeout)
+
+    async def catalog(self) -> Mapping[str, Applied]:
+        """Everything that was ever applied, by folded model name."""
+        return MappingProxyType(await self._database.read(records.applied))
+
+    async def revisions(self, model: str) -> tuple[KeptRevision, ...]:
+        """The last good revisions of a model, newest first."""
+        return await self._database.read(partial(records.revisions, model=model))
+
+    async def plan(self, linked: LinkedModel) -> SchemaPlan:
+        """What it takes to serve a model, compared with what was last applied; nothing is changed.
+
+        Rows in the way are among the rejections, as of now: `expand` looks again.
+        """
+        return await self._database.read(lambda cursor: apply.with_rows(cursor, apply.make_plan(cursor, linked)))
+
+    def bind(self, plan: SchemaPlan) -> ModelTables:
+        """The rows of every entity, under the names that the plan gives; usable once it is expanded."""
+        return ModelTables(MappingProxyType({name: self._rows(plan, name) for name in plan.names}))
+
+    async def expand(self, plan: SchemaPlan, record: Record) -> tuple[Rejection, ...]:
+        """Bring the tables and the catalog to the plan, all or nothing.
+
+        Empty when it is done, else why not: rows may have come in the way since the plan was made.
+        StalePlanError when the plan has to be made again; StoreUnavailableError. A plan without
+        steps only writes the record, and nothing when that is applied already.
+        """
+        try:
+            await self._database.write(lambda cursor: apply.expand(cursor, plan, record))
+        except apply.RejectedError as rejected:
+            return rejected.rejections
+        return ()
+
+    async def park(self, model: str) -> None:
+        """Mark a model whose file is gone for good; its tables stay, an `unloaded` mark goes with the file."""
+        await self._database.write(partial(records.set_parked, model=model))
+
+    async def set_unloaded(self, model: str, *, unloaded: bool) -> None:
+        """Keep the admin's decision about a model; StoreError when it was never applied."""
+        await self._database.write(partial(records.set_unloaded, model=model, unloaded=unloaded))
+
+    async def loosen(self, plan: SchemaPlan) -> None:
+        """Take away what the plan's model no longer has.
+
+        To be called when no revision older than the plan's is in flight. What a later plan has
+        taken into service again meanwhile stays.
+        """
+        if plan.loosen:
+            await self._database.write(lambda cursor: apply.loosen(cursor, plan))
+
+    def _rows(self, plan: SchemaPlan, name: str) -> Rows:
+        entity = plan.linked.spec.entities[name]
+        codecs = {one.name: codec_for(physical(plan.linked, one)) for one in entity.attributes.values()}
+        stored = next(one for one in plan.after.entities if one.table == plan.names[name].table)
+        return Rows(self._database, stored, plan.names[name].columns, codecs)

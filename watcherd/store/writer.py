@@ -1,0 +1,222 @@
+"""The one writer of the database: a thread, its connection, and a queue.
+
+Owns the transactions of all writes. What waits is taken together: one BEGIN IMMEDIATE, each write
+in a savepoint of its own, one COMMIT (one fsync), and only then are the callers answered, all with
+one wake-up of the event loop. A write that fails is rolled back alone; a COMMIT that fails, fails
+the group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.store.cursor import Cursor, refused
+
+MAX_GROUP: Final = 64
+"""Writes in one transaction: more would make the first of them wait for nothing."""
+
+_INTERRUPTS: Final = 50
+_BETWEEN_INTERRUPTS: Final = 0.02
+"""Seconds; together, what a close waits for beyond its deadline."""
+
+Write = Callable[[Cursor], Any]
+
+
+class _Job:
+    """One write that waits, and then what came of it."""
+
+    __slots__ = ("error", "future", "result", "write")
+
+    def __init__(self, write: Write, future: asyncio.Future[Any]) -> None:
+        self.write = write
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Writer:
+    """Runs writes one after another, in groups; made and closed on the event loop's thread."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], *, max_waiting: int) -> None:
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = connect()
+        self._max_waiting = max_waiting
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._closing = False
+        self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watcherd-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, write: Write) -> Any:
+        """What `write(cursor)` answers, once it is committed.
+
+        StoreUnavailableError when too many wait, or when the database cannot take it now. The
+        write of a cancelled caller happens wholly or not at all.
+        """
+        if self._closing:
+            raise StoreUnavailableError("the database is being closed")
+        if self._waiting.qsize() >= self._max_waiting:
+            raise StoreUnavailableError(f"{self._max_waiting} writes are waiting for the database already")
+        job = _Job(write, self._loop.create_future())
+        self._waiting.put(job)
+        return await job.future
+
+    async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
+        """Finish what waits within `timeout` seconds, refuse the rest, end the thread.
+
+        StoreError when a write cannot be made to end.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        self._waiting.put(None)
+        await asyncio.wait([self._ended], timeout=timeout)
+        if not self._ended.done():
+            self._abandoned.set()
+        if not await interrupt_until_done([self._ended], self._connections):
+            raise StoreError("cannot close the database: a write does not end")
+        self._thread.join()
+
+    def _run(self) -> None:
+        """The thread: groups until the end of the queue."""
+        ending = False
+        while not ending:
+            group, ending = self._take()
+            if group:
+                self._settle(group)
+                self._tell(_deliver, group)
+        self._disconnect()
+        self._tell(_finish, self._ended)
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """All that waits, at least one, and whether the queue has ended."""
+        group: list[_Job] = []
+        job = self._waiting.get()
+        while job is not None:
+            if not job.future.cancelled():
+                group.append(job)
+            if len(group) >= MAX_GROUP:
+                return group, False
+            try:
+                job = self._waiting.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _settle(self, group: list[_Job]) -> None:
+        """Give each job its result or error, once it is certain what was committed."""
+        if self._abandoned.is_set():
+            for job in group:
+                job.error = StoreUnavailableError("the database was closed before this write began")
+            return
+        try:
+            connection = self._connected()
+            self._transact(connection, group)
+        except (sqlite3.Error, StoreUnavailableError) as error:
+            self._disconnect()  # whatever is wrong with it, the next group gets a fresh one
+            for job in group:
+                # One each: they are raised in different tasks, and collect different tracebacks.
+                job.error = refused(error) if isinstance(error, sqlite3.Error) else StoreUnavailableError(str(error))
+
+    def _transact(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
+        cursor = connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        if len(group) == 1:
+            job = group[0]
+            _attempt(job, cursor)
+            if job.error is not None:
+                if connection.in_transaction:
+                    cursor.execute("ROLLBACK")
+                return
+        else:
+            for job in group:
+                cursor.execute("SAVEPOINT one")
+                _attempt(job, cursor)
+                if not connection.in_transaction:
+                    # Full disk or broken I/O: the database has rolled back the whole group.
+                    raise StoreUnavailableError(f"the database rolled back what was written together: {job.error}")
+                if job.error is not None:
+                    cursor.execute("ROLLBACK TO one")
+                cursor.execute("RELEASE one")
+        cursor.execute("COMMIT")
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connections(self) -> list[sqlite3.Connection]:
+        connection = self._connection
+        return [] if connection is None else [connection]
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # What is open must be rolled back by hand: a close waits for statements that somebody
+            # still holds, and the lock with it. A connection that cannot even do that is let go.
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _tell(self, callback: Callable[[Any], None], argument: object) -> None:
+        # A loop that is closed has nobody left to be told.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, argument)
+
+
+async def interrupt_until_done(
+    waiting: Sequence[asyncio.Future[Any]], connections: Callable[[], Iterable[sqlite3.Connection]]
+) -> bool:
+    """Interrupt what runs on connections until nothing is waited for; False when it does not end.
+
+    Again and again: an interrupt between two statements has no effect on the second.
+    """
+    for _ in range(_INTERRUPTS):
+        pending = [future for future in waiting if not future.done()]
+        if not pending:
+            return True
+        for connection in connections():
+            with contextlib.suppress(sqlite3.Error):  # closed meanwhile
+                connection.interrupt()
+        await asyncio.wait(pending, timeout=_BETWEEN_INTERRUPTS)
+    return all(future.done() for future in waiting)
+
+
+def _attempt(job: _Job, cursor: Cursor) -> None:
+    """Run one write; whatever it raises is its caller's."""
+    try:
+        job.result = job.write(cursor)
+    except sqlite3.Error as error:
+        job.error = refused(error)
+    except StopIteration as error:
+        job.error = RuntimeError("a write raised StopIteration, which no future can hold")
+        job.error.__cause__ = error
+    except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
+        job.error = error
+
+
+def _deliver(group: list[_Job]) -> None:
+    """On the loop: answer all callers that are still there."""
+    for job in group:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)
+
+
+def _finish(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
