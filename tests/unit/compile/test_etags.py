@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from watcherd.store import Row, Rows
+
+PRODUCT = {"sku": "A1", "price": "12.5"}
+
+
+@pytest.fixture
+async def row(shop: Any) -> tuple[str, str]:
+    """Path and tag of a row."""
+    made = await shop.post("/products", PRODUCT)
+    return f"/products/{made.json['id']}", made.headers["etag"]
+
+
+async def test_a_tag_is_strong_and_begins_with_the_version(shop: Any, row: tuple[str, str]) -> None:
+    path, tag = row
+    assert tag.startswith('"1-')
+    patched = await shop.patch(path, {"stock": 1})
+    assert patched.headers["etag"].startswith('"2-')
+    assert (await shop.get(path)).headers["etag"] == patched.headers["etag"]
+
+
+async def test_a_known_representation_is_304(shop: Any, row: tuple[str, str]) -> None:
+    path, tag = row
+    for condition in (tag, f"W/{tag}", "*", f'"x", {tag}', f'"a,b" ,{tag}'):
+        known = await shop.get(path, if_none_match=condition)
+        assert (known.status, known.body, known.headers) == (304, b"", {"etag": tag})
+    for condition in ('"1-0000000000000000"', '"x"', "", tag.strip('"')):
+        assert (await shop.get(path, if_none_match=condition)).status == 200
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_write_on_the_version_that_was_read_goes_through(shop: Any, row: tuple[str, str], method: str) -> None:
+    path, tag = row
+    assert (await shop(method, path, PRODUCT, if_match=tag)).status in {200, 204}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_only_the_version_counts_in_if_match(shop: Any, row: tuple[str, str], method: str) -> None:
+    """So that a reload, which may show the row differently, fails no write."""
+    path, _ = row
+    condition = '"9-0123456789abcdef", "1-0123456789abcdef"'
+    assert (await shop(method, path, PRODUCT, if_match=condition)).status in {200, 204}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "condition", ['"2-0123456789abcdef"', 'W/"1-0123456789abcdef"', '"1"', '"abc"', "1-0123456789abcdef", ""]
+)
+async def test_a_write_on_another_version_is_412(shop: Any, row: tuple[str, str], method: str, condition: str) -> None:
+    path, tag = row
+    refused = await shop(method, path, PRODUCT, if_match=condition)
+    assert (refused.status, refused.slug) == (412, "precondition-failed")
+    assert (await shop.get(path)).headers["etag"] == tag, "nothing was written"
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_any_version_will_do_for_a_star(shop: Any, row: tuple[str, str], method: str) -> None:
+    path, _ = row
+    assert (await shop(method, path, PRODUCT, if_match="*")).status in {200, 204}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_missing_row_is_404_whatever_the_condition(shop: Any, row: tuple[str, str], method: str) -> None:
+    path, tag = row
+    await shop.delete(path)
+    assert (await shop(method, path, PRODUCT, if_match=tag)).status == 404
+    assert (await shop(method, path, PRODUCT, if_match="*")).status == 404
+
+
+async def test_a_changed_row_is_told_before_a_bad_body(shop: Any, row: tuple[str, str]) -> None:
+    path, tag = row
+    await shop.patch(path, {"stock": 1})
+    assert (await shop.put(path, {"sku": 5}, if_match=tag)).status == 412
+    assert (await shop.put(path, {"sku": 5})).status == 422
+    await shop.delete(path)
+    assert (await shop.put(path, {"sku": 5})).status == 404
+
+
+async def test_of_writes_on_the_same_version_one_wins(shop: Any, row: tuple[str, str]) -> None:
+    path, tag = row
+    replies = await asyncio.gather(*(shop.patch(path, {"stock": stock}, if_match=tag) for stock in range(20)))
+    assert sorted(item.status for item in replies) == [200] + [412] * 19
+    assert (await shop.get(path)).headers["etag"].startswith('"2-')
+
+
+async def test_a_row_that_changes_between_the_look_and_the_delete_is_kept(
+    shop: Any, row: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, tag = row
+    get = Rows.get
+
+    async def get_and_change(rows: Rows, key: object) -> Row | None:
+        found = await get(rows, key)
+        await rows.update(key, lambda _: {"stock": 9})
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Rows, "get", get_and_change)
+        assert (await shop.delete(path, if_match=tag)).status == 412
+    assert (await shop.get(path)).json["stock"] == 9

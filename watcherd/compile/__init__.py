@@ -1,0 +1,12 @@
+"""Model spec -> revision: validators, endpoints and the OpenAPI fragment of one model.
+
+The story is in `compiler`. Owns what requests to a model may say and what they are answered; does
+not own routing to models (gateway), rows (store) nor the modelling language (pim).
+"""
+
+from watcherd.compile.bodies import InvalidDefaultError
+from watcherd.compile.compiler import compile_model
+from watcherd.compile.openapi import PROBLEM_SCHEMA
+from watcherd.compile.options import Options
+
+__all__ = ["PROBLEM_SCHEMA", "InvalidDefaultError", "Options", "compile_model"]

@@ -1,0 +1,306 @@
+"""A model's part of the OpenAPI 3.1 document, made once per revision, and its own whole document.
+
+Owns paths, operation ids, parameters, responses. Does not own what values look like (schemas) nor
+the host's document, which joins the fragments of all models and adds `PROBLEM_SCHEMA`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from watcherd.compile.naming import component, operation_id, schema_ref, title
+from watcherd.compile.options import Options
+from watcherd.compile.query import PAGING, RESERVED, is_scalar
+from watcherd.compile.schemas import Schema, entity_schemas, method_schema, parameter_schema
+from watcherd.pim.spec import Attribute, Entity, LinkedModel, Method, ModelSpec, Service
+from watcherd.revision import OpenApiFragment, Operation
+
+PROBLEM_SCHEMA: Mapping[str, Any] = {
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457). `type` is a path that answers with an explanation.",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "examples": ["/problems/validation"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "The path of the request."},
+        "request_id": {"type": "string", "description": "The log has lines with this id."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "A JSON pointer into the body, or the name of a parameter.",
+                    },
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                },
+                "required": ["pointer", "code", "message"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+}
+
+OPENAPI_VERSION = "3.1.0"
+
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_ERRORS: Mapping[int, Schema] = {
+    status: {"description": description, "content": _PROBLEM_CONTENT}
+    for status, description in {
+        400: "Malformed JSON, or a query parameter that is unknown or not valid",
+        404: "No such row",
+        409: "A unique constraint, a foreign key or a check would be broken",
+        412: "The row is not at the version that `If-Match` names",
+        413: "The body is too large",
+        415: "The body has another content type",
+        422: "The body is not valid; `errors` lists every finding",
+        500: "The server failed",
+        501: "Nothing executable stands behind the method; `lacks` lists what is missing",
+        503: "Try again after `Retry-After` seconds",
+    }.items()
+}
+_TEXT: Schema = {"type": "string"}
+_SYSTEM_HEADERS: Schema = {
+    "X-Request-ID": {"schema": _TEXT, "description": "The id of this request in the log."},
+    "Watcherd-Generation": {"schema": {"type": "integer"}, "description": "The number of the route table."},
+    "Watcherd-Revision": {"schema": {"type": "integer"}, "description": "The number of the model's revision."},
+}
+_ETAG: Schema = {"ETag": {"schema": _TEXT, "description": "The row's version and a hash of what is shown."}}
+_LOCATION: Schema = {"Location": {"schema": _TEXT, "description": "The path of the new row."}}
+_LINK: Schema = {"Link": {"schema": _TEXT, "description": "The neighbouring pages, as `next` and `prev`."}}
+_IF_MATCH: Schema = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "An ETag: write only if the row is still at its version.",
+    "schema": _TEXT,
+}
+_IF_NONE_MATCH: Schema = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "An ETag: answer 304 if the row is still shown like that.",
+    "schema": _TEXT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a model says of itself: its operations in the order of the file, its OpenAPI fragment."""
+
+    operations: tuple[Operation, ...]
+    fragment: OpenApiFragment
+
+
+class _Paths:
+    """Collects paths and operations of one model while it is described."""
+
+    def __init__(self, spec: ModelSpec, prefix: str) -> None:
+        self.paths: dict[str, dict[str, Schema]] = {}
+        self.operations: list[Operation] = []
+        self._spec = spec
+        self._prefix = prefix
+        self._taken: set[str] = set()
+
+    def add(self, method: str, path: str, owner: str, name: str, summary: str, **members: Any) -> None:
+        """One operation; `members` are those of the operation object, None left out."""
+        identity = operation_id(self._spec, owner, name, self._taken) if owner else f"{self._spec.name}_{name}"
+        self._taken.add(identity)
+        self.operations.append(Operation(method, path, identity, summary))
+        self.paths.setdefault(f"{self._prefix}/{self._spec.domain}{path}", {})[method.lower()] = {
+            "operationId": identity,
+            "summary": summary,
+            "tags": [self._spec.domain],
+            **{key: value for key, value in members.items() if value is not None},
+        }
+
+
+def describe(linked: LinkedModel, options: Options) -> Description:
+    """Describe every route of a model."""
+    spec = linked.spec
+    paths = _Paths(spec, options.api_prefix)
+    schemas: dict[str, Schema] = {}
+    anything = _json({"type": "object"})
+    paths.add(
+        "GET", "", "", "index", f"What {spec.title or spec.domain} consists of",
+        responses=_responses(200, anything, "Entities and services with their links", 400, 500),
+    )  # fmt: skip
+    for entity in spec.entities.values():
+        for shape, schema in entity_schemas(linked, entity).items():
+            schemas[component(spec, entity.name, shape)] = schema  # type: ignore[arg-type] # the keys are shapes
+        _add_entity(paths, linked, entity, options)
+    for service in spec.services.values():
+        for method in service.methods:
+            _add_method(paths, linked, service, method)
+    paths.add(
+        "GET", "/-/openapi.json", "", "openapi", f"This document, of {spec.domain} alone",
+        responses=_responses(200, anything, "An OpenAPI document", 400, 500),
+    )  # fmt: skip
+    tag = {"name": spec.domain}
+    if spec.title or spec.description:
+        tag["description"] = "\n\n".join(part for part in (spec.title, spec.description) if part)
+    return Description(
+        operations=tuple(paths.operations),
+        fragment=OpenApiFragment(
+            paths=to_json(paths.paths)[1:-1], schemas=to_json(schemas)[1:-1], tags=to_json([tag])[1:-1]
+        ),
+    )
+
+
+def document(spec: ModelSpec, fragment: OpenApiFragment) -> bytes:
+    """A model's own complete OpenAPI document."""
+    info = {"title": spec.title or title(spec.name), "version": spec.version or "0"}
+    if spec.description:
+        info["description"] = spec.description
+    schemas = b",".join(part for part in (fragment.schemas, b'"Problem":' + to_json(PROBLEM_SCHEMA)) if part)
+    return b'{"openapi":"%s","info":%s,"paths":{%s},"components":{"schemas":{%s}},"tags":[%s]}' % (
+        OPENAPI_VERSION.encode("ascii"),
+        to_json(info),
+        fragment.paths,
+        schemas,
+        fragment.tags,
+    )
+
+
+def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity, options: Options) -> None:
+    spec, name = linked.spec, entity.name
+    row = _json(schema_ref(spec, name))
+    collection, item = f"/{entity.plural}", f"/{entity.plural}/{{id}}"
+    key: Schema = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": f"The row's {entity.key.name}.",
+        "schema": parameter_schema(entity.key, linked.targets),
+    }
+    page = _json(schema_ref(spec, name, "Page"))
+    create = schema_ref(spec, name, "Create")
+    rows = {
+        "type": "object",
+        "properties": {"items": {"type": "array", "items": schema_ref(spec, name)}},
+        "required": ["items"],
+    }
+    paths.add(
+        "GET", collection, name, "list", f"List rows of {name}",
+        description=entity.description or None,
+        parameters=_list_parameters(linked, entity, options),
+        responses=_responses(200, page, "A page of rows", 400, 500, 503, headers=_LINK),
+    )  # fmt: skip
+    paths.add(
+        "POST", collection, name, "create", f"Create a {name}, or several: all or none",
+        requestBody=_body(_json({"oneOf": [create, {"type": "array", "items": create}]})),
+        responses=_responses(
+            201, _json({"anyOf": [schema_ref(spec, name), rows]}), "The new row, or the new rows of an array in order",
+            400, 409, 413, 415, 422, 500, 503, headers=_LOCATION | _ETAG,
+        ),
+    )  # fmt: skip
+    paths.add(
+        "GET", item, name, "read", f"Read a {name}",
+        parameters=[key, _IF_NONE_MATCH],
+        responses={
+            **_responses(200, row, "The row", 400, 404, 500, 503, headers=_ETAG),
+            "304": {"description": "The client has it already", "headers": _ETAG | _SYSTEM_HEADERS},
+        },
+    )  # fmt: skip
+    paths.add(
+        "PUT", item, name, "replace", f"Replace a {name} as a whole",
+        parameters=[key, _IF_MATCH],
+        requestBody=_body(_json(schema_ref(spec, name, "Replace"))),
+        responses=_responses(200, row, "The row", 400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_ETAG),
+    )  # fmt: skip
+    patch = schema_ref(spec, name, "Patch")
+    paths.add(
+        "PATCH", item, name, "patch", f"Change some attributes of a {name}",
+        parameters=[key, _IF_MATCH],
+        requestBody=_body({**_json(patch), "application/merge-patch+json": {"schema": patch}}),
+        responses=_responses(200, row, "The row", 400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_ETAG),
+    )  # fmt: skip
+    paths.add(
+        "DELETE", item, name, "delete", f"Delete a {name}",
+        parameters=[key, _IF_MATCH],
+        responses=_responses(204, None, "The row is gone", 400, 404, 409, 412, 500, 503),
+    )  # fmt: skip
+
+
+def _add_method(paths: _Paths, linked: LinkedModel, service: Service, method: Method) -> None:
+    returns = method.returns
+    described = [method.description] if method.description else []
+    if returns is not None:
+        result = returns.entity.entity if returns.entity is not None else str(returns.kind)
+        described.append(f"Declared result: {result}{'[]' if returns.is_list else ''}.")
+    described.append("Answers 501 until something executable stands behind it.")
+    paths.add(
+        "POST", f"/{service.path}/{method.path}", service.name, method.name, title(method.name),
+        description="\n\n".join(described),
+        requestBody=_body(_json(method_schema(linked, method)), required=bool(method.parameters)),
+        responses=_problems((400, 413, 415, 422, 500, 501)),
+    )  # fmt: skip
+
+
+def _list_parameters(linked: LinkedModel, entity: Entity, options: Options) -> list[Schema]:
+    scalars = [item for item in entity.attributes.values() if is_scalar(item) and not item.write_only]
+    names = [item.name for item in scalars]
+    sort, skip, limit, count = PAGING
+    paging: list[tuple[str, str, Schema]] = [
+        (
+            sort,
+            f"Some of {', '.join(names)}, joined by commas; `-` before one: descending. Ties are broken by the key.",
+            _TEXT,
+        ),
+        (skip, "How many rows to leave out.", {"type": "integer", "minimum": 0, "default": 0}),
+        (
+            limit,
+            "How many rows to answer at most.",
+            {"type": "integer", "minimum": 0, "maximum": options.max_limit, "default": options.default_limit},
+        ),
+        (
+            count,
+            "Whether `total` counts all rows; `none` is faster.",
+            {"type": "string", "enum": ["exact", "none"], "default": "exact"},
+        ),
+    ]
+    return [_filter(item, linked) for item in scalars] + [
+        {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+        for name, description, schema in paging
+    ]
+
+
+def _filter(attribute: Attribute, linked: LinkedModel) -> Schema:
+    """One equality filter; `__eq` is written where the plain name means something else."""
+    name = attribute.name
+    return {
+        "name": f"{name}__eq" if name in RESERVED else name,
+        "in": "query",
+        "required": False,
+        "description": f"Only rows whose {name} is this." + ("" if name in RESERVED else f" Also `{name}__eq`."),
+        "schema": parameter_schema(attribute, linked.targets),
+    }
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _body(content: Schema, *, required: bool = True) -> Schema:
+    return {"required": required, "content": content}
+
+
+def _responses(
+    status: int, content: Schema | None, description: str, *errors: int, headers: Schema | None = None
+) -> Schema:
+    answer: Schema = {"description": description, "headers": {**(headers or {}), **_SYSTEM_HEADERS}}
+    if content is not None:
+        answer["content"] = content
+    return {str(status): answer, **_problems(errors)}
+
+
+def _problems(statuses: Iterable[int]) -> Schema:
+    return {str(status): _ERRORS[status] for status in statuses}

@@ -1,0 +1,41 @@
+"""What compiling a model needs to know of the daemon: paths, bounds, a clock, a maker of keys.
+
+The two callables are part of the options so that a test can say what time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import uuid_utils
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+
+
+def utc_now() -> datetime:
+    """The time of day, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def make_uuid7() -> str:
+    """A new key: UUIDv7 text, so that keys sort by the time they were made."""
+    return str(uuid_utils.uuid7())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Settings of every compiled model.
+
+    `api_prefix` is `/api` or empty; `max_body_bytes` is documented, the call enforces it;
+    `default_limit` and `max_limit` count rows of a list; `clock` answers an aware UTC time.
+    """
+
+    api_prefix: str = "/api"
+    max_body_bytes: int = 1024 * 1024
+    default_limit: int = DEFAULT_LIMIT
+    max_limit: int = MAX_LIMIT
+    clock: Callable[[], datetime] = utc_now
+    make_id: Callable[[], str] = make_uuid7

@@ -1,0 +1,186 @@
+"""Bytes -> JSON value -> checked values, or the `Problem` that says what is wrong with them.
+
+Owns content types, JSON syntax, and the words of every finding. Does not own which attributes a
+request must give (bodies).
+
+A body without a content type is read as JSON: there is nothing else that it could be. Of duplicate
+keys the last one counts, as in every common JSON parser. `NaN` and `Infinity` are no JSON (400);
+so is nesting deeper than 200.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, from_json
+
+from watcherd import problems
+from watcherd.compile.validators import json_type
+from watcherd.compile.values import ExactFloat
+from watcherd.problems import Finding, Problem
+from watcherd.wire import Call
+
+JSON_ONLY = (b"application/json",)
+JSON_OR_MERGE_PATCH = (b"application/json", b"application/merge-patch+json")
+
+MAX_FINDINGS = 1000
+
+# A number of 15 significant digits or fewer survives the way through a float and back.
+_LONG_NUMBER = re.compile(rb"[0-9.]{17}")
+_BOM = b"\xef\xbb\xbf"
+
+Location = Sequence[str | int]
+
+# Where an unknown name was found -> whose names those are, and the names that exist there.
+Known = Callable[[Location], tuple[str, Collection[str]]]
+
+
+async def read_json(call: Call, accepted: Sequence[bytes], *, exact: bool) -> Any:
+    """The body of a request as a JSON value.
+
+    With `exact`, long fractions come as `ExactFloat`. Raises `Problem`: 415, 413, 400; 422 for
+    the one character that no database stores as text.
+    """
+    media = call.header(b"content-type")
+    if media is not None and media.split(b";", 1)[0].strip().lower() not in accepted:
+        raise unsupported(media, accepted)
+    return parse(await call.body(), exact=exact)
+
+
+def unsupported(media: bytes, accepted: Sequence[bytes]) -> Problem:
+    """415, with the content types that would do."""
+    names = " or ".join(item.decode() for item in accepted)
+    headers = {"accept-patch": ", ".join(item.decode() for item in accepted)} if len(accepted) > 1 else {}
+    sent = media.decode("latin-1")
+    return Problem(problems.UNSUPPORTED_MEDIA_TYPE, f"send the body as {names}, not as {sent!r}", headers=headers)
+
+
+def parse(body: bytes, *, exact: bool) -> Any:
+    """Bytes -> JSON value; `Problem` 400 with line and column where it is none."""
+    body = body.removeprefix(_BOM)
+    try:
+        value = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Problem(problems.MALFORMED_JSON, f"the body is not JSON: {error}") from None
+    if exact and _LONG_NUMBER.search(body) is not None:
+        # The fast parser has checked syntax and depth; this one keeps the text of fractions.
+        value = json.loads(body, parse_float=ExactFloat)
+    if b"\\u0000" in body:
+        found = [
+            Finding(pointer(place), "characters", "expected text without the character U+0000")
+            for place in _with_nul(value, ())
+        ]
+        if found:
+            raise invalid(found)
+    return value
+
+
+def _with_nul(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    if isinstance(value, str):
+        if "\x00" in value:
+            yield place
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _with_nul(item, (*place, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if "\x00" in key:
+                yield place
+            yield from _with_nul(item, (*place, key))
+
+
+def check(validator: SchemaValidator, value: Any, known: Known) -> tuple[dict[str, Any], list[Finding]]:
+    """Validated values, or all findings about types and limits; one of the two is empty."""
+    try:
+        return validator.validate_python(value), []
+    except ValidationError as error:
+        return {}, [finding(detail, known) for detail in error.errors(include_url=False)]
+
+
+def finding(detail: ErrorDetails, known: Known) -> Finding:
+    """A validator's error in our words: what is expected, and at which place of the body."""
+    place = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        owner, names = known(place[:-1])
+        return unknown(place, names, owner)
+    say = _WORDS.get(detail["type"])
+    if say is None:  # one of our own readers: its code and message are final
+        return Finding(pointer(place), detail["type"], detail["msg"])
+    code, message = say(detail["input"], detail.get("ctx", {}))
+    return Finding(pointer(place), code, message)
+
+
+def unknown(place: Location, names: Collection[str], owner: str) -> Finding:
+    """The finding about a name that does not exist, with the nearest that does."""
+    name = str(place[-1])
+    return Finding(pointer(place), "unknown", f"{owner} has no {name!r}{nearest(name, names)}")
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """`; did you mean 'x'?`, or what exists where nothing is near."""
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; there are {', '.join(sorted(names))}" if names else ""
+
+
+def pointer(place: Location) -> str:
+    """A JSON pointer as a URI fragment; characters outside ASCII stay readable."""
+    return "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
+
+
+def invalid(findings: Sequence[Finding]) -> Problem:
+    """422 with every finding, up to a bound."""
+    count = len(findings)
+    detail = findings[0].message if count == 1 else f"{count} findings"
+    if count > MAX_FINDINGS:
+        detail += f", the first {MAX_FINDINGS} are listed"
+    return Problem(problems.VALIDATION, detail, errors=findings[:MAX_FINDINGS])
+
+
+Context = Mapping[str, Any]
+Say = Callable[[Any, Context], tuple[str, str]]
+
+
+def _type(expected: str) -> Say:
+    return lambda value, _: ("type", f"expected {expected}, not {json_type(value)}")
+
+
+def _length(code: str, words: str, unit: str, key: str) -> Say:
+    return lambda _, context: (code, f"expected {words} {context[key]} {unit}{'s' if context[key] != 1 else ''}")
+
+
+def _bound(code: str, words: str, key: str) -> Say:
+    def say(_: Any, context: Context) -> tuple[str, str]:
+        bound = context[key]
+        if bound in {-(2**63), 2**63 - 1}:
+            return "range", "expected an integer of 64 bits"
+        return code, f"expected {words} {bound:g}" if isinstance(bound, float) else f"expected {words} {bound}"
+
+    return say
+
+
+_WORDS: Mapping[str, Say] = {
+    "dict_type": _type("an object"),
+    "string_type": _type("a string"),
+    "int_type": _type("an integer"),
+    "float_type": _type("a number"),
+    "bool_type": _type("a boolean"),
+    "list_type": _type("an array"),
+    "none_required": lambda *_: ("read_only", "is set by the server, expected it to be left out"),
+    "missing": lambda *_: ("required", "expected a value, it is required"),
+    "literal_error": lambda _, context: ("enum", f"expected {context['expected']}"),
+    "finite_number": lambda *_: ("range", "expected a number that fits a 64 bit float"),
+    "string_too_short": _length("min_length", "at least", "character", "min_length"),
+    "string_too_long": _length("max_length", "at most", "character", "max_length"),
+    "string_pattern_mismatch": lambda _, context: ("pattern", f"expected text that matches {context['pattern']}"),
+    "greater_than_equal": _bound("minimum", "at least", "ge"),
+    "less_than_equal": _bound("maximum", "at most", "le"),
+    "greater_than": _bound("exclusive_minimum", "more than", "gt"),
+    "less_than": _bound("exclusive_maximum", "less than", "lt"),
+    "string_unicode": lambda *_: ("characters", "expected valid Unicode text"),
+}

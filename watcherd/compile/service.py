@@ -1,0 +1,196 @@
+"""The endpoints of service methods: a body is validated as if it would run, then 501 says what lacks.
+
+Owns which bodies a method takes. Nothing executable stands behind a method yet, and it never
+pretends to have run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
+
+from watcherd import problems
+from watcherd.compile import reading
+from watcherd.compile.bodies import required_on_create, unsent_on_create
+from watcherd.compile.constraints import Check, compile_checks
+from watcherd.compile.query import refuse_parameters
+from watcherd.compile.reading import Location, pointer
+from watcherd.compile.validators import Targets, any_json, attribute_schema, takes_null
+from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method, ModelSpec, Parameter, Service
+from watcherd.problems import Finding, Problem
+from watcherd.wire import Answer, Call
+
+_ANY_JSON = core_schema.no_info_plain_validator_function(any_json)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityParameter:
+    """What the checks of a parameter need to know of its entity, one of the same model."""
+
+    entity: str
+    names: Collection[str]
+    checks: tuple[tuple[str, Check], ...]
+    partial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MethodEndpoint:
+    """One method: its validator, and what it lacks to be run."""
+
+    name: str
+    validator: SchemaValidator
+    parameters: tuple[str, ...]
+    entities: Mapping[str, EntityParameter]
+    lacks: tuple[str, ...]
+
+    async def call(self, call: Call) -> Answer:
+        """422 when the body is not what the method takes, else 501."""
+        refuse_parameters(call.query)
+        body = await self._body(call)
+        values, findings = reading.check(self.validator, body, self._known)
+        findings += self._broken(values)
+        if findings:
+            raise reading.invalid(findings)
+        raise Problem(
+            problems.NOT_IMPLEMENTED,
+            f"{self.name} is declared, but nothing executable stands behind it",
+            extra={"lacks": list(self.lacks)},
+        )
+
+    async def _body(self, call: Call) -> Any:
+        if call.header(b"content-type") is None and not self.parameters and not await call.body():
+            return {}
+        return await reading.read_json(call, reading.JSON_ONLY, exact=True)
+
+    def _known(self, place: Location) -> tuple[str, Collection[str]]:
+        if not place:
+            return self.name, self.parameters
+        parameter = self.entities[str(place[0])]
+        return parameter.entity, parameter.names
+
+    def _broken(self, values: Mapping[str, Any]) -> Iterator[Finding]:
+        """What sentences find in the entities that were given."""
+        for name, parameter in self.entities.items():
+            given = values.get(name)
+            for place, row in enumerate(given) if isinstance(given, list) else [(None, given)]:
+                if row is None:
+                    continue
+                prefix = pointer((name,) if place is None else (name, place))
+                for attribute, check in parameter.checks:
+                    if parameter.partial and attribute not in row:
+                        continue
+                    if (broken := check(row)) is not None:
+                        yield Finding(prefix + broken.pointer[1:], broken.code, broken.message)
+
+
+def compile_method(linked: LinkedModel, service: Service, method: Method) -> MethodEndpoint:
+    """Build the validator of a method's body, and gather what the method lacks."""
+    spec = linked.spec
+    own = {parameter.name: parameter for parameter in method.parameters if entity_of(spec, parameter) is not None}
+    return MethodEndpoint(
+        name=f"{service.name}.{method.name}",
+        validator=SchemaValidator(
+            core_schema.typed_dict_schema(
+                {
+                    parameter.name: core_schema.typed_dict_field(
+                        _parameter_schema(spec, parameter, linked.targets), required=parameter.required
+                    )
+                    for parameter in method.parameters
+                },
+                extra_behavior="forbid",
+            )
+        ),
+        parameters=tuple(parameter.name for parameter in method.parameters),
+        entities={
+            name: _entity_parameter(entity, parameter, linked.targets)
+            for name, parameter in own.items()
+            if (entity := entity_of(spec, parameter)) is not None
+        },
+        lacks=tuple(_lacks(spec, method)),
+    )
+
+
+def entity_of(spec: ModelSpec, parameter: Parameter) -> Entity | None:
+    """The entity of this model that a parameter holds; of another model's only the name is known."""
+    ref = parameter.type.entity
+    return spec.entities.get(ref.entity) if ref is not None and ref.model == spec.name else None
+
+
+def given_attributes(entity: Entity, parameter: Parameter) -> tuple[Attribute, ...]:
+    """The attributes that a parameter may hold: those of a create body, less what is excluded."""
+    left_out = unsent_on_create(entity) | set(parameter.exclude)
+    return tuple(item for item in entity.attributes.values() if item.name not in left_out)
+
+
+def required_attributes(entity: Entity, parameter: Parameter) -> frozenset[str]:
+    """The attributes that a parameter must hold."""
+    return frozenset() if parameter.partial else required_on_create(entity) - set(parameter.exclude)
+
+
+def as_attribute(parameter: Parameter) -> Attribute:
+    """A parameter of a plain kind, seen as an attribute."""
+    return Attribute(
+        name=parameter.name,
+        kind=parameter.type.kind or Kind.JSON,
+        is_list=parameter.type.is_list,
+        required=parameter.required,
+        default=parameter.default,
+        description=parameter.description,
+        members=parameter.members,
+    )
+
+
+def _parameter_schema(spec: ModelSpec, parameter: Parameter, targets: Targets) -> CoreSchema:
+    if parameter.type.entity is None:
+        return attribute_schema(as_attribute(parameter), targets, nullable=not parameter.required)
+    entity = entity_of(spec, parameter)
+    schema = (
+        core_schema.dict_schema(values_schema=_ANY_JSON, strict=True)
+        if entity is None
+        else _entity_schema(entity, parameter, targets)
+    )
+    if parameter.type.is_list:
+        schema = core_schema.list_schema(schema, strict=True)
+    return schema if parameter.required else core_schema.nullable_schema(schema)
+
+
+def _entity_schema(entity: Entity, parameter: Parameter, targets: Targets) -> CoreSchema:
+    required = required_attributes(entity, parameter)
+    fields = {
+        item.name: core_schema.typed_dict_field(
+            attribute_schema(item, targets, nullable=takes_null(item)), required=item.name in required
+        )
+        for item in given_attributes(entity, parameter)
+    }
+    # As in a create body, null says that what the server sets is not given.
+    for name in unsent_on_create(entity).difference(parameter.exclude):
+        fields[name] = core_schema.typed_dict_field(core_schema.none_schema(), required=False)
+    return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+
+
+def _entity_parameter(entity: Entity, parameter: Parameter, targets: Targets) -> EntityParameter:
+    names = tuple(item.name for item in given_attributes(entity, parameter))
+    checks = tuple((name, check) for name, check in compile_checks(entity, targets) if name in names)
+    return EntityParameter(entity.name, names, checks, parameter.partial)
+
+
+def _lacks(spec: ModelSpec, method: Method) -> Iterator[str]:
+    yield "a handler"
+    if method.flow is not None:
+        flow = spec.flows.get(method.flow)
+        steps = [] if flow is None else [step for step in flow.steps if step.type not in {"start", "end"}]
+        if not steps:
+            yield f"steps of the flow {method.flow}"
+        for step in steps:
+            label = step.label or step.description
+            yield f"a binding of step {step.id}{f' ({label})' if label else ''} of the flow {method.flow}"
+    for name in method.rules:
+        rule = spec.rules.get(name)
+        if rule is None:
+            yield f"a rule {name}"
+        else:
+            form = "prose" if isinstance(rule.value, str) else "free form"
+            yield f"an expression for the rule {name}, which is {form}"

@@ -1,0 +1,112 @@
+"""What a compiled model is: its number, its endpoints, its OpenAPI fragment, its in-flight count.
+
+A revision is immutable but for that count. It is made by `compile`, entered and left by the
+`gateway`, and waited for by `drain`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from watcherd.pim.spec import LinkedModel
+from watcherd.wire import Answer, Call
+
+Handle = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, as the admin API and the logs name it.
+
+    `path` is a template below the model, such as `/users/{id}`; the model's index is the empty
+    string.
+    """
+
+    method: str
+    path: str
+    operation_id: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenApiFragment:
+    """A model's part of `/openapi.json`, as JSON text that only has to be joined.
+
+    `paths` and `schemas` are the members of an object without its braces (`"/api/x": {...},...`),
+    `tags` the elements of an array without its brackets; each may be empty.
+    """
+
+    paths: bytes
+    schemas: bytes
+    tags: bytes
+
+
+class InFlight:
+    """One request that entered a revision and has not left it.
+
+    `entered` and `progressed` are monotonic seconds; `progressed` is the last byte in or out.
+    `cut` says why the request was cancelled by the drain, if it was.
+    """
+
+    __slots__ = ("__weakref__", "cut", "entered", "method", "path", "progressed", "task")
+
+    def __init__(self, method: str, path: str, task: asyncio.Task[object]) -> None:
+        self.method = method
+        self.path = path
+        self.task = task
+        self.entered = self.progressed = time.monotonic()
+        self.cut: str | None = None
+
+    def describe(self, now: float) -> str:
+        """`METHOD path age`, for logs and the admin API."""
+        return f"{self.method} {self.path} {now - self.entered:.1f}s"
+
+
+class Revision:
+    """One compiled model. `model` is the folded domain, `linked` what it was compiled from."""
+
+    __slots__ = ("__weakref__", "_idle", "domain", "handle", "in_flight", "linked", "model", "number", "openapi",
+                 "operations", "retired_at")  # fmt: skip
+
+    def __init__(
+        self,
+        linked: LinkedModel,
+        number: int,
+        *,
+        handle: Handle,
+        operations: tuple[Operation, ...],
+        openapi: OpenApiFragment,
+    ) -> None:
+        self.model = linked.spec.name
+        self.domain = linked.spec.domain
+        self.linked = linked
+        self.number = number
+        self.handle = handle
+        self.operations = operations
+        self.openapi = openapi
+        self.in_flight: set[InFlight] = set()
+        self.retired_at: float | None = None
+        self._idle: asyncio.Event | None = None
+
+    def enter(self, request: InFlight) -> None:
+        """Count a request in. The caller read the route table with no `await` in between."""
+        self.in_flight.add(request)
+
+    def leave(self, request: InFlight) -> None:
+        """Count a request out, after its last byte; wakes whoever waits for the drain."""
+        self.in_flight.discard(request)
+        if not self.in_flight and self._idle is not None:
+            self._idle.set()
+
+    def retire(self) -> None:
+        """Mark that no new request can enter, since the route table names it no more."""
+        self.retired_at = time.monotonic()
+
+    async def idle(self) -> None:
+        """Wait until nothing is in flight. Only sensible once retired."""
+        while self.in_flight:
+            self._idle = asyncio.Event()
+            await self._idle.wait()

@@ -1,0 +1,164 @@
+"""What crosses the wire, free of any framework: a call comes in, an answer goes out.
+
+Owns reading bodies within their bound and turning answers and problems into ASGI messages.
+Does not own routing (gateway, compile) nor what a problem means (problems).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic_core
+
+from watcherd import problems
+from watcherd.problems import Problem
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+PROBLEM_JSON = b"application/problem+json"
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete; nobody reads an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer. `headers` have lower-case names and no content-length.
+
+    With `stream` the body is what it yields, and `body` is empty.
+    """
+
+    status: int
+    body: bytes = b""
+    media: bytes = JSON
+    headers: Headers = ()
+    stream: AsyncIterator[bytes] | None = None
+
+
+class Call:
+    """One request inside a model: `segments` are the decoded path segments after the model.
+
+    `base` is the path of the model as the client wrote it, such as `/api/user-management`.
+    Whoever dispatches the call sets `template`, its path below the model with placeholders, such
+    as `/users/{id}`: logs and metrics name requests by it.
+    """
+
+    __slots__ = (
+        "_headers", "_receive", "_scope", "base", "max_body_bytes", "method", "path", "request_id", "segments",
+        "template",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - the parts of one request, set once by the gateway
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        base: str,
+        segments: Sequence[str],
+        request_id: str,
+        max_body_bytes: int,
+    ) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.base = base
+        self.segments = segments
+        self.request_id = request_id
+        self.max_body_bytes = max_body_bytes
+        self.template = ""
+        self._scope = scope
+        self._receive = receive
+        self._headers: dict[bytes, bytes] | None = None
+
+    @property
+    def query(self) -> bytes:
+        """The raw query string."""
+        query: bytes = self._scope["query_string"]
+        return query
+
+    def header(self, name: bytes) -> bytes | None:
+        """A header by its lower-case name; of several, joined by a comma as HTTP says."""
+        if self._headers is None:
+            collected: dict[bytes, bytes] = {}
+            for key, value in self._scope["headers"]:
+                collected[key] = collected[key] + b", " + value if key in collected else value
+            self._headers = collected
+        return self._headers.get(name)
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises `Problem` (413) as soon as it is over the bound, `ClientGoneError` on a disconnect.
+        """
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > self.max_body_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            chunk: bytes = message.get("body", b"")
+            if chunk:
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > self.max_body_bytes:
+                    raise self._too_large()
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _too_large(self) -> Problem:
+        return Problem(
+            problems.BODY_TOO_LARGE,
+            f"the body is over {self.max_body_bytes} bytes",
+            headers={"connection": "close"},
+        )
+
+
+async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None:
+    """Send an answer; to a HEAD the same headers without the body."""
+    headers: list[tuple[bytes, bytes]] = list(answer.headers)
+    if answer.stream is None:
+        body = answer.body
+        if answer.status not in {204, 304}:
+            headers.append((b"content-type", answer.media))
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if head else body})
+        return
+    headers.append((b"content-type", answer.media))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    try:
+        if not head:
+            async for chunk in answer.stream:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    finally:
+        await close_stream(answer.stream)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def close_stream(stream: AsyncIterator[bytes]) -> None:
+    """Close an async generator, so that its `finally` blocks run now and not some day."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await asyncio.shield(close())
+
+
+def problem_answer(problem: Problem, *, instance: str, request_id: str) -> Answer:
+    """The answer that tells a client of a problem."""
+    return Answer(
+        problem.type.status,
+        pydantic_core.to_json(problem.body(instance=instance, request_id=request_id)),
+        PROBLEM_JSON,
+        [(name.encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()],
+    )
