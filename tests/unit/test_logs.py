@@ -1,0 +1,279 @@
+"""The log chain: fields, masking, standard logging, and a writer that never blocks whoever logs."""
+
+import io
+import json
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from watcherd import logs
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class SlowReader(io.StringIO):
+    """A stream whose writes wait until somebody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = threading.Event()
+        self.waiting = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.waiting.set()
+        assert self.reading.wait(10)
+        return super().write(text)
+
+
+class FullDisk(io.StringIO):
+    """A stream that fails until there is room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = False
+        self.tried = threading.Event()
+
+    def write(self, text: str) -> int:
+        if not self.room:
+            self.tried.set()
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+@pytest.fixture
+def written() -> Iterator[Callable[..., list[dict[str, Any]]]]:
+    """Configure JSON logging; calling the fixture closes it and answers the lines as values."""
+    stream = io.StringIO()
+    configured = logs.configure("json", "debug", stream)
+
+    def lines() -> list[dict[str, Any]]:
+        configured.close()
+        return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    yield lines
+    configured.close()
+
+
+def test_a_line_begins_with_time_level_event_and_logger(written: Callable[..., list[dict[str, Any]]]) -> None:
+    logs.get("watcherd.reload").info("reload.finished", generation=3)
+    (line,) = written()
+    assert list(line) == ["ts", "level", "event", "logger", "generation"]
+    assert line["ts"].endswith("Z")
+    assert len(line["ts"]) == len("2026-11-22T01:31:46.123456Z")
+    assert (line["level"], line["event"], line["logger"]) == ("info", "reload.finished", "watcherd.reload")
+
+
+def test_bound_context_is_on_own_and_on_foreign_lines(written: Callable[..., list[dict[str, Any]]]) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="r1", model="shop"):
+        logs.get("watcherd").info("request")
+        logging.getLogger("uvicorn.error").warning("something %s", "odd")
+    first, second = written()
+    assert (first["request_id"], first["model"]) == ("r1", "shop")
+    assert (second["request_id"], second["event"], second["logger"]) == ("r1", "something odd", "uvicorn.error")
+
+
+def test_a_logger_made_before_configuring_writes_to_the_new_stream() -> None:
+    logger = logs.get("early")
+    for _ in range(2):
+        stream = io.StringIO()
+        configured = logs.configure("json", "info", stream)
+        logger.info("hello")
+        configured.close()
+        assert json.loads(stream.getvalue())["event"] == "hello"
+
+
+def test_lines_below_the_level_are_not_written() -> None:
+    stream = io.StringIO()
+    configured = logs.configure("json", "warning", stream)
+    logs.get("x").info("quiet")
+    logging.getLogger("uvicorn").info("quiet")
+    logs.get("x").warning("loud")
+    configured.close()
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["loud"]
+
+
+def test_statements_of_the_database_are_not_logged_even_at_debug(written: Callable[..., list[dict[str, Any]]]) -> None:
+    logging.getLogger("sqlalchemy.engine").info("INSERT INTO users VALUES ('secret')")
+    assert written() == []
+
+
+def test_warnings_are_log_lines(written: Callable[..., list[dict[str, Any]]]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)  # catch_warnings put its own display in place
+        logging.captureWarnings(capture=True)
+        warnings.warn("old ways", DeprecationWarning, stacklevel=1)
+        logging.captureWarnings(capture=False)
+    (line,) = written()
+    assert (line["logger"], line["level"]) == ("py.warnings", "warning")
+    assert "old ways" in line["event"]
+
+
+def test_an_exception_stays_on_its_line_once(written: Callable[..., list[dict[str, Any]]]) -> None:
+    try:
+        raise LookupError("gone")
+    except LookupError:
+        logs.get("x").exception("failed")
+        logging.getLogger("asyncio").exception("also failed")
+    own, foreign = written()
+    for line in (own, foreign):
+        assert line["exception"].count("Traceback") == 1
+        assert line["exception"].endswith("LookupError: gone")
+        assert line["level"] == "error"
+
+
+@pytest.mark.parametrize(
+    "key", ["token", "admin_token", "Authorization", "password", "new-password", "api_key", "client_secret", "Cookie"]
+)
+def test_secrets_are_masked_by_their_key(key: str, written: Callable[..., list[dict[str, Any]]]) -> None:
+    logs.get("x").info("e", **{key: "s3cret"}, nested={"deep": [{key: "s3cret"}]})
+    (line,) = written()
+    assert line[key] == logs.MASK
+    assert "s3cret" not in json.dumps(line)
+
+
+def test_an_absent_secret_and_words_that_only_look_like_one_are_shown(
+    written: Callable[..., list[dict[str, Any]]],
+) -> None:
+    logs.get("x").info("e", admin_token=None, tokens=3, secretary="Ann")
+    (line,) = written()
+    assert (line["admin_token"], line["tokens"], line["secretary"]) == (None, 3, "Ann")
+
+
+def test_the_password_within_an_address_is_masked_in_values_and_tracebacks(
+    written: Callable[..., list[dict[str, Any]]],
+) -> None:
+    address = "postgresql://bob:p@ss@db/shop"
+    try:
+        raise ValueError(address)
+    except ValueError:
+        logs.get("x").exception(f"cannot reach {address}", database_url=address)
+    (line,) = written()
+    assert line["database_url"] == "postgresql://bob:***@db/shop"
+    assert "p@ss" not in json.dumps(line)
+
+
+def test_values_that_json_does_not_know_and_names_that_are_not_utf8_are_shown(
+    written: Callable[..., list[dict[str, Any]]],
+) -> None:
+    logs.get("x").info("e", value={1}, file=os.fsdecode(b"caf\xe9.yaml"), name="图书")
+    (line,) = written()
+    assert line["value"] == "{1}"
+    assert line["file"] == "caf\udce9.yaml"
+    assert line["name"] == "图书"
+
+
+def test_a_newline_in_a_value_does_not_begin_a_new_line(written: Callable[..., list[dict[str, Any]]]) -> None:
+    logs.get("x").info("two\nlines", value="a\nb")
+    assert len(written()) == 1
+
+
+def test_a_terminal_gets_the_console_form_and_a_pipe_gets_json() -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        configured = logs.configure(None, "info", stream)
+        logs.get("x").info("hello", model="shop")
+        configured.close()
+    assert not terminal.getvalue().startswith("{")
+    assert "hello" in terminal.getvalue()
+    assert json.loads(pipe.getvalue())["model"] == "shop"
+
+
+def test_the_console_form_masks_secrets_and_shows_no_locals() -> None:
+    stream = io.StringIO()
+    configured = logs.configure("console", "info", stream)
+    password = "s3cret"  # noqa: F841 - what a traceback with locals would show
+    try:
+        raise LookupError("gone")
+    except LookupError:
+        logs.get("x").exception("failed", api_key="s3cret")
+    configured.close()
+    assert "LookupError: gone" in stream.getvalue()
+    assert "s3cret" not in stream.getvalue()
+
+
+def test_a_stuck_reader_blocks_nobody_and_what_was_dropped_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "CAPACITY", 5)
+    stream = SlowReader()
+    configured = logs.configure("json", "info", stream)
+    logger = logs.get("x")
+    logger.info("first")
+    assert stream.waiting.wait(10)
+    for number in range(8):
+        logger.info("line", number=number)
+    stream.reading.set()
+    configured.close()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["first", *["line"] * 5, "log.dropped"]
+    assert [line["number"] for line in lines[1:-1]] == [0, 1, 2, 3, 4]
+    assert lines[-1]["count"] == 3
+
+
+def test_closing_does_not_wait_for_a_stuck_reader() -> None:
+    stream = SlowReader()
+    configured = logs.configure("json", "info", stream)
+    logs.get("x").info("first")
+    assert stream.waiting.wait(10)
+    configured.close(timeout=0.01)
+    stream.reading.set()
+
+
+def test_lines_lost_to_a_full_disk_are_counted_when_there_is_room_again() -> None:
+    stream = FullDisk()
+    configured = logs.configure("json", "info", stream)
+    logs.get("x").info("lost")
+    assert stream.tried.wait(10)
+    stream.room = True
+    logs.get("x").info("kept")
+    configured.close()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert lines[-1]["event"] == "log.dropped"
+    assert lines[-1]["count"] + len(lines) - 1 == 2
+
+
+def test_a_broken_pipe_stops_the_log_and_nothing_else() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        configured = logs.configure("json", "info", stream)
+        os.close(reading)
+        for _ in range(100):
+            logs.get("x").info("nobody reads this")
+        configured._writer._thread.join(10)
+        assert not configured._writer._thread.is_alive()
+        logs.get("x").info("nor this")
+        configured.close()
+
+
+def test_a_pipe_that_does_not_block_gets_every_line() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    received = bytearray()
+    with os.fdopen(writing, "w") as stream:
+        configured = logs.configure("json", "info", stream)
+        for number in range(2000):
+            logs.get("x").info("a long enough line to fill the pipe several times over", number=number)
+        reader = threading.Thread(target=lambda: received.extend(_read_all(reading)))
+        reader.start()
+        configured.close()
+    reader.join(10)
+    assert [json.loads(line)["number"] for line in received.splitlines()] == list(range(2000))
+
+
+def test_closing_gives_standard_logging_back_and_leaves_no_thread() -> None:
+    before = (threading.active_count(), list(logging.getLogger().handlers))
+    logs.configure("json", "info", io.StringIO()).close()
+    assert (threading.active_count(), list(logging.getLogger().handlers)) == before
+
+
+def _read_all(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read()

@@ -1,0 +1,300 @@
+"""Logging: one event a line on standard output, JSON unless somebody watches on a terminal.
+
+Owns the chain from an event to a written line: the fields (`ts` in UTC, `level`, `event`, `logger`,
+then the bound context variables and the event's own), the masking of secrets, and one thread that
+writes, so that a slow reader never blocks the event loop. The records of the standard library's
+`logging` (uvicorn, SQLAlchemy, asyncio, warnings) go through the same chain. Does not own which
+events there are: that is `events`, and what is logged about requests is the gateway's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import select
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+Format = Literal["json", "console"]
+
+CAPACITY = 10_000
+"""Lines that may wait for the writing thread; more are dropped and counted."""
+
+MASK = "***"
+_SECRET_KEY = re.compile(r"(?:^|_)(?:token|authorization|password|passwd|api_key|apikey|secret|cookie)$")
+_URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
+_LEADING_FIELDS = ("ts", "level", "event", "logger")
+
+# Libraries that say at DEBUG or INFO what is nobody's business: rows with their values, each poll.
+_QUIETEST_LEVEL = {"sqlalchemy": logging.WARNING, "watchfiles": logging.INFO}
+_OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
+
+
+def configure(format: Format | None, level: str, stream: TextIO | None = None) -> Logs:  # noqa: A002 - the setting's name
+    """Send every log line of the process to `stream` (default: standard output) from now on.
+
+    `format` None chooses `console` on a terminal and `json` elsewhere; `level` is the name of the
+    lowest level that is shown, such as `info`. Close what is returned at the very end.
+    """
+    stream = sys.stdout if stream is None else stream
+    on_terminal = stream.isatty()
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    writer = _Writer(stream, CAPACITY)
+    render: Processor = _console(colors=on_terminal) if (format or _default_format(on_terminal)) == "console" else _json
+    _configure_structlog(writer, threshold, render)
+    handler = _configure_stdlib(writer, threshold, render)
+    return Logs(writer, handler)
+
+
+def get(name: str) -> FilteringBoundLogger:
+    """Make the logger that says `name` in the field `logger`; may be called before `configure`."""
+    return cast("FilteringBoundLogger", structlog.get_logger(name))
+
+
+class Logs:
+    """The log in force, from `configure` until `close`."""
+
+    def __init__(self, writer: _Writer, handler: logging.Handler) -> None:
+        self._writer = writer
+        self._handler = handler
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what waits, at most `timeout` seconds long, and give standard logging back."""
+        logging.captureWarnings(capture=False)
+        logging.getLogger().removeHandler(self._handler)
+        structlog.reset_defaults()
+        self._writer.close(timeout)
+
+
+def _default_format(on_terminal: bool) -> Format:  # noqa: FBT001 - a fact about the stream
+    return "console" if on_terminal else "json"
+
+
+def _console(*, colors: bool) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=colors and not os.environ.get("NO_COLOR"),
+        timestamp_key="ts",
+        sort_keys=False,
+        exception_formatter=structlog.dev.plain_traceback,  # the rich one shows locals, secrets among them
+    )
+
+
+def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    leading = {key: event.pop(key) for key in _LEADING_FIELDS if key in event}
+    return json.dumps({**leading, **event}, ensure_ascii=False, default=str)
+
+
+def _configure_structlog(writer: _Writer, threshold: int, render: Processor) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _add_logger_name,
+            *_shared_processors(),
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=lambda name="watcherd", *_: _LineLogger(writer, name),
+        # Loggers are made when modules are imported, so they must not remember a writer.
+        cache_logger_on_first_use=False,
+    )
+
+
+def _configure_stdlib(writer: _Writer, threshold: int, render: Processor) -> logging.Handler:
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_shared_processors(),
+            render,
+        ],
+    )
+    handler = _LineHandler(writer)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(threshold)
+    for name, quietest in _QUIETEST_LEVEL.items():
+        logging.getLogger(name).setLevel(max(threshold, quietest))
+    for name in _OWN_HANDLERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    logging.captureWarnings(capture=True)
+    return handler
+
+
+def _shared_processors() -> list[Processor]:
+    """List what both chains end with before rendering; secrets are masked in tracebacks as well."""
+    return [
+        _add_time,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _mask_secrets,
+    ]
+
+
+def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event["ts"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return event
+
+
+def _add_logger_name(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event["logger"] = cast("_LineLogger", logger).name
+    return event
+
+
+def _mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: _masked(key, value) for key, value in event.items()}
+
+
+def _masked(key: str, value: Any) -> Any:
+    if isinstance(value, str):
+        if _is_secret(key):
+            return MASK
+        return _URL_PASSWORD.sub(rf"\1:{MASK}@", value) if "://" in value else value
+    if value is not None and _is_secret(key):
+        return MASK
+    if isinstance(value, Mapping):
+        return {inner: _masked(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked("", item) for item in value]
+    return value
+
+
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key.lower().replace("-", "_")) is not None
+
+
+class _LineLogger:
+    """What structlog calls with a rendered line: hands it to the writer."""
+
+    def __init__(self, writer: _Writer, name: str) -> None:
+        self.name = name
+        self._write = writer.put
+
+    def msg(self, line: str) -> None:
+        self._write(line)
+
+    debug = info = warning = error = critical = fatal = exception = log = msg
+
+
+class _LineHandler(logging.Handler):
+    """What standard logging calls with a record: renders it and hands it to the writer."""
+
+    def __init__(self, writer: _Writer) -> None:
+        super().__init__()
+        self._write = writer.put
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(self.format(record))
+
+
+class _Writer:
+    """A bounded queue of lines and the one thread that writes them, whatever the reader does.
+
+    Lines are taken from the queue in batches, so at most twice the capacity is in memory.
+    """
+
+    def __init__(self, stream: TextIO, capacity: int) -> None:
+        stream.flush()
+        self._stream = stream
+        self._descriptor = _descriptor(stream)
+        self._capacity = capacity
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="watcherd-log", daemon=True)
+        self._thread.start()
+
+    def put(self, line: str) -> None:
+        """Queue one line without its newline; never blocks on the reader, drops when full."""
+        with self._changed:
+            if self._closed:
+                return
+            if len(self._lines) >= self._capacity:
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._changed.notify()
+
+    def close(self, timeout: float) -> None:
+        """Let the thread write what waits, and wait for it; a stuck reader is left behind."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            batch, dropped = self._take()
+            if not batch:
+                return
+            # The newest lines were dropped, so the count follows what the queue held.
+            lines = [*batch, _dropped_line(dropped)] if dropped else batch
+            try:
+                self._write("\n".join(lines) + "\n")
+            except (BrokenPipeError, ValueError):
+                # Nobody reads any more (or the stream is closed): the daemon goes on without a log.
+                self._stop()
+                return
+            except OSError:
+                # A full disk may have room later.
+                with self._changed:
+                    self._dropped += len(batch) + dropped
+
+    def _take(self) -> tuple[list[str], int]:
+        """Wait for lines; answers them and how many were dropped after them. No lines: closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._lines or self._closed)
+            batch = list(self._lines)
+            self._lines.clear()
+            dropped, self._dropped = (self._dropped, 0) if batch else (0, self._dropped)
+            return batch, dropped
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._lines.clear()
+
+    def _write(self, text: str) -> None:
+        # File names that are not UTF-8 reach the log as lone surrogates.
+        data = text.encode("utf-8", "backslashreplace")
+        if self._descriptor is None:
+            self._stream.write(data.decode("utf-8"))
+            self._stream.flush()
+            return
+        # Not through the stream's buffer: a thread that is stuck in it would abort the interpreter at exit,
+        # and what a broken pipe left in it would turn the exit code into 120.
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        return None
+
+
+def _dropped_line(count: int) -> str:
+    event = {"level": "warning", "event": "log.dropped", "logger": __name__, "count": count}
+    return _json(None, "warning", _add_time(None, "warning", event))
