@@ -1,0 +1,121 @@
+"""A daemon as a real process: started, watched through its log, and ended by its pid."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+Line = dict[str, Any]
+
+
+class Process:
+    """A running `watcherd serve`. Every log line is kept; waiting is for lines, never for time."""
+
+    def __init__(self, process: asyncio.subprocess.Process, models: Path, data: Path) -> None:
+        self.models = models
+        self.data = data
+        self.lines: list[Line] = []
+        self.address = ""
+        self._process = process
+        self._news = asyncio.Condition()
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self, which: signal.Signals) -> None:
+        self._process.send_signal(which)
+
+    async def ended(self) -> int:
+        status = await self._process.wait()
+        await self._reading
+        return status
+
+    async def wait_for(self, event: str, since: int = 0, where: Callable[[Line], bool] = lambda _: True) -> Line:
+        """The first line of an event from index `since` on; fails if the process ends before it."""
+        async with self._news:
+            while True:
+                for line in self.lines[since:]:
+                    if line.get("event") == event and where(line):
+                        return line
+                if self._reading.done():
+                    raise AssertionError(f"ended without {event}: {self.lines[-20:]}")
+                await self._news.wait()
+
+    def of(self, event: str, since: int = 0) -> list[Line]:
+        return [line for line in self.lines[since:] if line.get("event") == event]
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.address, timeout=30, **options)
+
+    def write(self, name: str, text: str) -> None:
+        """Save as careful editors do: another file, renamed over."""
+        target = self.models / name
+        temporary = target.with_name(f".{target.name}.new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.rename(target)
+
+    async def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        try:
+            async for raw in stream:
+                line = json.loads(raw)
+                async with self._news:
+                    self.lines.append(line)
+                    self._news.notify_all()
+        finally:
+            async with self._news:
+                self._news.notify_all()
+
+
+@asynccontextmanager
+async def running(
+    models: Path, data: Path, *arguments: str, environment: dict[str, str] | None = None, ready: bool = True
+) -> AsyncIterator[Process]:
+    """Start a daemon on a free port; on the way out it is stopped, if it still runs."""
+    models.mkdir(exist_ok=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "watcherd",
+        "serve",
+        "--models",
+        str(models),
+        "--data-dir",
+        str(data),
+        "--port",
+        "0",
+        "--log-format",
+        "json",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**22,
+        env=clean | (environment or {}),
+    )
+    daemon = Process(process, models, data)
+    try:
+        if ready:
+            daemon.address = (await daemon.wait_for("daemon.started"))["address"]
+        yield daemon
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(45):
+                    await daemon.ended()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()

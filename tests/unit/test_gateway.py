@@ -1,0 +1,309 @@
+"""The gateway: one revision per request, an in-flight count that is always true."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from watcherd import problems
+from watcherd.drain import cut
+from watcherd.errors import StoreUnavailableError
+from watcherd.gateway import TABLE, Gateway, RouteTable
+from watcherd.pim.spec import LinkedModel, ModelSpec
+from watcherd.problems import Problem
+from watcherd.revision import OpenApiFragment, Revision
+from watcherd.wire import Answer, Call, Message, Receive, Scope, Send
+
+Handle = Callable[[Call], Awaitable[Answer]]
+
+
+def a_revision(handle: Handle, number: int = 1, domain: str = "shop") -> Revision:
+    linked = LinkedModel(spec=ModelSpec(domain=domain), targets={})
+    return Revision(linked, number, handle=handle, operations=(), openapi=OpenApiFragment(b"", b"", b""))
+
+
+async def host(scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(scope[TABLE].generation).encode()})
+
+
+def a_gateway(*revisions: Revision, generation: int = 7, prefix: str = "/api") -> Gateway:
+    gateway = Gateway(
+        api_prefix=prefix,
+        max_body_bytes=10,
+        missing=lambda name: Problem(problems.NO_SUCH_MODEL, f"no model named {name}"),
+    )
+    gateway.host = host
+    gateway.swap(RouteTable(generation, MappingProxyType({item.model: item for item in revisions})))
+    return gateway
+
+
+class Client:
+    """One request on the ASGI side: what is sent, what came back."""
+
+    def __init__(self, path: str, method: str = "GET", headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        raw, _, query = path.partition("?")
+        self.scope: Scope = {
+            "type": "http",
+            "method": method,
+            "path": raw.replace("%2F", "/").replace("%20", " "),
+            "raw_path": raw.encode(),
+            "query_string": query.encode(),
+            "headers": headers or [],
+        }
+        self.sent: list[Message] = []
+        self.body: asyncio.Queue[Message] = asyncio.Queue()
+
+    def send_body(self, body: bytes = b"", *, more: bool = False) -> None:
+        self.body.put_nowait({"type": "http.request", "body": body, "more_body": more})
+
+    def disconnect(self) -> None:
+        self.body.put_nowait({"type": "http.disconnect"})
+
+    async def call(self, gateway: Gateway) -> Client:
+        async def send(message: Message) -> None:
+            self.sent.append(dict(message))
+
+        await gateway(self.scope, self.body.get, send)
+        return self
+
+    @property
+    def status(self) -> int:
+        status: int = self.sent[0]["status"]
+        return status
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return dict(self.sent[0]["headers"])
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.text)
+        return value
+
+
+async def segments_of(call: Call) -> Answer:
+    return Answer(200, json.dumps([call.base, *call.segments]).encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/shop", ["/api/shop"]),
+        ("/api/shop/", ["/api/shop"]),
+        ("/api/shop/orders/1/", ["/api/shop", "orders", "1"]),
+        ("/api/shop/orders/a%2Fb", ["/api/shop", "orders", "a/b"]),
+        ("/api/shop/orders/a%20b", ["/api/shop", "orders", "a b"]),
+    ],
+)
+async def test_a_path_is_split_before_it_is_decoded_and_a_trailing_slash_never_matters(
+    path: str, expected: list[str]
+) -> None:
+    client = await Client(path).call(a_gateway(a_revision(segments_of)))
+
+    assert json.loads(client.text) == expected
+
+
+async def test_both_spellings_of_a_name_are_the_same_model() -> None:
+    gateway = a_gateway(a_revision(segments_of, domain="user-management"))
+
+    assert (await Client("/api/user_management").call(gateway)).status == 200
+    assert (await Client("/api/user-management").call(gateway)).status == 200
+
+
+async def test_without_a_prefix_models_and_system_routes_share_the_root() -> None:
+    gateway = a_gateway(a_revision(segments_of), prefix="")
+
+    assert json.loads((await Client("/shop/orders").call(gateway)).text) == ["/shop", "orders"]
+    assert (await Client("/admin/pim").call(gateway)).text == b"7"
+    assert (await Client("/").call(gateway)).text == b"7"
+    assert (await Client("/nothing").call(gateway)).status == 404
+
+
+async def test_a_request_sees_the_revision_that_it_entered_although_the_table_is_swapped_before_its_body_ends() -> None:
+    async def read(call: Call) -> Answer:
+        return Answer(200, await call.body())
+
+    old, new = a_revision(read, 1), a_revision(read, 2)
+    gateway = a_gateway(old, generation=1)
+    client = Client("/api/shop/orders", "POST")
+    client.send_body(b"half", more=True)
+    answering = asyncio.create_task(client.call(gateway))
+    await asyncio.sleep(0)
+    assert len(old.in_flight) == 1
+
+    gateway.swap(RouteTable(2, MappingProxyType({"shop": new})))
+    client.send_body(b"done")
+    await answering
+
+    assert client.text == b"halfdone"
+    assert client.headers[b"watcherd-revision"] == b"1"
+    assert client.headers[b"watcherd-generation"] == b"1"
+    assert not old.in_flight
+    assert not new.in_flight
+    later = Client("/api/shop")
+    later.send_body()
+    assert (await later.call(gateway)).headers[b"watcherd-revision"] == b"2"
+
+
+async def test_a_request_is_in_flight_until_the_last_byte_of_a_stream() -> None:
+    seen: list[int] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            seen.append(len(revision.in_flight))
+            yield b"x"
+
+    async def stream(_call: Call) -> Answer:
+        return Answer(200, stream=chunks())
+
+    revision = a_revision(stream)
+    client = await Client("/api/shop").call(a_gateway(revision))
+
+    assert client.text == b"xxx"
+    assert seen == [1, 1, 1]
+    assert not revision.in_flight
+
+
+async def _fails(_call: Call) -> Answer:
+    raise RuntimeError("planted-secret")
+
+
+async def _is_refused(_call: Call) -> Answer:
+    raise Problem(problems.NO_SUCH_ROW, "no such row")
+
+
+async def _is_busy(_call: Call) -> Answer:
+    raise StoreUnavailableError("the database is busy")
+
+
+@pytest.mark.parametrize(("handle", "status"), [(_fails, 500), (_is_refused, 404), (_is_busy, 503)])
+async def test_whatever_is_raised_leaves_the_revision_and_becomes_a_problem_body(handle: Handle, status: int) -> None:
+    revision = a_revision(handle)
+    client = await Client("/api/shop/x", headers=[(b"x-request-id", b"abc")]).call(a_gateway(revision))
+
+    assert client.status == client.json["status"] == status
+    assert client.headers[b"content-type"] == b"application/problem+json"
+    assert client.json["request_id"] == "abc"
+    assert client.json["instance"] == "/api/shop/x"
+    assert b"planted-secret" not in client.text
+    assert not revision.in_flight
+
+
+async def test_a_client_that_goes_away_leaves_the_revision() -> None:
+    async def read(call: Call) -> Answer:
+        return Answer(200, await call.body())
+
+    revision = a_revision(read)
+    client = Client("/api/shop", "POST")
+    client.send_body(b"half", more=True)
+    client.disconnect()
+    await client.call(a_gateway(revision))
+
+    assert not client.sent
+    assert not revision.in_flight
+
+
+async def test_a_cancelled_request_leaves_the_revision() -> None:
+    async def read(call: Call) -> Answer:
+        return Answer(200, await call.body())
+
+    revision = a_revision(read)
+    answering = asyncio.create_task(Client("/api/shop", "POST").call(a_gateway(revision)))
+    await asyncio.sleep(0)
+    assert len(revision.in_flight) == 1
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+
+    assert not revision.in_flight
+
+
+async def test_a_request_that_a_drain_cuts_is_told_so_and_leaves() -> None:
+    async def read(call: Call) -> Answer:
+        return Answer(200, await call.body())
+
+    revision = a_revision(read)
+    client = Client("/api/shop", "POST")
+    answering = asyncio.create_task(client.call(a_gateway(revision)))
+    await asyncio.sleep(0)
+    cut(list(revision.in_flight), "the model has changed")
+    await answering
+
+    assert client.status == 503
+    assert client.json["detail"] == "the model has changed"
+    assert client.headers[b"retry-after"] == b"1"
+    assert not revision.in_flight
+
+
+async def test_a_body_over_the_limit_is_refused_as_soon_as_it_is_known() -> None:
+    async def read(call: Call) -> Answer:
+        return Answer(200, await call.body())
+
+    gateway = a_gateway(a_revision(read))
+    declared = await Client("/api/shop", "POST", [(b"content-length", b"11")]).call(gateway)
+    chunked = Client("/api/shop", "POST")
+    chunked.send_body(b"12345678", more=True)
+    chunked.send_body(b"9abc", more=True)
+    await chunked.call(gateway)
+
+    assert declared.status == chunked.status == 413
+    assert declared.json["type"] == "/problems/body-too-large"
+
+
+async def test_a_malformed_request_id_is_replaced_by_one_of_ours() -> None:
+    gateway = a_gateway(a_revision(segments_of))
+    taken = await Client("/api/shop", headers=[(b"x-request-id", b"abc-1")]).call(gateway)
+    made = await Client("/api/shop", headers=[(b"x-request-id", b"a b\r\n")]).call(gateway)
+
+    assert taken.headers[b"x-request-id"] == b"abc-1"
+    assert made.headers[b"x-request-id"] != b"a b\r\n"
+    assert len(made.headers[b"x-request-id"]) == 36
+
+
+async def test_while_stopping_new_requests_are_refused_but_health_is_answered() -> None:
+    gateway = a_gateway(a_revision(segments_of))
+    gateway.stopping = True
+    refused = await Client("/api/shop").call(gateway)
+
+    assert refused.status == 503
+    assert refused.headers[b"retry-after"] == b"1"
+    assert refused.headers[b"connection"] == b"close"
+    assert (await Client("/readyz").call(gateway)).status == 200
+
+
+async def test_head_has_the_headers_of_get_and_no_body() -> None:
+    client = await Client("/api/shop", "HEAD").call(a_gateway(a_revision(segments_of)))
+
+    assert client.status == 200
+    assert client.headers[b"content-length"] == b"13"
+    assert client.text == b""
+
+
+async def test_the_cost_of_a_request_does_not_depend_on_how_many_models_are_loaded() -> None:
+    class Counting(dict[str, Revision]):
+        lookups = 0
+
+        def get(self, key: str, default: Any = None) -> Any:
+            Counting.lookups += 1
+            return super().get(key, default)
+
+        def __iter__(self) -> Any:
+            raise AssertionError("a request must not walk over the models")
+
+    gateway = a_gateway()
+    revisions = Counting({f"m{number}": a_revision(segments_of, domain=f"m{number}") for number in range(1000)})
+    gateway.swap(RouteTable(8, revisions))
+    client = await Client("/api/m999/x").call(gateway)
+
+    assert client.status == 200
+    assert Counting.lookups == 1

@@ -1,0 +1,71 @@
+"""Binding: an address that cannot be had is one clear line, and nothing foreign is removed."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from watcherd.errors import SettingsError
+from watcherd.server import address_of, bind
+from watcherd.settings import Settings, load
+
+
+def settings(**values: object) -> Settings:
+    return load({"port": 0, **values})
+
+
+def test_a_free_port_is_taken_and_named() -> None:
+    with bind(settings()) as listener:
+        assert address_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_an_ipv6_address_is_written_in_brackets() -> None:
+    with bind(settings(host="::1")) as listener:
+        assert address_of(listener).startswith("http://[::1]:")
+
+
+def test_a_port_in_use_is_named_with_a_way_out() -> None:
+    with bind(settings()) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"127.0.0.1:{port}.*another process listens there.*--port"):
+            bind(settings(port=port))
+
+
+def test_an_address_that_is_none_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"cannot listen on '256\.1\.1\.1'"):
+        bind(settings(host="256.1.1.1"))
+
+
+def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    bind(settings(uds=path)).close()
+    with bind(settings(uds=path)) as listener:
+        assert address_of(listener) == f"unix:{path}"
+
+
+def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with bind(settings(uds=path)):
+        with pytest.raises(SettingsError, match="another process listens there"):
+            bind(settings(uds=path))
+        assert path.is_socket()
+
+
+def test_a_file_in_the_way_of_a_unix_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("mine")
+    with pytest.raises(SettingsError, match="no socket is in the way"):
+        bind(settings(uds=path))
+    assert path.read_text() == "mine"
+
+
+def test_an_inherited_descriptor_is_used() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given, bind(settings(fd=given.detach())) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_descriptor_that_is_no_socket_is_refused() -> None:
+    with Path("/dev/null").open() as file, pytest.raises(SettingsError, match=f"descriptor {file.fileno()}"):
+        bind(settings(fd=file.fileno()))

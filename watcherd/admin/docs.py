@@ -1,0 +1,76 @@
+"""`/docs` and `/redoc`: pages that show the OpenAPI document, from files in the package.
+
+Owns the pages, their scripts and how browsers may keep them. No page loads anything from another
+host, and none has an inline script, which the Content-Security-Policy enforces. The pages ask for
+the ETag of `openapi.json` each second and show the new document when it has changed. Does not own
+that document.
+
+Addresses in the pages are relative, so that they also work below a path of a proxy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+_HERE = Path(__file__).parent
+STATIC = _HERE / "static"
+_OWN_FILES = "docs/"
+
+_DIRECTIVES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self' 'unsafe-inline'",  # both pages make their styles as they go
+    "img-src": "'self' data:",
+    "font-src": "'self' data:",
+    "connect-src": "'self'",
+    "worker-src": "blob:",  # Redoc's search
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+_PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in _DIRECTIVES.items()),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def docs_routes() -> list[BaseRoute]:
+    """Make the routes `/docs`, `/redoc` and `/static/...`."""
+    return [
+        _page("/docs", "docs.html"),
+        _page("/redoc", "redoc.html"),
+        Mount("/static", _PackagedFiles(directory=STATIC), name="static"),
+    ]
+
+
+def _page(path: str, template: str) -> Route:
+    content = (_HERE / "templates" / template).read_bytes()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+
+    async def page(request: Request) -> Response:
+        headers = {**_PAGE_HEADERS, "ETag": tag}
+        if request.headers.get("If-None-Match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type="text/html", headers=headers)
+
+    return Route(path, page, name=template.removesuffix(".html"), include_in_schema=False)
+
+
+class _PackagedFiles(StaticFiles):
+    """Files of the package. Those of others have their version in the path and may be kept for good."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        own = path.startswith(_OWN_FILES)
+        response.headers["Cache-Control"] = "no-cache" if own else "public, max-age=31536000, immutable"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response

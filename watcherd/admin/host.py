@@ -1,0 +1,121 @@
+"""The host application: FastAPI, for everything that is not a model.
+
+Owns how its parts are put together and how its errors become problem bodies. No route of a model
+is ever added here: models are served by the gateway from their revisions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydantic_core
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
+
+import watcherd
+from watcherd import problems
+from watcherd.admin.document import Document
+from watcherd.errors import StoreError, WatcherdError
+from watcherd.gateway import REQUEST_ID
+from watcherd.problems import CATALOGUE, Finding, Problem
+from watcherd.wire import PROBLEM_JSON
+
+DESCRIPTION = """\
+The APIs of all models that are in service now, and the management API of the daemon.
+This document changes with the models: `x-watcherd-generation` says which state it describes."""
+
+
+def make_host(routers: list[APIRouter], pages: list[BaseRoute]) -> FastAPI:
+    """The host application. `pages` are routes that the OpenAPI document does not describe."""
+    host = FastAPI(title="watcherd", openapi_url=None, docs_url=None, redoc_url=None)
+    host.include_router(_problem_pages())
+    for router in routers:
+        host.include_router(router)
+    document = Document(
+        get_openapi(title="watcherd", version=watcherd.__version__, description=DESCRIPTION, routes=host.routes)
+    )
+    host.router.routes.extend(
+        [Route("/openapi.json", document.respond, methods=["GET"]), Route("/", _to_docs, methods=["GET"]), *pages]
+    )
+    _answer_errors_as_problems(host)
+    return host
+
+
+def _to_docs(_request: Request) -> Response:
+    return RedirectResponse("/docs", status_code=307)
+
+
+def _problem_pages() -> APIRouter:
+    """What every problem's `type` leads to: its explanation."""
+    router = APIRouter(prefix="/problems", tags=["problems"])
+
+    @router.get("", operation_id="problems", summary="Every type of problem that this server answers with")
+    async def list_problems() -> list[dict[str, Any]]:
+        return [_explained(item) for item in CATALOGUE.values()]
+
+    @router.get("/{slug}", operation_id="problem", summary="What a type of problem means")
+    async def show_problem(slug: str) -> dict[str, Any]:
+        if slug not in CATALOGUE:
+            raise Problem(problems.NO_SUCH_PATH, f"there is no problem type {slug}; GET /problems lists them")
+        return _explained(CATALOGUE[slug])
+
+    return router
+
+
+def _explained(item: problems.ProblemType) -> dict[str, Any]:
+    return {"type": item.path, "status": item.status, "title": item.title, "explanation": item.explanation}
+
+
+def _answer_errors_as_problems(host: FastAPI) -> None:
+    @host.exception_handler(WatcherdError)
+    async def expected(request: Request, error: WatcherdError) -> Response:
+        if isinstance(error, Problem):
+            return _problem(request, error)
+        if isinstance(error, StoreError):
+            return _problem(request, Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "1"}))
+        raise error
+
+    @host.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        kinds = {404: problems.NO_SUCH_PATH, 405: problems.METHOD_NOT_ALLOWED}
+        kind = kinds.get(error.status_code, problems.BAD_REQUEST)
+        details = {404: f"nothing is served at {request.url.path}", 405: f"{request.method} is not allowed here"}
+        detail = details.get(error.status_code, str(error.detail))
+        return _problem(request, Problem(kind, detail, headers=dict(error.headers or {})))
+
+    @host.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        found = error.errors()
+        if any(item["type"] == "json_invalid" for item in found):
+            return _problem(request, Problem(problems.MALFORMED_JSON, "the body is not JSON"))
+        in_query = all(item["loc"][0] in {"query", "path"} for item in found)
+        kind = problems.INVALID_QUERY if in_query else problems.VALIDATION
+        findings = [Finding(_pointer(item["loc"]), item["type"], item["msg"]) for item in found]
+        detail = "; ".join(f"{finding.pointer}: {finding.message}" for finding in findings)
+        return _problem(request, Problem(kind, detail, errors=findings))
+
+    @host.exception_handler(Exception)
+    async def failed(request: Request, _error: Exception) -> Response:
+        # Starlette raises the exception again after this answer, and the gateway logs it.
+        detail = "the server failed to answer; its log has a line with this request id"
+        return _problem(request, Problem(problems.INTERNAL, detail))
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """Where a finding is: a JSON pointer into the body, or the name of a parameter."""
+    where, *rest = location
+    return "#" + "".join(f"/{part}" for part in rest) if where == "body" else ".".join(str(part) for part in rest)
+
+
+def _problem(request: Request, problem: Problem) -> Response:
+    body = problem.body(instance=request.url.path, request_id=request.scope.get(REQUEST_ID, ""))
+    return Response(
+        pydantic_core.to_json(body),
+        status_code=problem.type.status,
+        media_type=PROBLEM_JSON.decode(),
+        headers=problem.headers,
+    )

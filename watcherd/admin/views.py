@@ -1,0 +1,137 @@
+"""What the admin API shows of the world: plain JSON values made from frozen ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from watcherd.drain import Drains
+from watcherd.ledger import Live, World
+from watcherd.pim.diagnostics import Diagnostic
+from watcherd.pim.spec import Json
+from watcherd.report import Report
+from watcherd.revision import Revision
+
+
+def listing(world: World, drains: Drains, generation: int) -> dict[str, Any]:
+    """`GET /admin/pim`: one entry per file, by name."""
+    entries = [entry(world, path, drains) for path in world.files]
+    return {"generation": generation, "pims": sorted(entries, key=lambda item: (item["name"], item["file"]))}
+
+
+def entry(world: World, path: str, drains: Drains) -> dict[str, Any]:
+    """One file: its model's name, what state that is in, and why."""
+    file = world.files[path]
+    model = _model_of(world, path)
+    live = None if model is None else world.live.get(model)
+    spec = live.spec if live is not None else file.spec
+    refusal = world.refusals.get(path)
+    return {
+        "name": world.name_of(path),
+        "file": file.source.display,
+        "state": world.state_of(path).value,
+        "revision": None if live is None else live.revision.number,
+        "version": None if spec is None else spec.version,
+        "routes_count": 0 if live is None else len(live.revision.operations),
+        "in_flight": 0 if live is None else len(live.revision.in_flight),
+        "draining": [] if model is None else [draining(revision) for revision in drains.draining(model)],
+        "loaded_at": None if live is None else live.loaded_at.isoformat(),
+        "rejected_since": None if refusal is None else refusal.since.isoformat(),
+        "diagnostics": [diagnostic(item) for item in world.diagnostics_of(path)],
+    }
+
+
+def full(world: World, path: str, drains: Drains, api_prefix: str) -> dict[str, Any]:
+    """`GET /admin/pim/{name}`: the entry, and all that is known of what serves."""
+    shown = entry(world, path, drains)
+    model = _model_of(world, path)
+    live = None if model is None else world.live.get(model)
+    if live is None:
+        return shown | {"endpoints": [], "tables": {}, "spec": None}
+    return shown | {
+        "endpoints": endpoints(live.revision, api_prefix),
+        "tables": tables(live),
+        "spec": plain(live.spec),
+    }
+
+
+def endpoints(revision: Revision, api_prefix: str) -> list[str]:
+    """`METHOD /path` of every operation, as a person would call it."""
+    return [f"{item.method} {api_prefix}/{revision.domain}{item.path}" for item in revision.operations]
+
+
+def tables(live: Live) -> dict[str, Any]:
+    """Entity -> its physical table and columns."""
+    return {name: {"table": names.table, "columns": dict(names.columns)} for name, names in live.plan.names.items()}
+
+
+def draining(revision: Revision) -> dict[str, Any]:
+    """A retired revision and who holds it."""
+    now = time.monotonic()
+    return {
+        "revision": revision.number,
+        "in_flight": len(revision.in_flight),
+        "held_by": [
+            {"method": request.method, "path": request.path, "age_seconds": round(now - request.entered, 3)}
+            for request in revision.in_flight
+        ],
+    }
+
+
+def diagnostic(item: Diagnostic) -> dict[str, Any]:
+    """A finding, its file left out: it stands beside."""
+    return {
+        "code": item.code,
+        "severity": item.severity.value,
+        "line": item.line,
+        "column": item.column,
+        "message": item.message,
+        "hint": item.hint,
+    }
+
+
+def report(done: Report) -> dict[str, Any]:
+    """What a reload changed and what it rejected."""
+    return {
+        "generation": done.generation,
+        "loaded": list(done.loaded),
+        "swapped": list(done.swapped),
+        "unloaded": list(done.unloaded),
+        "unchanged": list(done.unchanged),
+        "rejected": [
+            {"name": item.model, "file": item.file, "diagnostics": [diagnostic(found) for found in item.diagnostics]}
+            for item in done.refused
+        ],
+    }
+
+
+def plain(value: object) -> Any:
+    """A spec as JSON values: what is empty or as by default is left out."""
+    if isinstance(value, Json):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not _is_default(field, getattr(value, field.name))
+        }
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
+    if field.default is not dataclasses.MISSING:
+        return bool(value == field.default)
+    return field.default_factory is not dataclasses.MISSING and value == field.default_factory()
+
+
+def _model_of(world: World, path: str) -> str | None:
+    return next((model for model, owner in world.owners.items() if owner == path), None)

@@ -1,0 +1,255 @@
+"""The composition root: what lives how long, and the order in which it ends.
+
+Owns the one TaskGroup, the signals, the start and the stages of a stop. Everything is made here
+and handed to who needs it; nothing else in the package holds process-wide state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import structlog
+import uvloop
+
+import watcherd
+from watcherd import events, logs, sdnotify
+from watcherd.admin.api import admin_routes
+from watcherd.admin.docs import docs_routes
+from watcherd.admin.host import make_host
+from watcherd.compile import Options
+from watcherd.drain import Deadlines, Drains
+from watcherd.errors import ModelsDirectoryError, WatcherdError
+from watcherd.gateway import SYSTEM_SEGMENTS, Gateway
+from watcherd.intake import Intake
+from watcherd.ledger import State
+from watcherd.pim.spec import fold
+from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, Problem
+from watcherd.reload import Reloader
+from watcherd.server import Readiness, Server, address_of, bind, health_routes, make_server
+from watcherd.settings import Settings
+from watcherd.stop import Stop
+from watcherd.store import Store
+from watcherd.watch import ChangeSet, Watcher, WatchState
+
+RESERVED_DOMAINS = SYSTEM_SEGMENTS - {"", "openapi.json"}
+"""Domains that would hide a system route where the API prefix is empty."""
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop; returns the exit status.
+
+    0 after a stop in time, 1 when a stage of the stop ran over its time or the daemon failed.
+    Raises `WatcherdError` where it cannot start.
+    """
+    log = logs.configure(settings.log_format, settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(settings))
+    finally:
+        log.close()
+
+
+async def serve(settings: Settings) -> int:
+    """The life of a daemon: bind, open the store, compose, scan, serve, stop."""
+    signals = Signals()
+    listener = bind(settings)
+    with contextlib.closing(listener):
+        store = await Store.open(settings.database_url, settings.data_dir, durability=settings.durability)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                daemon = Daemon(settings, store, tasks, listener, signals)
+                exit_status = await daemon.live()
+        except* WatcherdError as group:
+            raise group.exceptions[0] from group
+        finally:
+            await store.close(settings.cleanup_timeout)
+    return exit_status
+
+
+class Signals:
+    """SIGTERM and SIGINT ask for a stop, the second one for its end; SIGHUP for a re-read."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.name = ""
+        self.on_hangup: Callable[[], object] | None = None
+        loop = asyncio.get_running_loop()
+        for which in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(which, self._stop, which)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        # Before the first scan is done there is nothing to read again.
+        if self.on_hangup is not None:
+            self.on_hangup()
+
+    def _stop(self, which: signal.Signals) -> None:
+        if self.stop.is_set():
+            self.hurry.set()
+        self.name = which.name
+        self.stop.set()
+
+
+class Daemon:
+    """The running parts, from the first scan to the last stage of the stop."""
+
+    def __init__(
+        self, settings: Settings, store: Store, tasks: asyncio.TaskGroup, listener: socket.socket, signals: Signals
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._tasks = tasks
+        self._listener = listener
+        self._signals = signals
+        self._started_at = time.monotonic()
+        self._scanned = False
+        self._rereads: set[asyncio.Task[None]] = set()
+        self._log = structlog.stdlib.get_logger("watcherd")
+        publish = self._publish
+        self._drains = Drains(
+            tasks,
+            publish,
+            Deadlines(settings.drain_idle_seconds, settings.drain_max_seconds, settings.max_draining),
+        )
+        self._watcher = Watcher(
+            settings.models,
+            reconcile_seconds=settings.reconcile_seconds,
+            publish=publish,
+            force_polling=settings.force_polling,
+            max_bytes=settings.max_file_bytes,
+        )
+        # The gateway needs the host, whose admin API needs the reloader, which needs the gateway.
+        self._gateway = Gateway(
+            api_prefix=settings.api_prefix, max_body_bytes=settings.max_body_bytes, missing=self._why_missing
+        )
+        self._reloader = Reloader(
+            Intake(
+                settings.models,
+                max_file_bytes=settings.max_file_bytes,
+                reserved_domains=frozenset() if settings.api_prefix else RESERVED_DOMAINS,
+                recheck=self._recheck,
+            ),
+            store,
+            self._gateway,
+            self._drains,
+            options=Options(
+                api_prefix=settings.api_prefix,
+                max_body_bytes=settings.max_body_bytes,
+                default_limit=settings.default_page_size,
+                max_limit=settings.max_page_size,
+            ),
+            publish=publish,
+        )
+        self._gateway.host = make_host(
+            [health_routes(self.readiness), admin_routes(settings, self._gateway, self._reloader, self._drains)],
+            docs_routes(),
+        )
+        self._server: Server = make_server(self._gateway)
+
+    async def live(self) -> int:
+        """Start, serve until a signal, stop; returns the exit status."""
+        remembered = await self._reloader.recall()
+        if not self._settings.models.is_dir() and not remembered:
+            raise ModelsDirectoryError(
+                f"cannot watch {self._settings.models}: there is no such directory, and the database in "
+                f"{self._settings.data_dir} knows no models to serve instead; make it, or name another as --models"
+            )
+        serving = self._tasks.create_task(self._server.serve([self._listener]), name="server")
+        serving.add_done_callback(lambda _: self._signals.stop.set())
+        working = [
+            self._tasks.create_task(self._watcher.run(), name="watcher"),
+            self._tasks.create_task(self._scan_and_follow(), name="reloads"),
+        ]
+        await self._signals.stop.wait()
+        sdnotify.stopping()
+        return await Stop(
+            self._gateway,
+            self._drains,
+            self._server,
+            self._store,
+            publish=self._publish,
+            graceful_timeout=self._settings.graceful_timeout,
+            cleanup_timeout=self._settings.cleanup_timeout,
+            hurry=self._signals.hurry,
+        ).run(self._signals.name, [*working, *self._rereads], serving)
+
+    def readiness(self) -> Readiness:
+        """Whether requests should be sent here, and what is not as it should be."""
+        generation = self._gateway.table.generation
+        if self._gateway.stopping:
+            return Readiness("stopping", ("the daemon is stopping",), generation)
+        if not self._scanned:
+            return Readiness("starting", ("the first scan is not done",), generation)
+        health = self._watcher.health
+        reasons = health.reasons
+        if health.state is not WatchState.WATCHING or reasons:
+            return Readiness("degraded", reasons or (f"the watcher is {health.state.value}",), generation)
+        return Readiness("ok", (), generation)
+
+    # -- start --------------------------------------------------------------------------------
+
+    async def _scan_and_follow(self) -> None:
+        await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
+        self._scanned = True
+        self._signals.on_hangup = self._reread
+        live, rejected = self._counts()
+        self._publish(
+            events.DaemonStarted(
+                watcherd.__version__,
+                address_of(self._listener),
+                str(self._settings.models),
+                live,
+                rejected,
+                round((time.monotonic() - self._started_at) * 1000, 1),
+            )
+        )
+        if self._settings.admin_token is None:
+            self._publish(events.AdminUnguarded())
+        sdnotify.ready(self._status())
+        await self._reloader.follow(self._watcher)
+
+    def _reread(self) -> None:
+        task = self._tasks.create_task(self._reload_by_signal(), name="reload by SIGHUP")
+        self._rereads.add(task)
+        task.add_done_callback(self._rereads.discard)
+
+    async def _reload_by_signal(self) -> None:
+        sdnotify.reloading()
+        try:
+            await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="signal"))
+        except WatcherdError as error:
+            self._log.error("reload.failed", reason="signal", error=str(error))
+        finally:
+            sdnotify.ready(self._status())
+
+    # -- what the parts ask for ---------------------------------------------------------------
+
+    def _publish(self, event: events.Event) -> None:
+        getattr(self._log, event.level)(event.name, **event.as_fields())
+        if isinstance(event, events.ReloadFinished) and self._scanned:
+            sdnotify.status(self._status())
+
+    def _recheck(self, delay: float, path: str) -> None:
+        asyncio.get_running_loop().call_later(delay, self._watcher.request, "recheck", [path])
+
+    def _why_missing(self, model: str) -> Problem:
+        """Why no model of this name is served."""
+        world, name = self._reloader.world, fold(model)
+        path = world.owners.get(name)
+        if path is not None and path in world.files and world.state_of(path) is State.REJECTED:
+            return Problem(MODEL_REJECTED, f"{model} has errors: see GET /admin/pim/{model}, or run watcherd check")
+        return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
+
+    def _counts(self) -> tuple[int, int]:
+        world = self._reloader.world
+        return len(world.live), len(world.refusals)
+
+    def _status(self) -> str:
+        live, rejected = self._counts()
+        return f"{live} models live, {rejected} rejected"

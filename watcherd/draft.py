@@ -1,0 +1,174 @@
+"""A reload in the making: which file speaks for which model, what each would mean, who is refused.
+
+Owns settling and linking, the two steps that look at all files together. Does not own building
+what they lead to, nor when (reload).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from watcherd.ledger import FileEntry, Live, Refusal, World, settle_owners
+from watcherd.pim import link, link_diagnostics, owned_elsewhere, parse
+from watcherd.pim.diagnostics import Diagnostic
+from watcherd.pim.spec import LinkedModel, ModelSpec
+from watcherd.store import Applied
+
+
+class Draft:
+    """One reload in the making. It is tried in rounds: each that refuses a file starts the next.
+
+    `built` is what this round would put into service; `compiled` keeps what earlier rounds made;
+    `refusals` only grow, which is why the rounds end.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        files: Mapping[str, FileEntry],
+        unloaded: frozenset[str],
+        applied: Mapping[str, Applied],
+        *,
+        full: bool,
+    ) -> None:
+        self.before = world
+        self.files = files
+        self.unloaded = unloaded
+        self.full = full
+        self._applied = applied
+        self.now = datetime.now(UTC)
+        self.owners: Mapping[str, str] = world.owners
+        self.built: dict[str, Live] = {}
+        self.compiled: dict[str, Live] = {}
+        self.refusals: dict[str, Refusal] = {}
+        for path, entry in files.items():
+            if entry.spec is None:
+                self.refuse(path, entry.own_diagnostics)
+
+    def refuse(self, path: str, diagnostics: tuple[Diagnostic, ...], linked: LinkedModel | None = None) -> None:
+        """Refuse a file's content, since when: unless it was refused for the same before."""
+        old = self.before.refusals.get(path)
+        since = old.since if old is not None and old.diagnostics == diagnostics else self.now
+        self.refusals[path] = Refusal(diagnostics, since, linked)
+
+    def refuse_more(self, path: str, found: Iterable[Diagnostic], linked: LinkedModel | None = None) -> None:
+        """Refuse a file that is valid by itself: its own warnings stay beside the errors."""
+        found = sorted(found, key=lambda item: (item.line, item.column, item.code))
+        self.refuse(path, (*found, *self.files[path].own_diagnostics), linked)
+
+    def settle(self) -> bool:
+        """Begin a round: say which file speaks for each model; False if a file lost and is refused."""
+        self.built = {}
+        self.owners, losers = settle_owners(self.files, self.refusals, self.before.owners, self.before.live)
+        for path, owner in losers.items():
+            entry = self.files[path]
+            if path not in self.refusals and entry.parsed is not None:
+                self.refuse_more(path, [owned_elsewhere(entry.parsed, self.files[owner].source.display)])
+                return False
+        return True
+
+    def link(self) -> dict[str, LinkedModel] | None:
+        """Link every model that changed or that refers to one that did; None if a file was refused."""
+        specs = self._specs()
+        live = self.before.live
+        touched = {model for model, spec in specs.items() if model not in live or live[model].spec is not spec}
+        touched |= live.keys() - specs.keys()
+        linked: dict[str, LinkedModel] = {}
+        for model, spec in specs.items():
+            path = self.owners[model]
+            mine = live.get(model)
+            if model not in touched and mine is not None and mine.path == path:
+                needs = {ref.model for ref in mine.revision.linked.targets}
+                if path not in self.before.refusals and not needs & touched:
+                    continue
+            result = link(spec, specs)
+            if isinstance(result, LinkedModel):
+                linked[model] = result
+            elif path not in self.refusals:
+                entry = self.files[path]
+                assert entry.parsed is not None  # noqa: S101 - a valid file was parsed
+                self.refuse_more(path, link_diagnostics(entry.parsed, result, specs))
+                return None
+            elif mine is None:
+                # The last good source at a start: what it refers to need not be in service.
+                result = link(spec, self._remembered(specs))
+                if isinstance(result, LinkedModel):
+                    linked[model] = result
+        return linked
+
+    def _specs(self) -> dict[str, ModelSpec]:
+        """What each model would mean: its valid new content, else what serves, else what served."""
+        specs: dict[str, ModelSpec] = {}
+        for model, path in self.owners.items():
+            if model in self.unloaded:
+                continue
+            entry = self.files[path]
+            if path not in self.refusals and entry.spec is not None:
+                specs[model] = entry.spec
+            elif model in self.before.live:
+                specs[model] = self.before.live[model].spec
+            elif (last_good := self._last_good(model)) is not None:
+                specs[model] = last_good
+        return specs
+
+    def _last_good(self, model: str) -> ModelSpec | None:
+        """What the catalog says was served last, for a file that is refused at a start."""
+        applied = self._applied.get(model)
+        if applied is None or applied.state != "live":
+            return None
+        return parse(applied.source, applied.file).spec
+
+    def _remembered(self, specs: Mapping[str, ModelSpec]) -> dict[str, ModelSpec]:
+        """All specs that the catalog knows, parked and unloaded ones too, under the given ones."""
+        remembered = {
+            model: spec
+            for model, applied in self._applied.items()
+            if model not in specs and (spec := parse(applied.source, applied.file).spec) is not None
+        }
+        return remembered | dict(specs)
+
+    def live(self) -> dict[str, Live]:
+        """What would serve: what served before, without what is gone, with what was built."""
+        kept = {
+            model: self._up_to_date(live)
+            for model, live in self.before.live.items()
+            if model in self.owners and model not in self.unloaded
+        }
+        return kept | self.built
+
+    def _up_to_date(self, live: Live) -> Live:
+        """The same revision, beside the newest content of its file that means the same."""
+        entry = self.files.get(live.path)
+        if entry is None or live.path in self.refusals or entry.source.digest == live.digest:
+            return live
+        return replace(live, digest=entry.source.digest)
+
+    def world(self) -> World:
+        """The next world."""
+        return World(
+            files=self.files,
+            owners=self.owners,
+            live=MappingProxyType(self.live()),
+            refusals=MappingProxyType(self.refusals),
+            unloaded=self.unloaded.intersection(self.owners),
+        )
+
+
+def dependencies_first(linked: Mapping[str, LinkedModel]) -> list[str]:
+    """The models in an order in which what a model refers to comes before it; cycles anyhow."""
+    order: dict[str, None] = {}
+    waiting: list[tuple[str, bool]] = [(model, False) for model in reversed(list(linked))]
+    begun: set[str] = set()
+    while waiting:
+        model, needs_are_in = waiting.pop()
+        if needs_are_in:
+            order[model] = None
+        elif model not in begun:
+            begun.add(model)
+            waiting.append((model, True))
+            needs = {ref.model for ref in linked[model].targets} - {model}
+            waiting.extend((needed, False) for needed in sorted(needs, reverse=True) if needed in linked)
+    return list(order)

@@ -1,0 +1,179 @@
+"""Reading what a change set points at: the directory as it is now, each file parsed.
+
+Owns when a content counts: a missing file is looked at twice, and a write in place that would take
+something away must have stood still, since a half-written YAML file often parses. Does not own
+which names are models nor how a file is read safely (directory), nor what follows (reload).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from watcherd import directory
+from watcherd.directory import SourceFile
+from watcherd.errors import ModelsDirectoryError
+from watcherd.ledger import FileEntry, World, shrinks
+from watcherd.pim import Parsed, parse
+from watcherd.store import Applied
+from watcherd.watch import ChangeSet
+
+PARSE_ON_LOOP_BYTES = 32 * 1024
+"""Up to this much text is parsed on the event loop: a thread hop would cost more."""
+
+ABSENCE_SECONDS = 0.1
+"""A file that is missing counts as deleted after this long (delete-and-create saves)."""
+
+STILL_SECONDS = 0.5
+"""A write in place that would take something away must have stood still for this long."""
+
+UNWATCHED = frozenset({"start", "request", "signal"})
+"""Reasons of change sets that nobody settled: whoever asked wants the directory as it is now."""
+
+Recheck = Callable[[float, str], None]
+"""Have a path looked at again after some seconds."""
+
+
+class Intake:
+    """Reads change sets; remembers the contents that are too young to count."""
+
+    def __init__(self, root: Path, *, max_file_bytes: int, reserved_domains: frozenset[str], recheck: Recheck) -> None:
+        self._root = root
+        self._max_file_bytes = max_file_bytes
+        self._reserved = reserved_domains
+        self._recheck = recheck
+        self._young: dict[str, tuple[str, float]] = {}
+
+    async def read(self, change: ChangeSet, world: World, applied: Mapping[str, Applied]) -> Mapping[str, FileEntry]:
+        """All files as they are now: those of the change set read again, the others as they were.
+
+        Where the models directory itself is missing, all files are as they were; at a start, the
+        sources that the catalog keeps (`applied`) stand in for them.
+        """
+        try:
+            sources = await self._sources(change, world)
+        except ModelsDirectoryError:
+            return world.files or MappingProxyType(await self._entries(_remembered(applied), {}))
+        fresh = {
+            path: source
+            for path, source in sources.items()
+            if source is not None and (path not in world.files or not _same(world.files[path].source, source))
+        }
+        entries = await self._entries(fresh, world.files)
+        files = dict(world.files)
+        for path, source in sources.items():
+            if source is None:
+                files.pop(path, None)
+                self._young.pop(path, None)
+            elif path not in entries:
+                files[path] = replace(files[path], source=source)
+            elif not self._too_young(change, entries[path], world):
+                files[path] = entries[path]
+        return MappingProxyType(files)
+
+    async def _sources(self, change: ChangeSet, world: World) -> dict[str, SourceFile | None]:
+        """Path -> content of every path in question; None: it is gone.
+
+        ModelsDirectoryError when the directory itself is: no reason to stop serving what was in it.
+        """
+        known = {path: entry.source for path, entry in world.files.items()}
+        sources: dict[str, SourceFile | None] = {}
+        if change.full:
+            # Two writes of one size within a tick of the clock have the same stamp: a reconcile reads.
+            trust = change.reason == "start"
+            sources.update(
+                await asyncio.to_thread(
+                    directory.scan, self._root, max_bytes=self._max_file_bytes, known=known, trust_stamps=trust
+                )
+            )
+            missing = known.keys() - sources.keys()
+            for path in change.held:
+                # Still being written: a later change set brings it.
+                sources.pop(path, None)
+                missing -= {path}
+        else:
+            for path in change.paths:
+                sources[path] = self._look(path)
+            missing = {path for path, source in sources.items() if source is None}
+        missing &= known.keys()
+        if change.reason not in UNWATCHED:
+            # The watcher waits for absences: what it does not call gone is told by a later set, in
+            # which the other half of a rename is, too.
+            for path in missing - change.gone:
+                sources.pop(path, None)
+            missing &= change.gone
+        elif missing:
+            await asyncio.sleep(ABSENCE_SECONDS)
+        if missing:
+            sources.update((path, self._look(path)) for path in missing)
+        return sources
+
+    def _look(self, path: str) -> SourceFile | None:
+        return directory.read(self._root, path, max_bytes=self._max_file_bytes)
+
+    async def _entries(self, sources: Mapping[str, SourceFile], known: Mapping[str, FileEntry]) -> dict[str, FileEntry]:
+        """Parse sources, off the event loop when there is much of it."""
+
+        def parse_all() -> dict[str, FileEntry]:
+            return {path: FileEntry(source, self._parse(source, known.get(path))) for path, source in sources.items()}
+
+        size = sum(len(source.content or b"") for source in sources.values())
+        return parse_all() if size <= PARSE_ON_LOOP_BYTES else await asyncio.to_thread(parse_all)
+
+    def _parse(self, source: SourceFile, known: FileEntry | None) -> Parsed | None:
+        if source.content is None:
+            return None
+        parsed = parse(source.content, source.display, reserved_domains=self._reserved)
+        if known is not None and known.spec is not None and parsed.spec == known.spec:
+            # The same meaning is the same object: what follows compares by identity first.
+            return replace(parsed, spec=known.spec)
+        return parsed
+
+    def _too_young(self, change: ChangeSet, entry: FileEntry, world: World) -> bool:
+        """Whether a write in place takes something away and may still be going on.
+
+        Then the file is looked at again later; until then its last content counts. What an
+        administrator asks for is read as it is.
+        """
+        before = world.files.get(entry.path)
+        live = next((live for live in world.live.values() if live.path == entry.path), None)
+        if change.reason in UNWATCHED or before is None or live is None or entry.spec is None:
+            return False
+        in_place = entry.path in change.in_place or entry.path in self._young or _same_inode(before, entry)
+        if not in_place or not shrinks(live.spec, entry.spec):
+            self._young.pop(entry.path, None)
+            return False
+        now = time.monotonic()
+        digest, since = self._young.get(entry.path, ("", now))
+        if digest != entry.source.digest:
+            since = now
+        remaining = STILL_SECONDS - (now - since)
+        if remaining <= 0:
+            del self._young[entry.path]
+            return False
+        self._young[entry.path] = (entry.source.digest, since)
+        self._recheck(remaining, entry.path)
+        return True
+
+
+def _same(old: SourceFile, new: SourceFile) -> bool:
+    return old is new or (old.digest == new.digest and old.diagnostic == new.diagnostic)
+
+
+def _same_inode(old: FileEntry, new: FileEntry) -> bool:
+    """Whether a file was written where it was; what the catalog remembers never was."""
+    before, now = old.source.stamp, new.source.stamp
+    return before is not None and now is not None and before.inode == now.inode
+
+
+def _remembered(applied: Mapping[str, Applied]) -> dict[str, SourceFile]:
+    return {
+        known.file: SourceFile(known.file, known.source, hashlib.sha256(known.source).hexdigest(), None, None)
+        for known in applied.values()
+        if known.state == "live"
+    }

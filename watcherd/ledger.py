@@ -1,0 +1,198 @@
+"""The ledger: what every file says, which file serves which model, and what serves now.
+
+All values here are frozen: a reload builds a new `World` and assigns it once, together with the
+route table, so a reload that fails anywhere leaves nothing half-changed. The functions are pure.
+Does not own reading files (directory), judging them (pim, store) nor the order of a reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from watcherd.directory import SourceFile
+from watcherd.pim import Parsed
+from watcherd.pim.diagnostics import Diagnostic
+from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, fold
+from watcherd.revision import Revision
+from watcherd.store import SchemaPlan
+
+
+class State(StrEnum):
+    """What a file's model is doing, as `GET /admin/pim` shows it."""
+
+    LIVE = "live"
+    STALE = "stale"
+    REJECTED = "rejected"
+    UNLOADED = "unloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One model file as it was last read. `parsed` is None where it could not be read at all."""
+
+    source: SourceFile
+    parsed: Parsed | None
+
+    @property
+    def path(self) -> str:
+        """Relative path, the key of the file."""
+        return self.source.path
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """What the file means, if it is valid by itself."""
+        return None if self.parsed is None else self.parsed.spec
+
+    @property
+    def own_diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What reading and parsing found, other models and the database apart."""
+        if self.parsed is not None:
+            return self.parsed.diagnostics
+        return () if self.source.diagnostic is None else (self.source.diagnostic,)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A model in service: its revision, the file and content it came from, its schema plan."""
+
+    revision: Revision
+    plan: SchemaPlan
+    path: str
+    digest: str
+    loaded_at: datetime
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What is served."""
+        return self.revision.linked.spec
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a file's latest content does not serve.
+
+    `refused` is what the database refused, kept so that an unchanged file is not tried again by
+    every reload of another one.
+    """
+
+    diagnostics: tuple[Diagnostic, ...]
+    since: datetime
+    refused: LinkedModel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that is known between two reloads.
+
+    `files` and `refusals` by path; `owners` (model -> path) says which file speaks for a model;
+    `live` by model; `unloaded` are models that an administrator took out of service.
+    """
+
+    files: Mapping[str, FileEntry] = field(default_factory=lambda: EMPTY)
+    owners: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    live: Mapping[str, Live] = field(default_factory=lambda: EMPTY)
+    refusals: Mapping[str, Refusal] = field(default_factory=lambda: EMPTY)
+    unloaded: frozenset[str] = frozenset()
+
+    def name_of(self, path: str) -> str:
+        """The model that a file speaks for, as declared; else its printable path."""
+        for model, owner in self.owners.items():
+            if owner == path:
+                live = self.live.get(model)
+                return live.spec.domain if live is not None else self._declared(path) or model
+        return self._declared(path) or self.files[path].source.display
+
+    def state_of(self, path: str) -> State:
+        """The state of a file's model."""
+        model = next((model for model, owner in self.owners.items() if owner == path), None)
+        if model is not None and model in self.unloaded:
+            return State.UNLOADED
+        refused = path in self.refusals
+        if model is None or model not in self.live:
+            return State.REJECTED
+        return State.STALE if refused else State.LIVE
+
+    def diagnostics_of(self, path: str) -> tuple[Diagnostic, ...]:
+        """All findings about a file's latest content, warnings included."""
+        refusal = self.refusals.get(path)
+        return refusal.diagnostics if refusal is not None else self.files[path].own_diagnostics
+
+    def dependants(self, model: str) -> list[str]:
+        """The other live models that refer to a model, as declared."""
+        return sorted(
+            live.spec.domain
+            for name, live in self.live.items()
+            if name != model and any(ref.model == model for ref in live.revision.linked.targets)
+        )
+
+    def _declared(self, path: str) -> str | None:
+        parsed = self.files[path].parsed
+        return None if parsed is None else parsed.domain
+
+
+def settle_owners(
+    files: Mapping[str, FileEntry], refused: Iterable[str], before: Mapping[str, str], live: Mapping[str, Live]
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Say which file speaks for each model.
+
+    A valid file claims the domain it declares. A refused one goes on speaking for the model that
+    it spoke for `before` (model -> path), so that a mistake in it never hands its model to
+    somebody else; if there was none, it claims what it declares. Of several claimants the one
+    that spoke before stays, then one that says what is `live` (it was renamed), then the first by
+    path, valid ones first.
+
+    Returns the owners (model -> path) and the losers (path -> path of the owner).
+    """
+    refused = set(refused)
+    spoke_for = {path: model for model, path in before.items()}
+    claims: dict[str, list[str]] = {}
+    for path, entry in files.items():
+        model = _claim(entry, spoke_for.get(path), refused=path in refused)
+        if model is not None:
+            claims.setdefault(model, []).append(path)
+    owners: dict[str, str] = {}
+    losers: dict[str, str] = {}
+    for model, paths in claims.items():
+        owner = before.get(model)
+        if owner not in paths:
+            renamed = [path for path in paths if model in live and files[path].spec == live[model].spec]
+            owner = min(renamed or paths, key=lambda path: (path in refused, path))
+        owners[model] = owner
+        losers.update({path: owner for path in paths if path != owner})
+    return MappingProxyType(owners), MappingProxyType(losers)
+
+
+def _claim(entry: FileEntry, before: str | None, *, refused: bool) -> str | None:
+    if not refused and entry.spec is not None:
+        return entry.spec.name
+    if before is not None:
+        return before
+    if entry.parsed is not None and entry.parsed.domain is not None:
+        return fold(entry.parsed.domain)
+    return None
+
+
+def shrinks(old: ModelSpec, new: ModelSpec) -> bool:
+    """Whether `new` lacks something that `old` has: perhaps the rest is still being written."""
+    if old.name != new.name:
+        return True
+    pairs: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = [
+        (old.entities, new.entities),
+        (old.services, new.services),
+        (old.flows, new.flows),
+        (old.rules, new.rules),
+    ]
+    for name, entity in old.entities.items():
+        if name in new.entities:
+            pairs.append((entity.attributes, new.entities[name].attributes))
+            if len(new.entities[name].constraints) < len(entity.constraints):
+                return True
+    for name, service in old.services.items():
+        if name in new.services and len(new.services[name].methods) < len(service.methods):
+            return True
+    return any(before.keys() - after.keys() for before, after in pairs)

@@ -1,0 +1,341 @@
+"""THE STORY: one reload, from a change set to the swap, told by `Reloader._reload` top to bottom.
+
+Owns the order of the steps, the lock that makes reloads follow one another, and the `World` that
+is known between them. Everything else is called from here: reading (directory, pim), judging
+(ledger, pim, store), building (compile), serving (gateway), waiting (drain).
+
+A failure at any step refuses the model that it is about, and the models that need it; the route
+table and the world change once, at the end, with nothing awaited in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from types import MappingProxyType
+
+import structlog
+
+from watcherd import events
+from watcherd.compile import InvalidDefaultError, Options, compile_model
+from watcherd.draft import Draft, dependencies_first
+from watcherd.drain import Drains
+from watcherd.errors import StoreError
+from watcherd.gateway import Gateway, RouteTable
+from watcherd.intake import Intake
+from watcherd.ledger import FileEntry, Live, World
+from watcherd.pim import fingerprint
+from watcherd.pim.diagnostics import Diagnostic, Severity
+from watcherd.pim.spec import LinkedModel
+from watcherd.report import Report, compare, tell
+from watcherd.store import Applied, Record, Rejection, SchemaPlan, StalePlanError, Store
+from watcherd.watch import ChangeSet, Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an administrator wants beside the change set.
+
+    `load` is the path of a file whose model goes (back) into service, `unload` a folded model
+    that leaves it; `dry_run` builds everything and changes nothing.
+    """
+
+    load: str | None = None
+    unload: str | None = None
+    dry_run: bool = False
+
+
+RETRY_SECONDS = 5.0
+"""A reload that the database failed is tried again after this long."""
+
+
+class Reloader:
+    """Runs reloads one after the other. `world` is what is known now; it is replaced, not edited."""
+
+    def __init__(  # noqa: PLR0913 - the parts of the walk, composed once by the daemon
+        self,
+        intake: Intake,
+        store: Store,
+        gateway: Gateway,
+        drains: Drains,
+        *,
+        options: Options,
+        publish: events.Publish,
+    ) -> None:
+        self.world = World()
+        self._intake = intake
+        self._store = store
+        self._gateway = gateway
+        self._drains = drains
+        self._options = options
+        self._publish = publish
+        self._lock = asyncio.Lock()
+        self._applied: dict[str, Applied] = {}
+        self._log = structlog.stdlib.get_logger("watcherd.reload")
+
+    async def recall(self) -> int:
+        """Read the catalog; returns how many models were served before this start."""
+        self._applied = dict(await self._store.catalog())
+        kept = {model: applied for model, applied in self._applied.items() if applied.state == "live"}
+        self.world = World(
+            owners=MappingProxyType({model: applied.file for model, applied in kept.items()}),
+            unloaded=frozenset(model for model, applied in kept.items() if applied.unloaded),
+        )
+        return len(kept)
+
+    async def follow(self, watcher: Watcher) -> None:
+        """Reload what the watcher sees, for ever. A reload that fails is logged and tried again."""
+        while True:
+            change = await watcher.next()
+            try:
+                await self.reload(change)
+            except StoreError as error:
+                self._log.error("reload.failed", reason=change.reason, error=str(error))
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
+            except Exception:  # noqa: BLE001 - whatever it was, the daemon must go on watching
+                self._log.exception("reload.failed", reason=change.reason)
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
+
+    async def reload(self, change: ChangeSet, order: Order | None = None) -> Report:
+        """Bring what is served in line with the directory, and answer when that is done.
+
+        Raises `StoreError` if the database fails; then nothing has changed.
+        """
+        async with self._lock:
+            return await self._reload(change, order or Order())
+
+    async def _reload(self, change: ChangeSet, order: Order) -> Report:
+        started = time.monotonic()
+        self._publish(events.ReloadStarted(change.reason, len(change.paths)))
+        before = self.world
+        files = await self._intake.read(change, before, self._applied)
+        draft = Draft(before, files, self._unloaded(files, order), self._applied, full=change.full)
+        while not await self._build(draft, order):
+            pass  # each round refuses one more file, so this ends
+        after = draft.world()
+        report = compare(
+            before,
+            after,
+            reason=change.reason,
+            generation=self._gateway.table.generation,
+            ms=(time.monotonic() - started) * 1000,
+        )
+        if order.dry_run or (order.load is not None and order.load in after.refusals):
+            return report
+        await self._write_decisions(before, after)
+        self._swap(after, report)
+        self._retire(before, after)
+        for event in tell(before, after, report):
+            self._publish(event)
+        await self._park_what_is_gone()
+        return report
+
+    def _unloaded(self, files: Mapping[str, FileEntry], order: Order) -> frozenset[str]:
+        unloaded = self.world.unloaded
+        if order.unload is not None:
+            unloaded |= {order.unload}
+        if order.load is not None and order.load in files:
+            spec = files[order.load].spec
+            if spec is not None:
+                unloaded -= {spec.name}
+        return unloaded
+
+    # -- judge and build ----------------------------------------------------------------------
+
+    async def _build(self, draft: Draft, order: Order) -> bool:
+        """One round: settle, link, plan, compile, expand. False if a file was refused on the way."""
+        if not draft.settle():
+            return False
+        linked = draft.link()
+        if linked is None:
+            return False
+        for model in dependencies_first(linked):
+            if not await self._build_one(draft, model, linked[model], order):
+                return False
+        return True
+
+    async def _build_one(self, draft: Draft, model: str, linked: LinkedModel, order: Order) -> bool:
+        """Plan, compile and expand one model; False if its file was refused."""
+        path = draft.owners[model]
+        entry = draft.files[path]
+        last_good = path in draft.refusals
+        for known in (draft.compiled.get(model), self.world.live.get(model)):
+            if known is not None and known.revision.linked == linked:
+                draft.built[model] = known if last_good else replace(known, path=path, digest=entry.source.digest)
+                if not (last_good or order.dry_run):
+                    await self._note_file(known, entry)
+                return True
+        old = self.world.refusals.get(path)
+        if old is not None and old.refused == linked and not draft.full and not last_good:
+            draft.refuse(path, old.diagnostics, linked)
+            return False
+        try:
+            live, rejections = await self._serveable(draft, model, linked, order)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug of ours with one file must not take the others down
+            self._log.exception("model.failed", model=linked.spec.domain, file=entry.source.display)
+            message = f"watcherd failed to build the model: {error}"
+            live, rejections = (
+                None,
+                (Rejection(code="PIM611", entity=None, attribute=None, message=message, hint=None),),
+            )
+        if rejections:
+            if last_good:
+                return True  # refused already; there is nothing good of it to serve
+            draft.refuse_more(path, [_as_diagnostic(item, entry) for item in rejections], linked)
+            return False
+        assert live is not None  # noqa: S101 - nothing was rejected
+        draft.built[model] = draft.compiled[model] = live
+        return True
+
+    async def _note_file(self, live: Live, entry: FileEntry) -> None:
+        """Write down that a file was renamed: the next start must know which one speaks for the model."""
+        linked = live.revision.linked
+        applied = self._applied.get(linked.spec.name)
+        if applied is not None and applied.file != entry.path:
+            await self._expand(await self._store.plan(linked), linked, live.revision.number, entry)
+
+    async def _serveable(
+        self, draft: Draft, model: str, linked: LinkedModel, order: Order
+    ) -> tuple[Live | None, tuple[Rejection, ...]]:
+        """Plan, compile, expand: what can be put into service, or why it can not."""
+        path = draft.owners[model]
+        entry = draft.files[path]
+        while True:
+            plan = await self._store.plan(linked)
+            if plan.rejections:
+                return None, plan.rejections
+            number = self._number(model, linked)
+            try:
+                revision = compile_model(linked, self._store.bind(plan), number, options=self._options)
+            except InvalidDefaultError as error:
+                return None, (_bad_default(error),)
+            if not (order.dry_run or path in draft.refusals):
+                try:
+                    rejections = await self._expand(plan, linked, number, entry)
+                except StalePlanError:
+                    continue  # a drain loosened the tables meanwhile: they are compared again
+                if rejections:
+                    return None, rejections
+            return Live(revision, plan, path, entry.source.digest, draft.now), ()
+
+    def _number(self, model: str, linked: LinkedModel) -> int:
+        """The revision's number: that of the last one if it means the same, else the next."""
+        applied = self._applied.get(model)
+        if applied is None:
+            return 1
+        if model not in self.world.live and applied.fingerprint == fingerprint(linked.spec):
+            return applied.revision
+        return applied.next_revision
+
+    async def _expand(
+        self, plan: SchemaPlan, linked: LinkedModel, number: int, entry: FileEntry
+    ) -> tuple[Rejection, ...]:
+        """Widen the tables and write the catalog, unless it says all that already."""
+        spec = linked.spec
+        print_ = fingerprint(spec)
+        applied = self._applied.get(spec.name)
+        if (
+            applied is not None
+            and not plan.changes_schema
+            and (applied.revision, applied.fingerprint, applied.file) == (number, print_, entry.path)
+            and applied.state == "live"
+            and not applied.unloaded
+        ):
+            return ()
+        assert entry.source.content is not None  # noqa: S101 - it was parsed
+        record = Record(
+            model=spec.name,
+            domain=spec.domain,
+            file=entry.path,
+            revision=number,
+            source=entry.source.content,
+            fingerprint=print_,
+        )
+        rejections = await self._store.expand(plan, record)
+        if not rejections:
+            self._applied[spec.name] = Applied(
+                model=spec.name,
+                domain=spec.domain,
+                file=entry.path,
+                revision=number,
+                source=entry.source.content,
+                fingerprint=print_,
+                state="live",
+                unloaded=False,
+                applied_at=datetime.now(UTC).isoformat(),
+                next_revision=number + 1,
+            )
+            if plan.steps:
+                self._publish(events.SchemaApplied(spec.domain, number, tuple(s.describe() for s in plan.steps)))
+            if plan.parked:
+                self._publish(events.SchemaParked(spec.domain, plan.parked))
+        return rejections
+
+    # -- swap and retire ----------------------------------------------------------------------
+
+    async def _write_decisions(self, before: World, after: World) -> None:
+        """Write an administrator's decisions down before they take effect, so that they are kept."""
+        for model in before.unloaded ^ after.unloaded:
+            if model in after.owners:
+                unloaded = model in after.unloaded
+                await self._store.set_unloaded(model, unloaded=unloaded)
+                self._applied[model] = replace(self._applied[model], unloaded=unloaded)
+
+    def _swap(self, after: World, report: Report) -> None:
+        """Assign the new route table and the new world.
+
+        Nothing is awaited here: no request and no reader of the world sees one without the other.
+        """
+        self.world = after
+        if report.changed:
+            revisions = {model: live.revision for model, live in after.live.items()}
+            self._gateway.swap(RouteTable(report.generation, MappingProxyType(revisions)))
+
+    def _retire(self, before: World, after: World) -> None:
+        """Hand over to the drains what serves no more, and what is to be loosened after it."""
+        for model, old in before.live.items():
+            new = after.live.get(model)
+            if new is None or new.revision is not old.revision:
+                self._drains.retire(old.revision)
+        for model, new in after.live.items():
+            if new.plan.loosen and before.live.get(model) is not new:
+                self._drains.after(model, partial(self._store.loosen, new.plan))
+
+    async def _park_what_is_gone(self) -> None:
+        """Mark in the catalog the models whose file is gone; their data stays."""
+        for model, applied in list(self._applied.items()):
+            if applied.state == "live" and model not in self.world.owners:
+                await self._store.park(model)
+                self._applied[model] = replace(applied, state="parked", unloaded=False)
+                self._publish(events.SchemaParked(applied.domain, (applied.domain,)))
+
+
+def _bad_default(error: InvalidDefaultError) -> Rejection:
+    """A default that only a linked model can tell to be wrong, such as that of a reference."""
+    return Rejection(code="PIM209", entity=error.entity, attribute=error.attribute, message=str(error), hint=None)
+
+
+def _as_diagnostic(rejection: Rejection, entry: FileEntry) -> Diagnostic:
+    """A refusal of the database, at the attribute (or entity, or model) that it is about."""
+    assert entry.parsed is not None  # noqa: S101 - only a parsed file is planned
+    path: list[str | int] = []
+    if rejection.entity is not None:
+        path += ["entities", rejection.entity]
+        if rejection.attribute is not None:
+            path += ["attributes", rejection.attribute]
+    place = entry.parsed.locate(*path)
+    return Diagnostic(
+        rejection.code,
+        Severity.ERROR,
+        entry.source.display,
+        place.line,
+        place.column,
+        rejection.message,
+        rejection.hint,
+    )

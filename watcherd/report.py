@@ -1,0 +1,126 @@
+"""What a reload did, as one frozen value, and the events that tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from watcherd import events
+from watcherd.ledger import Live, Refusal, World
+from watcherd.pim.diagnostics import Diagnostic
+
+SILENT = frozenset({"start", "restart", "reconcile"})
+"""Reasons for which a reload that finds nothing new says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file whose latest content does not serve."""
+
+    model: str
+    file: str
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a reload did, by model name as declared.
+
+    `refused` are all files refused now; `world` is what came of it, or would have come.
+    """
+
+    reason: str
+    generation: int
+    loaded: tuple[str, ...]
+    swapped: tuple[str, ...]
+    unloaded: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    refused: tuple[Refused, ...]
+    ms: float
+    world: World
+
+    @property
+    def changed(self) -> bool:
+        """Whether the route table was swapped."""
+        return bool(self.loaded or self.swapped or self.unloaded)
+
+
+def compare(before: World, after: World, *, reason: str, generation: int, ms: float) -> Report:
+    """Say what differs between two worlds; `generation` is the one before."""
+    loaded, swapped, unchanged = [], [], []
+    for model, live in after.live.items():
+        old = before.live.get(model)
+        if old is None:
+            loaded.append(live.spec.domain)
+        elif old.revision is not live.revision:
+            swapped.append(live.spec.domain)
+        elif old.digest != live.digest:
+            unchanged.append(live.spec.domain)
+    unloaded = [live.spec.domain for model, live in before.live.items() if model not in after.live]
+    return Report(
+        reason,
+        generation + 1 if loaded or swapped or unloaded else generation,
+        tuple(loaded),
+        tuple(swapped),
+        tuple(unloaded),
+        tuple(unchanged),
+        tuple(
+            Refused(after.name_of(path), after.files[path].source.display, refusal.diagnostics)
+            for path, refusal in sorted(after.refusals.items())
+        ),
+        round(ms, 2),
+        after,
+    )
+
+
+def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
+    """The events of a reload: one a model that something happened to, one for the whole."""
+    for model, live in after.live.items():
+        old = before.live.get(model)
+        if old is live:
+            continue
+        name, number, routes = live.spec.domain, live.revision.number, len(live.revision.operations)
+        file = after.files[live.path].source.display
+        if old is None:
+            yield events.ModelLoaded(name, number, report.generation, file, routes)
+        elif old.revision is not live.revision:
+            yield events.ModelSwapped(name, number, report.generation, file, routes)
+        elif old.digest != live.digest:
+            yield events.ModelUnchanged(name, file)
+    for model, live in before.live.items():
+        if model not in after.live:
+            reason = "admin" if model in after.unloaded else "file removed"
+            yield events.ModelUnloaded(live.spec.domain, report.generation, reason)
+    news = [path for path, refusal in after.refusals.items() if _is_news(before.refusals, path, refusal)]
+    for path in news:
+        yield _rejected(after, path)
+    if report.changed or news or report.reason not in SILENT:
+        yield events.ReloadFinished(
+            report.reason,
+            report.generation,
+            swapped=len(report.loaded) + len(report.swapped),
+            unloaded=len(report.unloaded),
+            unchanged=len(report.unchanged),
+            rejected=len(report.refused),
+            ms=report.ms,
+        )
+
+
+def _is_news(before: Mapping[str, Refusal], path: str, refusal: Refusal) -> bool:
+    return path not in before or before[path].diagnostics != refusal.diagnostics
+
+
+def _rejected(world: World, path: str) -> events.ModelRejected:
+    errors = [item for item in world.refusals[path].diagnostics if item.is_error]
+    first = errors[0]
+    return events.ModelRejected(
+        world.name_of(path),
+        world.files[path].source.display,
+        _serving(world.live, path),
+        len(errors),
+        f"{first.line}:{first.column} {first.code} {first.message}",
+    )
+
+
+def _serving(live: Mapping[str, Live], path: str) -> int | None:
+    return next((item.revision.number for item in live.values() if item.path == path), None)

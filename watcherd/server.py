@@ -1,0 +1,167 @@
+"""uvicorn and the sockets, health and readiness.
+
+Owns binding (so that an address in use is one clear line), what uvicorn may and may not do, and
+`/healthz` and `/readyz`. Signals and the order of a stop are the daemon's: uvicorn would close
+idle connections at once, wait without end, and raise the signal again afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import uvicorn
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from watcherd.errors import SettingsError
+from watcherd.settings import Settings
+from watcherd.wire import AsgiApp
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open: longer than the pools of common clients and proxies."""
+
+CLOSE_SECONDS = 2
+"""How long uvicorn waits for connections whose answers were sent but not read, at the very end."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that leaves the signals alone; it stops when `should_exit` is set."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def make_server(app: AsgiApp) -> Server:
+    """The server for the gateway. Peers' addresses are what the kernel says, never a header."""
+    return Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=CLOSE_SECONDS,
+        )
+    )
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket that the settings ask for. Raises SettingsError if it cannot be had."""
+    if settings.fd is not None:
+        return _inherited(settings.fd)
+    if settings.uds is not None:
+        return _unix(settings.uds)
+    return _tcp(settings.host, settings.port)
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address as a person would type it: a URL, or `unix:` and a path."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _tcp(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {host!r}: {error.strerror or error}; give an address as --host"
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        hint = "; another process listens there: stop it or give another --port" if taken else ""
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
+    return listener
+
+
+def _unix(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        listener.bind(str(path))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"cannot listen on {path}: {error.strerror or error}") from error
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket file that nobody listens on any more; never anything else."""
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise OSError(errno.EEXIST, "a file that is no socket is in the way")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on descriptor {descriptor}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests should be sent here; `reasons` say why not, or why not fully."""
+
+    status: Literal["starting", "ok", "degraded", "stopping"]
+    reasons: tuple[str, ...]
+    generation: int
+
+
+def health_routes(readiness: Callable[[], Readiness]) -> APIRouter:
+    """`/healthz` (the process answers) and `/readyz` (it serves; degraded counts as serving)."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", operation_id="healthz", summary="Whether the process answers at all")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get(
+        "/readyz",
+        operation_id="readyz",
+        summary="Whether requests should be sent here",
+        responses={503: {"description": "Not yet, or not any more"}},
+    )
+    async def readyz() -> JSONResponse:
+        now = readiness()
+        serves = now.status in {"ok", "degraded"}
+        return JSONResponse(
+            {"status": now.status, "reasons": list(now.reasons), "generation": now.generation},
+            status_code=200 if serves else 503,
+            headers={} if serves else {"retry-after": "1"},
+        )
+
+    return router
