@@ -131,14 +131,13 @@ class Gateway:
         if not path.startswith(self._prefix):
             return None, "", []
         raw: bytes = scope.get("raw_path") or b""
-        if b"%" in raw:
-            # Split before decoding: `%2F` in a key is not a separator.
-            segments = [unquote(segment) for segment in raw.decode("ascii", "replace").split("?", 1)[0].split("/")]
-        else:
-            segments = path.split("/")
+        # Split before decoding: `%2F` in a key is not a separator.
+        segments = [unquote(part) for part in raw.decode("latin-1").split("/")] if b"%" in raw else path.split("/")
         depth = self._prefix.count("/")
+        if len(segments) <= depth or "/".join(segments[:depth]) != self._prefix[:-1]:
+            return None, "", []
         model, rest = segments[depth], segments[depth + 1 :]
-        if model in SYSTEM_SEGMENTS and (depth == 1 or model == ""):
+        if model == "" or (depth == 1 and model in SYSTEM_SEGMENTS):
             return None, "", []
         while rest and rest[-1] == "":
             rest.pop()

@@ -141,7 +141,7 @@ class Intake:
         administrator asks for is read as it is.
         """
         before = world.files.get(entry.path)
-        live = next((live for live in world.live.values() if live.path == entry.path), None)
+        live = world.live_of(entry.path)
         if change.reason in UNWATCHED or before is None or live is None or entry.spec is None:
             return False
         in_place = entry.path in change.in_place or entry.path in self._young or _same_inode(before, entry)

@@ -89,8 +89,9 @@ class Refusal:
 class World:
     """Everything that is known between two reloads.
 
-    `files` and `refusals` by path; `owners` (model -> path) says which file speaks for a model;
-    `live` by model; `unloaded` are models that an administrator took out of service.
+    `files` and `refusals` by path; `owners` (model -> path) says which file speaks for a model,
+    `speaks_for` (path -> model) is the same the other way round; `live` by model; `unloaded` are
+    models that an administrator took out of service.
     """
 
     files: Mapping[str, FileEntry] = field(default_factory=lambda: EMPTY)
@@ -98,24 +99,31 @@ class World:
     live: Mapping[str, Live] = field(default_factory=lambda: EMPTY)
     refusals: Mapping[str, Refusal] = field(default_factory=lambda: EMPTY)
     unloaded: frozenset[str] = frozenset()
+    speaks_for: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        turned = {path: model for model, path in self.owners.items()}
+        object.__setattr__(self, "speaks_for", MappingProxyType(turned))
+
+    def live_of(self, path: str) -> Live | None:
+        """What serves of the model that a file speaks for."""
+        model = self.speaks_for.get(path)
+        return None if model is None else self.live.get(model)
 
     def name_of(self, path: str) -> str:
         """The model that a file speaks for, as declared; else its printable path."""
-        for model, owner in self.owners.items():
-            if owner == path:
-                live = self.live.get(model)
-                return live.spec.domain if live is not None else self._declared(path) or model
-        return self._declared(path) or self.files[path].source.display
+        live = self.live_of(path)
+        if live is not None:
+            return live.spec.domain
+        return self._declared(path) or self.speaks_for.get(path) or self.files[path].source.display
 
     def state_of(self, path: str) -> State:
         """The state of a file's model."""
-        model = next((model for model, owner in self.owners.items() if owner == path), None)
-        if model is not None and model in self.unloaded:
+        if self.speaks_for.get(path) in self.unloaded:
             return State.UNLOADED
-        refused = path in self.refusals
-        if model is None or model not in self.live:
+        if self.live_of(path) is None:
             return State.REJECTED
-        return State.STALE if refused else State.LIVE
+        return State.STALE if path in self.refusals else State.LIVE
 
     def diagnostics_of(self, path: str) -> tuple[Diagnostic, ...]:
         """All findings about a file's latest content, warnings included."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from watcherd import events
-from watcherd.ledger import Live, Refusal, World
+from watcherd.ledger import Refusal, World
 from watcherd.pim.diagnostics import Diagnostic
 
 SILENT = frozenset({"start", "restart", "reconcile"})
@@ -112,15 +112,11 @@ def _is_news(before: Mapping[str, Refusal], path: str, refusal: Refusal) -> bool
 
 def _rejected(world: World, path: str) -> events.ModelRejected:
     errors = [item for item in world.refusals[path].diagnostics if item.is_error]
-    first = errors[0]
+    first, live = errors[0], world.live_of(path)
     return events.ModelRejected(
         world.name_of(path),
         world.files[path].source.display,
-        _serving(world.live, path),
+        None if live is None else live.revision.number,
         len(errors),
         f"{first.line}:{first.column} {first.code} {first.message}",
     )
-
-
-def _serving(live: Mapping[str, Live], path: str) -> int | None:
-    return next((item.revision.number for item in live.values() if item.path == path), None)

@@ -113,6 +113,11 @@ async def test_a_path_is_split_before_it_is_decoded_and_a_trailing_slash_never_m
     assert json.loads(client.text) == expected
 
 
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api%2Fshop", "/%2Fapi/shop", "/api//orders"])
+async def test_what_only_looks_like_a_models_path_is_the_hosts(path: str) -> None:
+    assert (await Client(path).call(a_gateway(a_revision(segments_of)))).text == b"7"
+
+
 async def test_both_spellings_of_a_name_are_the_same_model() -> None:
     gateway = a_gateway(a_revision(segments_of, domain="user-management"))
 

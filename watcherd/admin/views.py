@@ -25,8 +25,7 @@ def listing(world: World, drains: Drains, generation: int) -> dict[str, Any]:
 def entry(world: World, path: str, drains: Drains) -> dict[str, Any]:
     """One file: its model's name, what state that is in, and why."""
     file = world.files[path]
-    model = _model_of(world, path)
-    live = None if model is None else world.live.get(model)
+    model, live = world.speaks_for.get(path), world.live_of(path)
     spec = live.spec if live is not None else file.spec
     refusal = world.refusals.get(path)
     return {
@@ -47,8 +46,7 @@ def entry(world: World, path: str, drains: Drains) -> dict[str, Any]:
 def full(world: World, path: str, drains: Drains, api_prefix: str) -> dict[str, Any]:
     """`GET /admin/pim/{name}`: the entry, and all that is known of what serves."""
     shown = entry(world, path, drains)
-    model = _model_of(world, path)
-    live = None if model is None else world.live.get(model)
+    live = world.live_of(path)
     if live is None:
         return shown | {"endpoints": [], "tables": {}, "spec": None}
     return shown | {
@@ -131,7 +129,3 @@ def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
     if field.default is not dataclasses.MISSING:
         return bool(value == field.default)
     return field.default_factory is not dataclasses.MISSING and value == field.default_factory()
-
-
-def _model_of(world: World, path: str) -> str | None:
-    return next((model for model, owner in world.owners.items() if owner == path), None)
