@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import time
@@ -195,6 +196,10 @@ class Daemon:
     # -- start --------------------------------------------------------------------------------
 
     async def _scan_and_follow(self) -> None:
+        # What was imported and composed stays for good: no collection has to look at it again. The
+        # models, which come and go, are made after this.
+        gc.collect()
+        gc.freeze()
         await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
         self._scanned = True
         self._signals.on_hangup = self._reread

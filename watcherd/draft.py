@@ -6,7 +6,7 @@ what they lead to, nor when (reload).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -157,18 +157,14 @@ class Draft:
         )
 
 
-def dependencies_first(linked: Mapping[str, LinkedModel]) -> list[str]:
-    """The models in an order in which what a model refers to comes before it; cycles anyhow."""
-    order: dict[str, None] = {}
-    waiting: list[tuple[str, bool]] = [(model, False) for model in reversed(list(linked))]
-    begun: set[str] = set()
-    while waiting:
-        model, needs_are_in = waiting.pop()
-        if needs_are_in:
-            order[model] = None
-        elif model not in begun:
-            begun.add(model)
-            waiting.append((model, True))
-            needs = {ref.model for ref in linked[model].targets} - {model}
-            waiting.extend((needed, False) for needed in sorted(needs, reverse=True) if needed in linked)
-    return list(order)
+def dependencies_first(linked: Mapping[str, LinkedModel]) -> Iterator[list[str]]:
+    """The models in steps: what a model of one step refers to is in an earlier one; cycles share one."""
+    needs = {
+        model: {ref.model for ref in one.targets if ref.model != model and ref.model in linked}
+        for model, one in linked.items()
+    }
+    while needs:
+        step = [model for model, wanted in needs.items() if not wanted & needs.keys()] or list(needs)
+        yield step
+        for model in step:
+            del needs[model]

@@ -153,8 +153,14 @@ class Reloader:
         linked = draft.link()
         if linked is None:
             return False
-        for model in dependencies_first(linked):
-            if not await self._build_one(draft, model, linked[model], order):
+        for step in dependencies_first(linked):
+            # Side by side, so that their writes share a transaction; each yields to requests first.
+            builds = [self._build_one(draft, model, linked[model], order) for model in step]
+            results = await asyncio.gather(*builds, return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+            if not all(results):
                 return False
         return True
 
@@ -173,6 +179,7 @@ class Reloader:
         if old is not None and old.refused == linked and not draft.full and not last_good:
             draft.refuse(path, old.diagnostics, linked)
             return False
+        await asyncio.sleep(0)
         try:
             live, rejections = await self._serveable(draft, model, linked, order)
         except StoreError:

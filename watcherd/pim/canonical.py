@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from watcherd.pim.spec import ModelSpec
@@ -19,17 +20,27 @@ def fingerprint(spec: ModelSpec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    """The names of a dataclass's fields, in one order."""
+    return tuple(sorted(one.name for one in fields(kind)))
+
+
 def _canonical(value: object) -> object:
     """A value as JSON that differs exactly when the value does; fields that are None are left out."""
-    if is_dataclass(value) and not isinstance(value, type):
-        held = ((one.name, getattr(value, one.name)) for one in fields(value))
-        return [type(value).__name__, {name: _canonical(one) for name, one in sorted(held) if one is not None}]
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if is_dataclass(kind):
+        held = ((name, getattr(value, name)) for name in _names(kind))
+        return [kind.__name__, {name: _canonical(one) for name, one in held if one is not None}]
     if isinstance(value, Mapping):
         return [[key, _canonical(one)] for key, one in sorted(value.items())]
-    if isinstance(value, frozenset):
-        return ["set", *sorted(value)]
-    if isinstance(value, tuple):
-        return [_canonical(one) for one in value]
+    if isinstance(value, tuple | frozenset):
+        return ["set", *sorted(value)] if kind is frozenset else [_canonical(one) for one in value]
     if isinstance(value, Decimal):
         return ["number", str(value.normalize()) if value else "0"]
     return value

@@ -13,7 +13,8 @@ from watcherd.pim.spec import LinkedModel
 from watcherd.store import catalog, records
 from watcherd.store.cursor import Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ
-from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError
+from watcherd.store.layout import Layout
+from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError, StepKind
 from watcherd.store.records import Record
 from watcherd.store.scan import rows_in_the_way
 
@@ -46,8 +47,11 @@ def with_rows(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
         return replace(plan, rejections=(_database_rejection(error),))
 
 
-def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> None:
-    """Do the steps, write the catalog. RejectedError or StalePlanError: to be rolled back."""
+def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
+    """Do the steps, write the catalog. RejectedError or StalePlanError: to be rolled back.
+
+    Returns the layout that was applied.
+    """
     plan = with_rows(cursor, _as_of_now(cursor, plan))
     if plan.rejections:
         raise RejectedError(plan.rejections)
@@ -62,6 +66,7 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> None:
     if plan.changes_schema:
         catalog.write_layout(cursor, plan.base.layout, plan.after)
     records.record(cursor, record)
+    return plan.after
 
 
 def loosen(cursor: Cursor, plan: SchemaPlan) -> None:
@@ -74,7 +79,10 @@ def loosen(cursor: Cursor, plan: SchemaPlan) -> None:
 
 def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
     """The plan, made again from what is there now (rows may have gone, too); its names must still hold."""
-    if not (plan.changes_schema or plan.rejections) and catalog.layout(cursor, plan.after.model) == plan.base.layout:
+    names_new_tables = any(step.kind is StepKind.CREATE_TABLE for step in plan.steps)
+    refers_elsewhere = any(ref.model != plan.after.model for ref in plan.linked.targets)
+    depends_on_others = plan.changes_schema and (names_new_tables or refers_elsewhere)
+    if not (depends_on_others or plan.rejections) and catalog.layout(cursor, plan.after.model) == plan.base.layout:
         return plan
     fresh = make_plan(cursor, plan.linked)
     if fresh.names != plan.names:

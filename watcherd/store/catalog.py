@@ -95,6 +95,12 @@ def layout(cursor: Cursor, model: str) -> Layout:
     )
 
 
+def layouts(cursor: Cursor) -> dict[str, Layout]:
+    """The tables of every model that was ever applied, by folded name."""
+    models = cursor.execute("SELECT model FROM watcherd_model ORDER BY model").fetchall()
+    return {model: layout(cursor, model) for (model,) in models}
+
+
 def write_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
     """Bring the catalog from one layout to the next; tables that are the same are not touched."""
     known = {entity.table: (position, entity) for position, entity in enumerate(old.entities)}

@@ -42,7 +42,12 @@ class Rows:
     """The queries of one entity, for one revision."""
 
     def __init__(
-        self, database: Database, entity: StoredEntity, columns: Mapping[str, str], codecs: Mapping[str, Codec]
+        self,
+        database: Database,
+        entity: StoredEntity,
+        columns: Mapping[str, str],
+        codecs: Mapping[str, Codec],
+        statements: Statements,
     ) -> None:
         self._database = database
         self._entity = entity
@@ -51,7 +56,7 @@ class Rows:
         self._names = tuple(columns)
         self._key = entity.key.name
         self._encode_key = codecs[self._key].stored
-        self._statements = Statements(entity.table, columns, self._key, codecs)
+        self._statements = statements
         self._get = self._statements.get
         self._decoders = tuple((name, one.decode) for name, one in codecs.items() if one.decode is not None)
         self._encoders = tuple((name, codecs[name].encode) for name in self._names)

@@ -6,18 +6,23 @@ The parts are functions over a cursor in the other modules; here they meet their
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from weakref import WeakValueDictionary
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import LinkedModel
 from watcherd.store import apply, catalog, records
 from watcherd.store.codecs import codec_for, physical
 from watcherd.store.database import Database, Durability, database_path
+from watcherd.store.differ import differ
+from watcherd.store.layout import Layout
+from watcherd.store.memory import Memory, around
 from watcherd.store.plan import Rejection, SchemaPlan
+from watcherd.store.queries import Statements
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Rows
 
@@ -34,6 +39,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._memory = Memory(database)
+        self._statements: WeakValueDictionary[Hashable, Statements] = WeakValueDictionary()
 
     @classmethod
     async def open(cls, database_url: str | None, data_dir: Path, *, durability: Durability = "full") -> Store:
@@ -68,7 +75,12 @@ class Store:
 
         Rows in the way are among the rejections, as of now: `expand` looks again.
         """
-        return await self._database.read(lambda cursor: apply.with_rows(cursor, apply.make_plan(cursor, linked)))
+        layouts = await self._memory.recall()
+        layout = layouts.get(linked.spec.name, Layout(linked.spec.name))
+        plan = differ(linked, layout, around(layouts, linked))
+        if plan.rejections or not plan.scans:
+            return plan
+        return await self._database.read(lambda cursor: apply.with_rows(cursor, plan))
 
     def bind(self, plan: SchemaPlan) -> ModelTables:
         """The rows of every entity, under the names that the plan gives; usable once it is expanded."""
@@ -82,9 +94,14 @@ class Store:
         steps only writes the record, and nothing when that is applied already.
         """
         try:
-            await self._database.write(lambda cursor: apply.expand(cursor, plan, record))
+            applied = await self._database.write(lambda cursor: apply.expand(cursor, plan, record))
         except apply.RejectedError as rejected:
             return rejected.rejections
+        except BaseException:
+            # Stale, failed, or nobody waited for it: what is there now has to be read.
+            self._memory.forget(plan.after.model)
+            raise
+        self._memory.keep(applied)
         return ()
 
     async def park(self, model: str) -> None:
@@ -102,10 +119,22 @@ class Store:
         taken into service again meanwhile stays.
         """
         if plan.loosen:
-            await self._database.write(lambda cursor: apply.loosen(cursor, plan))
+            self._memory.forget(plan.after.model)
+            try:
+                await self._database.write(lambda cursor: apply.loosen(cursor, plan))
+            finally:
+                self._memory.forget(plan.after.model)
 
     def _rows(self, plan: SchemaPlan, name: str) -> Rows:
         entity = plan.linked.spec.entities[name]
-        codecs = {one.name: codec_for(physical(plan.linked, one)) for one in entity.attributes.values()}
-        stored = next(one for one in plan.after.entities if one.table == plan.names[name].table)
-        return Rows(self._database, stored, plan.names[name].columns, codecs)
+        names = plan.names[name]
+        held = tuple(physical(plan.linked, one) for one in entity.attributes.values())
+        codecs = {one: codec_for(kept) for one, kept in zip(entity.attributes, held, strict=True)}
+        stored = next(one for one in plan.after.entities if one.table == names.table)
+        # The statements of an entity that did not change are those of the revision before.
+        shape = (names.table, tuple(names.columns.items()), stored.key.name, held)
+        statements = self._statements.get(shape)
+        if statements is None:
+            statements = Statements(names.table, names.columns, stored.key.name, codecs)
+            self._statements[shape] = statements
+        return Rows(self._database, stored, names.columns, codecs, statements)

@@ -1,0 +1,66 @@
+"""The layouts of all models as they were last read or applied, so that a plan needs no query.
+
+Owns a copy of what `catalog` keeps. It may be behind: then `apply.expand`, which looks again
+inside its transaction, says that the plan is stale, and the model is forgotten and read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from watcherd.pim.spec import EntityRef, LinkedModel
+from watcherd.store import catalog
+from watcherd.store.database import Database
+from watcherd.store.layout import Layout, Surroundings
+
+
+class Memory:
+    """Layouts by folded model name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._layouts: dict[str, Layout] | None = None
+        self._forgotten: set[str] = set()
+
+    async def recall(self) -> Mapping[str, Layout]:
+        """All layouts; reads what is not known."""
+        if self._layouts is None:
+            self._layouts = await self._database.read(catalog.layouts)
+            self._forgotten.clear()
+        while self._forgotten:
+            model = self._forgotten.pop()
+            self._layouts[model] = await self._database.read(partial(catalog.layout, model=model))
+        return self._layouts
+
+    def keep(self, layout: Layout) -> None:
+        """Remember what was applied."""
+        if self._layouts is not None:
+            self._layouts[layout.model] = layout
+            self._forgotten.discard(layout.model)
+
+    def forget(self, model: str) -> None:
+        """Something else than a plan has changed the tables of a model."""
+        self._forgotten.add(model)
+
+
+def around(layouts: Mapping[str, Layout], linked: LinkedModel) -> Surroundings:
+    """What a plan for a model has to know of the others."""
+    model = linked.spec.name
+    targets = {ref: place for ref in linked.targets if ref.model != model and (place := _place(layouts, ref))}
+    others = [layout for name, layout in layouts.items() if name != model]
+    return Surroundings(
+        tables=frozenset(entity.table for layout in others for entity in layout.entities),
+        targets=targets,
+        applied=frozenset(layout.model for layout in others),
+    )
+
+
+def _place(layouts: Mapping[str, Layout], ref: EntityRef) -> tuple[str, str] | None:
+    """Table and key column of an entity of another model: the live one, else the first parked one."""
+    layout = layouts.get(ref.model)
+    if layout is None:
+        return None
+    named = [entity for entity in layout.entities if entity.name == ref.entity]
+    found = min(named, key=lambda entity: entity.parked, default=None)
+    return None if found is None else (found.table, found.key.column)
