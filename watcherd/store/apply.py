@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from watcherd.pim.spec import LinkedModel
-from watcherd.store import catalog, records
-from watcherd.store.cursor import Cursor, DatabaseError, is_passing
+from watcherd.store import catalog, foreign_keys, records
+from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ
 from watcherd.store.layout import Layout
 from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError, StepKind
@@ -59,12 +59,13 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
         for step in plan.steps:
             for statement in step.statements:
                 cursor.execute(statement)
+        if plan.changes_schema:
+            catalog.write_layout(cursor, plan.base.layout, plan.after)
+            foreign_keys.complete(cursor, [entity.table for entity in plan.after.entities])
     except DatabaseError as error:
         if is_passing(error):
             raise
         raise RejectedError((_database_rejection(error),)) from error
-    if plan.changes_schema:
-        catalog.write_layout(cursor, plan.base.layout, plan.after)
     records.record(cursor, record)
     return plan.after
 
@@ -90,7 +91,7 @@ def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
     return fresh
 
 
-def _database_rejection(error: DatabaseError) -> Rejection:
+def _database_rejection(error: AnyDatabaseError) -> Rejection:
     return Rejection(
         code="PIM600",
         entity=None,

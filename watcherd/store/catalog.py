@@ -44,7 +44,7 @@ _TABLES: Final = (
 
 def create(cursor: Cursor) -> None:
     """Make the catalog in an empty database, or check that it is one of ours; StoreError if not."""
-    tables = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = {name for (name,) in cursor.execute(cursor.dialect.tables)}
     if "watcherd_catalog" in tables:
         version = cursor.execute("SELECT version FROM watcherd_catalog").fetchone()[0]
         if version > CATALOG_VERSION:
@@ -55,7 +55,7 @@ def create(cursor: Cursor) -> None:
         raise StoreError(f"it is not a database of watcherd: it has the tables {', '.join(sorted(tables)[:3])}")
     else:
         for statement in _TABLES:
-            cursor.execute(statement)
+            cursor.execute(statement.replace("BLOB", cursor.dialect.blob))
         cursor.execute("INSERT INTO watcherd_catalog (version) VALUES (?)", (CATALOG_VERSION,))
 
 
@@ -127,7 +127,10 @@ def surroundings(cursor: Cursor, model: str, targets: Iterable[EntityRef]) -> Su
             found[target] = (row[0], row[1])
     models = cursor.execute("SELECT model FROM watcherd_model WHERE model <> ?", (model,)).fetchall()
     return Surroundings(
-        tables=frozenset(name for (name,) in tables), targets=found, applied=frozenset(name for (name,) in models)
+        dialect=cursor.dialect,
+        tables=frozenset(name for (name,) in tables),
+        targets=found,
+        applied=frozenset(name for (name,) in models),
     )
 
 
@@ -144,7 +147,7 @@ def constraints_of(cursor: Cursor, table: str) -> tuple[StoredConstraint, ...]:
 def referrers(cursor: Cursor, table: str) -> tuple[Referrer, ...]:
     """The columns that refer to a table, those of other models and those out of service too."""
     rows = cursor.execute(
-        "SELECT e.entity, a.attribute, e.table_name, a.column_name, e.parked OR a.parked, a.facts "
+        "SELECT e.entity, a.attribute, e.table_name, a.column_name, e.parked + a.parked, a.facts "
         "FROM watcherd_attribute AS a JOIN watcherd_entity AS e USING (table_name) WHERE a.target_table = ? "
         "ORDER BY e.entity, a.position",
         (table,),
@@ -160,6 +163,20 @@ def referrers(cursor: Cursor, table: str) -> tuple[Referrer, ...]:
         )
         for row in rows
     )
+
+
+def references(cursor: Cursor, tables: Iterable[str]) -> tuple[tuple[str, StoredAttribute], ...]:
+    """The columns with a foreign key that are in one of these tables, or refer to one, each with its table."""
+    found: dict[tuple[str, str], StoredAttribute] = {}
+    for table in tables:
+        for row in cursor.execute(
+            "SELECT table_name, attribute, column_name, type, facts, is_key, parked, target_model, target_entity, "
+            "target_table, target_column FROM watcherd_attribute "
+            "WHERE target_table IS NOT NULL AND (table_name = ? OR target_table = ?)",
+            (table, table),
+        ).fetchall():
+            found[row[0], row[2]] = _attribute(row)
+    return tuple((table, attribute) for (table, _), attribute in found.items())
 
 
 def drop_constraint(cursor: Cursor, name: str) -> StoredConstraint | None:

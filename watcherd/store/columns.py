@@ -14,6 +14,7 @@ from watcherd.store import tables
 from watcherd.store.codecs import physical, same_type, signature
 from watcherd.store.constraints import Wanted, wanted_constraints
 from watcherd.store.defaults import default_literal
+from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
 from watcherd.store.limits import Facts, facts_of, limits, tightened
 from watcherd.store.names import column_name, quoted
@@ -29,6 +30,7 @@ class Setting:
     linked: LinkedModel
     places: Mapping[EntityRef, tuple[str, str]]
     now: datetime
+    dialect: Dialect
 
 
 class ColumnChanges:
@@ -48,6 +50,7 @@ class ColumnChanges:
         self._linked = setting.linked
         self._places = setting.places
         self._now = setting.now
+        self._dialect = setting.dialect
         self._entity = entity
         self._before = before
         self._table = table
@@ -59,7 +62,7 @@ class ColumnChanges:
         constraints = self._constraints()
         self.after = StoredEntity(name=entity.name, table=table, attributes=kept, constraints=constraints)
         if before is None:
-            statements = (tables.create_table(self.after),)
+            statements = (tables.create_table(self._dialect, self.after),)
             text = f"create the table {table} for {entity.name}"
             step = Step(kind=StepKind.CREATE_TABLE, entity=entity.name, name=table, text=text, statements=statements)
             self.column_steps.append(step)
@@ -106,10 +109,10 @@ class ColumnChanges:
     def _added(self, attribute: Attribute, wanted: StoredAttribute) -> StoredAttribute:
         """A new column; its default is in the DDL, so that draining revisions, too, write it."""
         default = default_literal(attribute, self._held[attribute.name], self._now)
-        self._values[attribute.name] = default or "NULL"
+        self._values[attribute.name] = self._dialect.typed(default or "NULL", wanted.type)
         # A foreign key can only be added with null; its default is filled in right after.
         in_ddl = default if wanted.target is None else None
-        add = tables.add_column(StoredEntity(name=self._entity.name, table=self._table), wanted, in_ddl)
+        add = tables.add_column(self._dialect, StoredEntity(name=self._entity.name, table=self._table), wanted, in_ddl)
         self._step(StepKind.ADD_COLUMN, wanted.column, f"add {attribute.name} to {self._entity.name}", add)
         if default is not None and in_ddl is None:
             self._fill(attribute, wanted, default)
@@ -137,7 +140,7 @@ class ColumnChanges:
         for limit in limits(attribute, self._held[attribute.name], old, stricter):
             violation = ""
             if limit.violation is not None and attribute.is_list:
-                items = f"json_each({column}) AS item"
+                items = self._dialect.items(column, signature(self._linked, attribute))
                 violation = f"EXISTS (SELECT 1 FROM {items} WHERE {limit.violation('item.value')})"  # noqa: S608 - quoted names
             elif limit.violation is not None:
                 violation = limit.violation(column)
@@ -175,7 +178,10 @@ class ColumnChanges:
         if self.rejections:
             return self._before.constraints if self._before is not None else ()
         names = {name: one.column for name, one in self.columns.items()}
-        wanted = {one.stored.name: one for one in wanted_constraints(self._entity, self._table, names, self._held)}
+        wanted = {
+            one.stored.name: one
+            for one in wanted_constraints(self._dialect, self._entity, self._table, names, self._held)
+        }
         kept = []
         for old in self._before.constraints if self._before is not None else ():
             same = wanted.pop(old.name, None)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from watcherd.pim.spec import Attribute, Entity, Kind, Rule
+from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredConstraint
 from watcherd.store.limits import sentence_violation
 from watcherd.store.names import constraint_name, quoted
-from watcherd.store.tables import create_check, create_index
+from watcherd.store.tables import create_index
 
 _PREFIXES = {"unique": "uq", "index": "ix", "check": "ck"}
 _TRIGGER_SUFFIX = "_i"
@@ -22,7 +23,7 @@ _TRIGGER_SUFFIX = "_i"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One index or pair of triggers: how the catalog knows it, how it is made, who stands in its way.
+    """One index or check: how the catalog knows it, how it is made, who stands in its way.
 
     `violation` is that of a check, over the names of attributes.
     """
@@ -33,16 +34,16 @@ class Wanted:
 
 
 def wanted_constraints(
-    entity: Entity, table: str, columns: Mapping[str, str], held: Mapping[str, Attribute]
+    dialect: Dialect, entity: Entity, table: str, columns: Mapping[str, str], held: Mapping[str, Attribute]
 ) -> tuple[Wanted, ...]:
     """All of them, each once: what is unique needs no other index on the same columns."""
     found: dict[tuple[str, ...], Wanted] = {}
     for label, attributes in _uniques(entity):
-        found.setdefault(attributes, _index("unique", label, attributes, table, columns))
+        found.setdefault(attributes, _index(dialect, "unique", label, attributes, table, columns))
     for label, attributes in _indexes(entity):
-        found.setdefault(attributes, _index("index", label, attributes, table, columns))
+        found.setdefault(attributes, _index(dialect, "index", label, attributes, table, columns))
     found.pop((entity.key.name,), None)  # the key is unique and indexed by itself
-    checks = {one.stored.name: one for one in _checks(entity, table, columns, held)}
+    checks = {one.stored.name: one for one in _checks(dialect, entity, table, columns, held)}
     return (*found.values(), *checks.values())
 
 
@@ -68,10 +69,12 @@ def _indexes(entity: Entity) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield attribute.name, (attribute.name,)
 
 
-def _checks(entity: Entity, table: str, columns: Mapping[str, str], held: Mapping[str, Attribute]) -> Iterator[Wanted]:
+def _checks(
+    dialect: Dialect, entity: Entity, table: str, columns: Mapping[str, str], held: Mapping[str, Attribute]
+) -> Iterator[Wanted]:
     for constraint in entity.constraints:
         violation = sentence_violation(constraint, held, quoted)
-        over_new = sentence_violation(constraint, held, _new(columns))
+        over_new = sentence_violation(constraint, held, _new(dialect, columns))
         if violation is None or over_new is None:
             continue
         attributes = constraint.attributes if constraint.other is None else (*constraint.attributes, constraint.other)
@@ -80,17 +83,22 @@ def _checks(entity: Entity, table: str, columns: Mapping[str, str], held: Mappin
         stored = StoredConstraint(
             kind="check", name=name, label=constraint.name or constraint.text, attributes=attributes, columns=places
         )
-        yield Wanted(stored=stored, statements=create_check(name, table, places, over_new), violation=violation)
+        yield Wanted(stored=stored, statements=dialect.create_check(name, table, places, over_new), violation=violation)
 
 
-def _new(columns: Mapping[str, str]) -> Callable[[str], str]:
-    return lambda name: f"NEW.{quoted(columns[name])}"
+def _new(dialect: Dialect, columns: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda name: f"{dialect.new_row}{quoted(columns[name])}"
 
 
-def _index(
-    kind: Literal["unique", "index"], label: str, attributes: tuple[str, ...], table: str, columns: Mapping[str, str]
+def _index(  # noqa: PLR0913, PLR0917 - what an index is
+    dialect: Dialect,
+    kind: Literal["unique", "index"],
+    label: str,
+    attributes: tuple[str, ...],
+    table: str,
+    columns: Mapping[str, str],
 ) -> Wanted:
     places = tuple(columns[name] for name in attributes)
     name = constraint_name(_PREFIXES[kind], table, places, f"{kind} {places}")
     stored = StoredConstraint(kind=kind, name=name, label=label, attributes=attributes, columns=places)
-    return Wanted(stored=stored, statements=(create_index(name, table, places, unique=kind == "unique"),))
+    return Wanted(stored=stored, statements=(create_index(dialect, name, table, places, unique=kind == "unique"),))

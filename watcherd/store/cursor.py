@@ -11,11 +11,36 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol, Self
 
 from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.store.dialect import SQLITE, Dialect
 
-DatabaseError = sqlite3.Error
+
+class ServerError(Exception):
+    """What the driver of a database server raised.
+
+    `passing`: trying again later may help. `repeatable`: the server has undone the transaction for
+    another's sake, and it can be run again at once.
+    """
+
+    def __init__(self, message: str, *, passing: bool, repeatable: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
+        self.repeatable = repeatable
+
+
+class ServerIntegrityError(ServerError):
+    """A constraint of a server's table refuses a row; `constraint` is its name there, where it has one."""
+
+    def __init__(self, message: str, *, sqlstate: str, constraint: str | None) -> None:
+        super().__init__(message, passing=False)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+AnyDatabaseError = sqlite3.Error | ServerError
+DatabaseError: Final = (sqlite3.Error, ServerError)
 """Whatever a driver raises."""
 
-IntegrityError = sqlite3.IntegrityError
+IntegrityError: Final = (sqlite3.IntegrityError, ServerIntegrityError)
 """What a driver raises when a constraint refuses a row."""
 
 _PASSING: Final = frozenset(
@@ -37,7 +62,11 @@ _PRIMARY_CODE: Final = 0xFF
 
 
 class Cursor(Protocol):
-    """The part of a DBAPI cursor that is used."""
+    """The part of a DBAPI cursor that is used, and in whose words its database is spoken to."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What SQL has to look like here."""
 
     @property
     def rowcount(self) -> int:
@@ -55,13 +84,21 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-def is_passing(error: DatabaseError) -> bool:
+class SqliteCursor(sqlite3.Cursor):
+    """SQLite's own cursor, which knows what it speaks."""
+
+    dialect: Final[Dialect] = SQLITE
+
+
+def is_passing(error: AnyDatabaseError) -> bool:
     """Whether trying again later may help."""
+    if isinstance(error, ServerError):
+        return error.passing
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & _PRIMARY_CODE in _PASSING
 
 
-def refused(error: DatabaseError) -> StoreError:
+def refused(error: AnyDatabaseError) -> StoreError:
     """A driver's error as ours, chained to it."""
     mine: StoreError
     if is_passing(error):

@@ -1,37 +1,73 @@
-"""The connections to one SQLite database: who reads where, and who writes.
+"""What a database is to the rest of the store, and which one an address means.
 
-Owns the file, the PRAGMAs, one reader on the event loop's thread for reads by key (microseconds;
-readers of a write-ahead log never wait), a few reader threads for lists, and the writer. Does not
-know any table. There is no engine and no pool of SQLAlchemy in between: its Core makes the
-statements, and they run on raw connections, which costs a tenth.
+Owns the protocol that `sqlite` and `postgres` implement, and the reading of addresses. Everything
+that runs on a database is a function over a cursor (see `cursor`), so there is one copy of it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from watcherd.errors import StoreError, StoreUnavailableError
-from watcherd.store.cursor import Cursor, refused, run
-from watcherd.store.writer import Writer, interrupt_until_done
+from watcherd.errors import StoreError
+from watcherd.store.cursor import Cursor
+from watcherd.store.dialect import Dialect
+from watcherd.store.sqlite import Durability, SqliteDatabase
 
 FILE_NAME: Final = "watcherd.db"
-READERS: Final = 3
-MAX_WAITING_WRITES: Final = 4096
-_CACHED_STATEMENTS: Final = 1024
+POSTGRESQL_SCHEME: Final = "postgresql+asyncpg"
 
-Durability = Literal["full", "normal"]
 T = TypeVar("T")
 
 
+class Database(Protocol):
+    """Open connections to one database. All raise StoreUnavailableError when it cannot answer now."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What SQL has to look like there."""
+
+    @property
+    def shown(self) -> str:
+        """Its address for people, without a password."""
+
+    async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
+        """The first row of a read by key, or None; the shortest way there is."""
+
+    async def read(self, read: Callable[[Cursor], T]) -> T:
+        """Run a read that sees one state of the database."""
+
+    async def write(self, write: Callable[[Cursor], T]) -> T:
+        """Run a write in a transaction and answer when it is committed.
+
+        It may be run again when it was rolled back for another's sake, so it must not keep
+        anything from one run to the next. What it raises is raised here, and nothing has changed.
+        """
+
+    async def change(self, change: Callable[[Cursor], T]) -> T:
+        """The same for what changes the schema: one at a time over all processes."""
+
+    async def health(self) -> str | None:
+        """Why the database does not answer now; None when it does."""
+
+    async def close(self, timeout: float = ...) -> None:  # noqa: ASYNC109 - a deadline for what runs, not for the caller
+        """Finish what runs within `timeout` seconds, then end all connections."""
+
+
+async def open_database(database_url: str | None, data_dir: Path, *, durability: Durability) -> Database:
+    """The database at the address, else SQLite in the data directory. StoreError when it cannot be opened."""
+    if database_url is not None and urlsplit(database_url).scheme == POSTGRESQL_SCHEME:
+        # The driver takes a while to import, and most daemons have no use for it.
+        from watcherd.store.postgres import PostgresDatabase  # noqa: PLC0415 - see above
+
+        return await PostgresDatabase.open(database_url)
+    return SqliteDatabase(database_path(database_url, data_dir), durability=durability)
+
+
 def database_path(database_url: str | None, data_dir: Path) -> Path:
-    """Where the database is; the data directory is made when it is the one. StoreError if it cannot be used."""
+    """Where the file is; the data directory is made when it is in there. StoreError if it cannot be used."""
     if database_url is None:
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,133 +77,8 @@ def database_path(database_url: str | None, data_dir: Path) -> Path:
     url = urlsplit(database_url)
     if url.scheme != "sqlite" or url.netloc or len(url.path) < len("/x"):
         # The rest of the address may hold a password.
-        raise StoreError(f"cannot use a database with the scheme {url.scheme!r}: it has to be sqlite:///path/to/file")
+        raise StoreError(
+            f"cannot use a database with the scheme {url.scheme!r}: it has to be sqlite:///path/to/file "
+            f"or {POSTGRESQL_SCHEME}://user@host/database"
+        )
     return Path(url.path[1:])
-
-
-class Database:
-    """Open connections; everything that runs on them is a function over a cursor."""
-
-    def __init__(self, path: Path, *, durability: Durability = "full", busy_timeout: float = 5.0) -> None:
-        """Opens the file and starts the writer; needs a running event loop. `busy_timeout` is in seconds."""
-        self.path = path
-        self._busy_timeout = busy_timeout
-        self._pragmas = (
-            "PRAGMA journal_mode=WAL",
-            f"PRAGMA synchronous={durability.upper()}",
-            "PRAGMA foreign_keys=ON",
-            "PRAGMA temp_store=MEMORY",
-            "PRAGMA cache_size=-16384",
-            "PRAGMA journal_size_limit=67108864",
-        )
-        self._readers: list[sqlite3.Connection] = []
-        self._own = threading.local()
-        self._reading: set[Future[Any]] = set()
-        self._closing = False
-        self._abandoned = False
-        try:
-            self._now = self._connect_reader()
-            self._writer = Writer(self._connect, max_waiting=MAX_WAITING_WRITES)
-        except sqlite3.Error as error:
-            for connection in self._readers:
-                connection.close()
-            raise StoreError(f"cannot open the database {path}: {error}") from error
-        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="watcherd-reader")
-
-    def read_now(self, read: Callable[[Cursor], T]) -> T:
-        """Run a read of microseconds at once, on the event loop's thread."""
-        try:
-            return read(self._now.cursor())
-        except sqlite3.Error as error:
-            raise refused(error) from error
-
-    def fetch_now(self, sql: str, parameters: tuple[Any, ...]) -> Any:
-        """The first row of a read by key, at once; the shortest way there is. StoreError if the driver refuses."""
-        try:
-            return run(self._now.cursor(), sql, parameters).fetchone()
-        except sqlite3.Error as error:
-            raise refused(error) from error
-
-    async def read(self, read: Callable[[Cursor], T]) -> T:
-        """Run a read in a thread, in one transaction: it sees one state of the database."""
-        if self._closing:
-            raise StoreUnavailableError("the database is being closed")
-        # The thread's own future: it lives on when the caller is cancelled and its read still runs.
-        future = self._threads.submit(self._read_in_thread, read)
-        self._reading.add(future)
-        future.add_done_callback(self._reading.discard)
-        return await asyncio.wrap_future(future)
-
-    async def write(self, write: Callable[[Cursor], T]) -> T:
-        """Run a write in the writer's thread and answer when it is committed; see `Writer.write`."""
-        result: T = await self._writer.write(write)
-        return result
-
-    async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
-        """Finish what is queued within `timeout` seconds, then end all threads and connections."""
-        if self._closing:
-            return
-        self._closing = True
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        try:
-            await self._writer.close(timeout)
-        finally:
-            await self._end_reads(max(deadline - loop.time(), 0))
-
-    async def _end_reads(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the readers, not for the caller
-        """Let reads finish for `timeout` seconds, then interrupt them; StoreError when one does not end."""
-        self._threads.shutdown(wait=False)
-        waiting = [asyncio.wrap_future(future) for future in tuple(self._reading)]
-        if waiting:
-            await asyncio.wait(waiting, timeout=timeout)
-        self._abandoned = True
-        ended = await interrupt_until_done(waiting, lambda: self._readers)
-        for future in waiting:
-            if future.done() and not future.cancelled():
-                future.exception()  # its caller has it; this copy is for waiting only
-        if not ended:
-            raise StoreError("cannot close the database: a read does not end")
-        self._threads.shutdown(wait=True)
-        for connection in self._readers:
-            connection.close()
-
-    def _read_in_thread(self, read: Callable[[Cursor], T]) -> T:
-        if self._abandoned:
-            raise StoreUnavailableError("the database was closed before this read began")
-        try:
-            if not hasattr(self._own, "connection"):
-                self._own.connection = self._connect_reader()
-            cursor: sqlite3.Cursor = self._own.connection.cursor()
-            cursor.execute("BEGIN")
-            try:
-                return read(cursor)
-            finally:
-                # Some errors end the transaction by themselves; all else must not hold a snapshot.
-                if self._own.connection.in_transaction:
-                    cursor.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise refused(error) from error
-
-    def _connect_reader(self) -> sqlite3.Connection:
-        connection = self._connect()
-        connection.execute("PRAGMA query_only=ON")
-        self._readers.append(connection)
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        # Without an isolation level nothing begins a transaction but us: DDL can be rolled back.
-        connection = sqlite3.connect(
-            self.path,
-            timeout=self._busy_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=_CACHED_STATEMENTS,
-        )
-        try:
-            for pragma in self._pragmas:
-                connection.execute(pragma)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection

@@ -15,6 +15,7 @@ from watcherd.pim.spec import Entity, EntityRef, LinkedModel, fold
 from watcherd.store import tables
 from watcherd.store.codecs import same_type, signature
 from watcherd.store.columns import ColumnChanges, Setting
+from watcherd.store.dialect import Dialect
 from watcherd.store.layout import Layout, StoredEntity, Surroundings
 from watcherd.store.names import column_name, table_name
 from watcherd.store.plan import Base, EntityNames, Rejection, SchemaPlan, Step, StepKind
@@ -24,7 +25,7 @@ _RENAME_HINT = "rename it back: stored data cannot follow a new name yet"
 
 def differ(linked: LinkedModel, layout: Layout, around: Surroundings) -> SchemaPlan:
     """The plan from `layout` to `linked`; its scans are not run yet."""
-    setting = Setting(linked, _places(linked, layout, around), datetime.now(UTC))
+    setting = Setting(linked, _places(linked, layout, around), datetime.now(UTC), around.dialect)
     rejections = _model_rename(linked, layout, around)
     steps: list[Step] = []
     changes: list[ColumnChanges] = []
@@ -61,7 +62,9 @@ def differ(linked: LinkedModel, layout: Layout, around: Surroundings) -> SchemaP
         scans=tuple(scan for change in changes for scan in change.scans),
         rejections=(*rejections, *(one for change in changes for one in change.rejections)),
         parked=(*(stored.name for stored in gone), *(name for change in changes for name in change.parked)),
-        loosen=tuple(step for stored in after.values() if not stored.parked for step in _loosen(stored)),
+        loosen=tuple(
+            step for stored in after.values() if not stored.parked for step in _loosen(around.dialect, stored)
+        ),
     )
 
 
@@ -132,20 +135,21 @@ def _entity_refusal(
     )
 
 
-def _loosen(entity: StoredEntity) -> list[Step]:
+def _loosen(dialect: Dialect, entity: StoredEntity) -> list[Step]:
     """What goes after the drain: everything that the model no longer has, also from before a crash."""
     steps = []
     for constraint in entity.constraints:
         if not constraint.retired:
             continue
         check = constraint.kind == "check"
+        drop = dialect.drop_check(constraint.name, entity.table) if check else tables.drop_index(constraint.name)
         steps.append(
             Step(
                 kind=StepKind.DROP_CHECK if check else StepKind.DROP_INDEX,
                 entity=entity.name,
                 name=constraint.name,
                 text=f"drop the {constraint.kind} of {entity.name}: {constraint.label}",
-                statements=tables.drop_check(constraint.name) if check else tables.drop_index(constraint.name),
+                statements=drop,
             )
         )
     return steps

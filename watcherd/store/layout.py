@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from watcherd.pim.spec import EntityRef
+from watcherd.store.dialect import SQLITE, Dialect
 from watcherd.store.limits import Facts
 
 
@@ -31,7 +32,7 @@ class StoredAttribute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredConstraint:
-    """An index or a pair of triggers. `name` follows from the definition; `label` is for people.
+    """An index or a check. `name` follows from the definition; `label` is for people.
 
     A retired one is no longer in the model; it goes when no older revision needs it.
     """
@@ -80,10 +81,11 @@ class Layout:
 class Surroundings:
     """What a plan depends on outside its model.
 
-    `tables` are the names of other models' tables, `targets` the table and key column of entities
-    of other models, `applied` the other models that the catalog knows.
+    `dialect` is the database's, `tables` are the names of other models' tables, `targets` the table
+    and key column of entities of other models, `applied` the other models that the catalog knows.
     """
 
+    dialect: Dialect = SQLITE
     tables: frozenset[str] = frozenset()
     targets: Mapping[EntityRef, tuple[str, str]] = field(default_factory=dict)
     applied: frozenset[str] = frozenset()

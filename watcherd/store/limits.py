@@ -130,8 +130,8 @@ def _against_other(rule: Rule, one: tuple[Attribute, str], two: tuple[Attribute,
     if attribute.kind in _NUMERIC and other.kind in _NUMERIC:
         places = scale_of(attribute) if attribute.kind is Kind.DECIMAL else 0
         other_places = scale_of(other) if other.kind is Kind.DECIMAL else 0
-        left = f"{value} * {10 ** max(other_places - places, 0)}"
-        right = f"{other_value} * {10 ** max(places - other_places, 0)}"
+        left = f"{_exact(value)} * {10 ** max(other_places - places, 0)}"
+        right = f"{_exact(other_value)} * {10 ** max(places - other_places, 0)}"
         return f"{left} {operator} {right}"
     if attribute.kind is other.kind and attribute.kind in TIME_KINDS:
         return f"{value} {operator} {other_value}"
@@ -182,7 +182,7 @@ def _multiple(held: Attribute, step: Decimal) -> Limit:
     # In whole numbers, also where the step is finer than what is stored: v % (n/m) is (v * m) % n.
     places = scale_of(held) if held.kind is Kind.DECIMAL else 0
     n, m = (Fraction(step) * 10**places).as_integer_ratio()
-    return Limit(NARROWER, text, lambda value: f"{value} * {m} % {n} <> 0")
+    return Limit(NARROWER, text, lambda value: f"{_exact(value)} * {m} % {n} <> 0")
 
 
 def _bound(attribute: Attribute, held: Attribute, name: str) -> Limit | None:
@@ -209,6 +209,11 @@ def _number(attribute: Attribute, bound: Decimal) -> str:
     except StoreError:
         # Finer than the column's scale, or beyond 64 bits: SQL compares with a real number then.
         return repr(float(bound.scaleb(scale_of(attribute))))
+
+
+def _exact(value: str) -> str:
+    """The value for a product beyond 64 bits: PostgreSQL takes no larger integer, to SQLite it says nothing."""
+    return f"CAST({value} AS NUMERIC)"
 
 
 def _not_an_email(value: str) -> str:

@@ -12,6 +12,7 @@ from functools import partial
 from watcherd.pim.spec import EntityRef, LinkedModel
 from watcherd.store import catalog
 from watcherd.store.database import Database
+from watcherd.store.dialect import Dialect
 from watcherd.store.layout import Layout, Surroundings
 
 
@@ -44,12 +45,13 @@ class Memory:
         self._forgotten.add(model)
 
 
-def around(layouts: Mapping[str, Layout], linked: LinkedModel) -> Surroundings:
+def around(dialect: Dialect, layouts: Mapping[str, Layout], linked: LinkedModel) -> Surroundings:
     """What a plan for a model has to know of the others."""
     model = linked.spec.name
     targets = {ref: place for ref in linked.targets if ref.model != model and (place := _place(layouts, ref))}
     others = [layout for name, layout in layouts.items() if name != model]
     return Surroundings(
+        dialect=dialect,
         tables=frozenset(entity.table for layout in others for entity in layout.entities),
         targets=targets,
         applied=frozenset(layout.model for layout in others),

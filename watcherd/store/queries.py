@@ -15,7 +15,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from watcherd.errors import StoreError
 from watcherd.store.codecs import Codec
-from watcherd.store.tables import DIALECT, VERSION_COLUMN
+from watcherd.store.dialect import Dialect
+from watcherd.store.tables import VERSION_COLUMN
 
 _MAX_SHAPES: Final = 128
 _NO_LIMIT: Final = 2**63 - 1
@@ -58,16 +59,29 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL text and, in the order of its `?`, what each of them is."""
+    """SQL text and, in the order of its parameters, what each of them is."""
 
     sql: str
     binds: tuple[str, ...]
 
 
 class Statements:
-    """The statements of one entity; `columns` by attribute name, in attribute order."""
+    """The statements of one entity; `columns` by attribute name, in attribute order.
 
-    def __init__(self, table: str, columns: Mapping[str, str], key: str, codecs: Mapping[str, Codec]) -> None:
+    `numbered` says whether the database gives a key to rows that come without.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a table is, once for each entity of a revision
+        self,
+        dialect: Dialect,
+        table: str,
+        columns: Mapping[str, str],
+        key: str,
+        codecs: Mapping[str, Codec],
+        *,
+        numbered: bool,
+    ) -> None:
+        self._dialect = dialect
         self._columns = {name: _column(column) for name, column in columns.items()}
         self._table = sa.table(sa.sql.quoted_name(table, quote=True), *self._columns.values(), _column(VERSION_COLUMN))
         self._key = key
@@ -77,14 +91,17 @@ class Statements:
         row = (*self._columns.values(), self._table.c[VERSION_COLUMN])
         self._row = row
         identified = self._columns[key] == sa.bindparam("key")
-        self.get = _compiled(sa.select(*row).where(identified)).sql
-        self.insert = _compiled(
-            sa.insert(self._table)
-            .values({column.name: sa.bindparam(f"v{place}") for place, column in enumerate(self._columns.values())})
-            .returning(*row)
-        ).sql
-        self.version = _compiled(sa.select(self._table.c[VERSION_COLUMN]).where(identified)).sql
-        self.delete = _compiled(sa.delete(self._table).where(identified)).sql
+        values: dict[str, Any] = {
+            column.name: sa.bindparam(f"v{place}") for place, column in enumerate(self._columns.values())
+        }
+        if numbered:
+            name = self._columns[key].name
+            values[name] = dialect.numbered(table, name, values[name])
+        self.get = self._compiled(sa.select(*row).where(identified)).sql
+        self.get_to_change = self._compiled(sa.select(*row).where(identified).with_for_update()).sql
+        self.insert = self._compiled(sa.insert(self._table).values(values).returning(*row)).sql
+        self.version = self._compiled(sa.select(self._table.c[VERSION_COLUMN]).where(identified).with_for_update()).sql
+        self.delete = self._compiled(sa.delete(self._table).where(identified)).sql
 
     def update(self, names: tuple[str, ...]) -> Statement:
         """UPDATE of some attributes of one row: the values in the order of `names`, then the key."""
@@ -114,12 +131,12 @@ class Statements:
         }
         identified = self._columns[self._key] == sa.bindparam("key")
         statement = sa.update(self._table).values({**values, VERSION_COLUMN: version + sa.literal_column("1")})
-        return _compiled(statement.where(identified).returning(*self._row))
+        return self._compiled(statement.where(identified).returning(*self._row))
 
     def _select(self, query: Select) -> tuple[Statement, Statement]:
         where = [self._condition(place, one) for place, one in enumerate(query.filters)]
         order = [
-            column.desc() if descending else column.asc()
+            column.desc().nulls_last() if descending else column.asc().nulls_first()
             for column, descending in ((self._attribute(name), descending) for name, descending in query.sort)
         ]
         if all(name != self._key for name, _ in query.sort):
@@ -127,7 +144,7 @@ class Statements:
         rows = sa.select(*self._row).where(*where).order_by(*order)
         rows = rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP))
         count = sa.select(sa.func.count()).select_from(self._table).where(*where)
-        return _compiled(rows), _compiled(count)
+        return self._compiled(rows), self._compiled(count)
 
     def _condition(self, place: int, one: Filter) -> sa.ColumnElement[bool]:
         column = self._attribute(one.attribute)
@@ -141,6 +158,10 @@ class Statements:
         if name not in self._columns:
             raise StoreError(f"cannot query by {name}: the entity has no such attribute")
         return self._columns[name]
+
+    def _compiled(self, statement: sa.ClauseElement) -> Statement:
+        compiled = cast("SQLCompiler", statement.compile(dialect=self._dialect.compiler))
+        return Statement(str(compiled), tuple(compiled.positiontup or ()))
 
 
 class _Recent(Generic[V]):
@@ -164,8 +185,3 @@ class _Recent(Generic[V]):
 
 def _column(name: str) -> sa.ColumnClause[Any]:
     return sa.column(sa.sql.quoted_name(name, quote=True))
-
-
-def _compiled(statement: sa.ClauseElement) -> Statement:
-    compiled = cast("SQLCompiler", statement.compile(dialect=DIALECT))
-    return Statement(str(compiled), tuple(compiled.positiontup or ()))

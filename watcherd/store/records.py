@@ -113,7 +113,8 @@ def record(cursor: Cursor, new: Record) -> None:
         "applied_at) VALUES (?, ?, ?, ?, ?, ?, 'live', 0, ?) ON CONFLICT (model) DO UPDATE "
         "SET domain = excluded.domain, file = excluded.file, revision = excluded.revision, "
         "fingerprint = excluded.fingerprint, state = 'live', "
-        "next_revision = max(next_revision, excluded.next_revision), applied_at = excluded.applied_at",
+        "next_revision = CASE WHEN excluded.next_revision > watcherd_model.next_revision "
+        "THEN excluded.next_revision ELSE watcherd_model.next_revision END, applied_at = excluded.applied_at",
         (new.model, new.domain, new.file, new.revision, new.revision + 1, new.fingerprint, now),
     )
     cursor.execute(

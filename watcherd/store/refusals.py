@@ -1,43 +1,61 @@
 """Explaining an integrity error of the database in the words of the model.
 
-Owns the reading of SQLite's messages and the few look-ups that say which value was refused. Runs
-in the transaction that failed, before it is rolled back: what is in the way can still be seen.
+Owns the reading of what the databases say and the few look-ups that say which value was refused.
+Runs with the cursor that failed: on SQLite what is in the way can still be seen, PostgreSQL names
+the constraint, and then only what was there before the transaction can be read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from watcherd.errors import ConstraintError, StoreError
 from watcherd.store import catalog
-from watcherd.store.cursor import Cursor, DatabaseError, refused
-from watcherd.store.layout import StoredEntity
+from watcherd.store.cursor import AnyDatabaseError, Cursor, ServerIntegrityError, refused
+from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
 from watcherd.store.names import quoted
+from watcherd.store.tables import foreign_key_name
 
 _CHECK: Final = re.compile(r"^watcherd:check:(.+)$")
 _UNIQUE: Final = re.compile(r"^UNIQUE constraint failed: (.+)$")
 _FOREIGN_KEY: Final = "FOREIGN KEY constraint failed"
+_STATES: Final[Mapping[str, Literal["check", "unique", "foreign-key"]]] = {
+    "23514": "check",
+    "23505": "unique",
+    "23503": "foreign-key",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Violation:
+    """What a database says of a constraint that was broken: its name in the database, or its columns."""
+
+    problem: Literal["check", "unique", "foreign-key"]
+    constraint: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 def write_refused(
-    cursor: Cursor, error: DatabaseError, entity: StoredEntity, values: Mapping[str, Any], stored: Mapping[str, Any]
+    cursor: Cursor, error: AnyDatabaseError, entity: StoredEntity, values: Mapping[str, Any], stored: Mapping[str, Any]
 ) -> StoreError:
     """Why a row could not be written; its values by attribute name, as sent and as stored."""
-    message = str(error)
-    if found := _CHECK.match(message):
-        return _check(cursor, entity, found[1])
-    if found := _UNIQUE.match(message):
-        return _unique(cursor, entity, _columns(entity, found[1]), values)
-    if message == _FOREIGN_KEY:
-        return _missing_target(cursor, entity, values, stored)
-    return refused(error)
+    violation = _violation(error, entity)
+    if violation is None:
+        return refused(error)
+    if violation.problem == "check":
+        return _check(cursor, entity, str(violation.constraint))
+    if violation.problem == "unique":
+        return _unique(cursor, entity, violation, values)
+    return _missing_target(cursor, entity, violation, values, stored)
 
 
-def delete_refused(cursor: Cursor, error: DatabaseError, entity: StoredEntity, key: object) -> StoreError:
+def delete_refused(cursor: Cursor, error: AnyDatabaseError, entity: StoredEntity, key: object) -> StoreError:
     """Why a row could not be deleted; `key` is its stored key."""
-    if str(error) != _FOREIGN_KEY:
+    violation = _violation(error, entity)
+    if violation is None or violation.problem != "foreign-key":
         return refused(error)
     for one in catalog.referrers(cursor, entity.table):
         if one.restricts and _exists(cursor, one.table, one.column, key):
@@ -48,6 +66,19 @@ def delete_refused(cursor: Cursor, error: DatabaseError, entity: StoredEntity, k
     return ConstraintError("foreign-key", "rows that would go with it are still referred to", constraint=entity.name)
 
 
+def _violation(error: AnyDatabaseError, entity: StoredEntity) -> _Violation | None:
+    """The constraint that an error is about; None when it is about something else."""
+    if isinstance(error, ServerIntegrityError):
+        problem = _STATES.get(error.sqlstate)
+        return None if problem is None else _Violation(problem, error.constraint)
+    message = str(error)
+    if found := _CHECK.match(message):
+        return _Violation("check", found[1])
+    if found := _UNIQUE.match(message):
+        return _Violation("unique", columns=_columns(entity, found[1]))
+    return _Violation("foreign-key") if message == _FOREIGN_KEY else None
+
+
 def _check(cursor: Cursor, entity: StoredEntity, name: str) -> ConstraintError:
     """The sentence; an older or newer revision's is in the catalog as well."""
     known = next((one for one in catalog.constraints_of(cursor, entity.table) if one.name == name), None)
@@ -56,16 +87,19 @@ def _check(cursor: Cursor, entity: StoredEntity, name: str) -> ConstraintError:
     return ConstraintError("check", known.label, constraint=known.label, attributes=known.attributes)
 
 
-def _unique(
-    cursor: Cursor, entity: StoredEntity, columns: tuple[str, ...], values: Mapping[str, Any]
-) -> ConstraintError:
-    constraints = catalog.constraints_of(cursor, entity.table)
-    known = next((one for one in constraints if one.kind == "unique" and one.columns == columns), None)
+def _unique(cursor: Cursor, entity: StoredEntity, violation: _Violation, values: Mapping[str, Any]) -> ConstraintError:
+    known = next((one for one in catalog.constraints_of(cursor, entity.table) if _broken(one, violation)), None)
     attributes = known.attributes if known is not None else (entity.key.name,)
     label = known.label if known is not None else f"{entity.key.name} must be unique"
     shown = " and ".join(f"{name} {values[name]!r}" if name in values else name for name in attributes)
     verb = "already exists" if len(attributes) == 1 else "already exist together"
     return ConstraintError("unique", f"{shown} {verb}", constraint=label, attributes=attributes)
+
+
+def _broken(one: StoredConstraint, violation: _Violation) -> bool:
+    if violation.constraint is not None:
+        return one.name == violation.constraint
+    return one.kind == "unique" and one.columns == violation.columns
 
 
 def _columns(entity: StoredEntity, listed: str) -> tuple[str, ...]:
@@ -74,17 +108,30 @@ def _columns(entity: StoredEntity, listed: str) -> tuple[str, ...]:
 
 
 def _missing_target(
-    cursor: Cursor, entity: StoredEntity, values: Mapping[str, Any], stored: Mapping[str, Any]
+    cursor: Cursor,
+    entity: StoredEntity,
+    violation: _Violation,
+    values: Mapping[str, Any],
+    stored: Mapping[str, Any],
 ) -> ConstraintError:
     for attribute in entity.attributes:
         value = stored.get(attribute.name)
         if attribute.parked or value is None or attribute.target_table is None or attribute.target is None:
             continue
-        if not _exists(cursor, attribute.target_table, str(attribute.target_column), value):
+        if _misses(cursor, entity, attribute, violation, value):
             label = f"{attribute.name} refers to {attribute.target.entity}"
             message = f"{attribute.name} {values[attribute.name]!r} does not exist"
             return ConstraintError("foreign-key", message, constraint=label, attributes=(attribute.name,))
     return ConstraintError("foreign-key", "it refers to a row that does not exist", constraint=entity.name)
+
+
+def _misses(
+    cursor: Cursor, entity: StoredEntity, attribute: StoredAttribute, violation: _Violation, value: object
+) -> bool:
+    """Whether this is the reference to nothing."""
+    if violation.constraint is not None:
+        return violation.constraint == foreign_key_name(entity.table, attribute.column)
+    return not _exists(cursor, str(attribute.target_table), str(attribute.target_column), value)
 
 
 def _exists(cursor: Cursor, table: str, column: str, stored: object) -> bool:

@@ -62,8 +62,8 @@ class Rows:
         self._encoders = tuple((name, codecs[name].encode) for name in self._names)
 
     async def get(self, key: object) -> Row | None:
-        """The row of this key, read at once: no other task runs meanwhile. StoreError, StoreUnavailableError."""
-        stored = self._database.fetch_now(self._get, (self._encode_key(key),))
+        """The row of this key. StoreError, StoreUnavailableError."""
+        stored = await self._database.fetch_row(self._get, (self._encode_key(key),))
         return None if stored is None else self._row(stored)
 
     async def list(self, query: Select) -> Page:
@@ -110,13 +110,14 @@ class Rows:
         """Change one row; the row as stored, None when there is none.
 
         `change` gets the row as it is in the write transaction and answers the wire values to set.
-        It runs in the writer's thread, so it must be quick and touch nothing shared; what it raises
-        is raised here and nothing has changed. PreconditionError when the row is not at `version`.
+        It runs in the write, in another thread or more than once, so it must be quick and touch
+        nothing shared; what it raises is raised here and nothing has changed. PreconditionError
+        when the row is not at `version`.
         """
         encoded_key = self._encode_key(key)
 
         def write(cursor: Cursor) -> Row | None:
-            stored = run(cursor, self._get, (encoded_key,)).fetchone()
+            stored = run(cursor, self._statements.get_to_change, (encoded_key,)).fetchone()
             if stored is None:
                 return None
             self._check_version(key, stored[-1], version)
@@ -143,8 +144,9 @@ class Rows:
 
     def _changed(self, cursor: Cursor, old: tuple[Any, ...], key: object, values: Mapping[str, Any]) -> Row:
         """Write what a change answered; the key itself stays."""
-        names = tuple(name for name in values if name != self._key)
-        self._refuse_unknown(names)
+        self._refuse_unknown(tuple(values))
+        # In the order of the columns: that is how the statement takes them.
+        names = tuple(name for name in self._names if name in values and name != self._key)
         if self._key in values and self._encode_key(values[self._key]) != key:
             raise StoreError(f"cannot change {self._key}: it is the primary key of {self._entity.name}")
         stored = [self._codecs[name].stored(values[name]) for name in names]

@@ -17,7 +17,7 @@ from watcherd.errors import StoreError
 from watcherd.pim.spec import LinkedModel
 from watcherd.store import apply, catalog, records
 from watcherd.store.codecs import codec_for, physical
-from watcherd.store.database import Database, Durability, database_path
+from watcherd.store.database import Database, open_database
 from watcherd.store.differ import differ
 from watcherd.store.layout import Layout
 from watcherd.store.memory import Memory, around
@@ -25,6 +25,7 @@ from watcherd.store.plan import Rejection, SchemaPlan
 from watcherd.store.queries import Statements
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Rows
+from watcherd.store.sqlite import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +45,26 @@ class Store:
 
     @classmethod
     async def open(cls, database_url: str | None, data_dir: Path, *, durability: Durability = "full") -> Store:
-        """Open or make the database: at the URL (`sqlite:///path`), else in the data directory.
+        """Open or make the database: at the URL (see `database`), else in the data directory.
 
-        StoreError, with the path, when it cannot be opened, is not one of ours, or was written by
+        StoreError, with the place, when it cannot be opened, is not one of ours, or was written by
         a newer version.
         """
-        path = database_path(database_url, data_dir)
-        database = Database(path, durability=durability)
+        database = await open_database(database_url, data_dir, durability=durability)
         try:
-            await database.write(catalog.create)
+            await database.change(catalog.create)
         except StoreError as error:
             await database.close()
-            raise StoreError(f"cannot use the database {path}: {error}") from error
+            raise StoreError(f"cannot use the database {database.shown}: {error}") from error
         return cls(database)
 
     async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
         """Finish the writes that wait within `timeout` seconds, then end all threads and connections."""
         await self._database.close(timeout)
+
+    async def health(self) -> str | None:
+        """Why the database does not answer now, for people; None when it does."""
+        return await self._database.health()
 
     async def catalog(self) -> Mapping[str, Applied]:
         """Everything that was ever applied, by folded model name."""
@@ -77,7 +81,7 @@ class Store:
         """
         layouts = await self._memory.recall()
         layout = layouts.get(linked.spec.name, Layout(linked.spec.name))
-        plan = differ(linked, layout, around(layouts, linked))
+        plan = differ(linked, layout, around(self._database.dialect, layouts, linked))
         if plan.rejections or not plan.scans:
             return plan
         return await self._database.read(lambda cursor: apply.with_rows(cursor, plan))
@@ -94,7 +98,7 @@ class Store:
         steps only writes the record, and nothing when that is applied already.
         """
         try:
-            applied = await self._database.write(lambda cursor: apply.expand(cursor, plan, record))
+            applied = await self._database.change(lambda cursor: apply.expand(cursor, plan, record))
         except apply.RejectedError as rejected:
             return rejected.rejections
         except BaseException:
@@ -121,7 +125,7 @@ class Store:
         if plan.loosen:
             self._memory.forget(plan.after.model)
             try:
-                await self._database.write(lambda cursor: apply.loosen(cursor, plan))
+                await self._database.change(lambda cursor: apply.loosen(cursor, plan))
             finally:
                 self._memory.forget(plan.after.model)
 
@@ -135,6 +139,13 @@ class Store:
         shape = (names.table, tuple(names.columns.items()), stored.key.name, held)
         statements = self._statements.get(shape)
         if statements is None:
-            statements = Statements(names.table, names.columns, stored.key.name, codecs)
+            statements = Statements(
+                self._database.dialect,
+                names.table,
+                names.columns,
+                stored.key.name,
+                codecs,
+                numbered=stored.key.type == "integer",
+            )
             self._statements[shape] = statements
         return Rows(self._database, stored, names.columns, codecs, statements)

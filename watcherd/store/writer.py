@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from watcherd.errors import StoreError, StoreUnavailableError
-from watcherd.store.cursor import Cursor, refused
+from watcherd.store.cursor import Cursor, SqliteCursor, refused
 
 MAX_GROUP: Final = 64
 """Writes in one transaction: more would make the first of them wait for nothing."""
@@ -128,7 +128,7 @@ class Writer:
                 job.error = refused(error) if isinstance(error, sqlite3.Error) else StoreUnavailableError(str(error))
 
     def _transact(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
-        cursor = connection.cursor()
+        cursor = connection.cursor(SqliteCursor)
         cursor.execute("BEGIN IMMEDIATE")
         if len(group) == 1:
             job = group[0]

@@ -147,7 +147,18 @@ async def test_rows_out_of_service_that_still_refer_are_named_as_such(store: Sto
         await left["Author"].delete(key(1))
 
 
-async def test_a_refusal_that_the_catalog_cannot_explain_is_a_refusal_all_the_same(store: Store, query: Query) -> None:
+THEIR_TRIGGER = {
+    "sqlite": ["CREATE TRIGGER theirs BEFORE DELETE ON shop__thing BEGIN SELECT RAISE(ABORT, 'not theirs'); END"],
+    "postgresql": [
+        "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not theirs'; END $$",
+        "CREATE TRIGGER theirs BEFORE DELETE ON shop__thing FOR EACH ROW EXECUTE FUNCTION theirs()",
+    ],
+}
+
+
+async def test_a_refusal_that_the_catalog_cannot_explain_is_a_refusal_all_the_same(
+    store: Store, query: Query, database_url: str
+) -> None:
     told = sentence("n must be positive", Rule.GREATER, "n", bound=Decimal(0))
     attributes = (attribute("n", "integer"), attribute("m", unique=True))
     rows = (await apply(store, model(entity("Thing", *attributes, constraints=[told]))))["Thing"]
@@ -158,7 +169,8 @@ async def test_a_refusal_that_the_catalog_cannot_explain_is_a_refusal_all_the_sa
     with pytest.raises(ConstraintError, match="already exists") as refusal:
         await rows.insert([{"id": key(2), "m": "x"}])
     assert refusal.value.problem == "unique"
-    query("CREATE TRIGGER theirs BEFORE DELETE ON shop__thing BEGIN SELECT RAISE(ABORT, 'not theirs'); END")
+    for statement in THEIR_TRIGGER["postgresql" if database_url.startswith("postgresql") else "sqlite"]:
+        query(statement)
     with pytest.raises(StoreError, match="not theirs"):
         await rows.delete(key(1))
 

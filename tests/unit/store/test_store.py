@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.unit.store.conftest import Query
+from tests.unit.store.conftest import Objects, Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record
 from watcherd.errors import StoreError
 from watcherd.store import Row, Store
@@ -17,14 +15,14 @@ from watcherd.store.records import KEPT_REVISIONS
 USER = model(entity("User", attribute("name")), domain="user-management")
 
 
-async def test_what_was_applied_is_there_after_a_restart(tmp_path: Path) -> None:
-    first = await Store.open(None, tmp_path / "data")
+async def test_what_was_applied_is_there_after_a_restart(database_url: str, tmp_path: Path) -> None:
+    first = await Store.open(database_url, tmp_path)
     rows = await apply(first, USER, 3)
     await rows["User"].insert([{"id": key(1), "name": "a"}])
     await first.set_unloaded("user_management", unloaded=True)
     await first.close()
 
-    again = await Store.open(None, tmp_path / "data")
+    again = await Store.open(database_url, tmp_path)
     applied = (await again.catalog())["user_management"]
     assert (applied.domain, applied.file, applied.revision) == ("user-management", "user-management.yaml", 3)
     assert (applied.source, applied.fingerprint) == (b"revision 3", "fingerprint-3")
@@ -113,17 +111,18 @@ async def test_a_directory_in_place_of_the_database_is_refused_with_its_path(tmp
         await Store.open(None, tmp_path)
 
 
-async def test_a_database_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "watcherd.db")) as connection:
-        connection.execute("CREATE TABLE theirs (x)")
+async def test_a_database_of_somebody_else_is_refused_and_left_alone(
+    database_url: str, tmp_path: Path, query: Query, objects: Objects
+) -> None:
+    query("CREATE TABLE theirs (x INTEGER)")
+    before = objects()
     with pytest.raises(StoreError, match="not a database of watcherd: it has the tables theirs"):
-        await Store.open(None, tmp_path)
-    with closing(sqlite3.connect(tmp_path / "watcherd.db")) as connection:
-        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+        await Store.open(database_url, tmp_path)
+    assert objects() == before
 
 
-async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, query: Query) -> None:
-    await (await Store.open(None, tmp_path)).close()
+async def test_a_database_of_a_newer_version_is_refused(database_url: str, tmp_path: Path, query: Query) -> None:
+    await (await Store.open(database_url, tmp_path)).close()
     query("UPDATE watcherd_catalog SET version = 99")
     with pytest.raises(StoreError, match="newer version of watcherd"):
-        await Store.open(None, tmp_path)
+        await Store.open(database_url, tmp_path)

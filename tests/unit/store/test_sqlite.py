@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from watcherd.errors import StoreError, StoreUnavailableError
-from watcherd.store import database as module
+from watcherd.store import sqlite as module
 from watcherd.store.cursor import Cursor, run
-from watcherd.store.database import Database, database_path
+from watcherd.store.database import database_path
+from watcherd.store.sqlite import SqliteDatabase
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(tmp_path / "x.db", durability="normal", busy_timeout=0.05)
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    opened = SqliteDatabase(tmp_path / "x.db", durability="normal", busy_timeout=0.05)
     await opened.write(lambda cursor: run(cursor, "CREATE TABLE t (x INTEGER PRIMARY KEY)", ()).rowcount)
     yield opened
     await opened.close()
@@ -47,13 +48,13 @@ class Gate:
         self.entered.set()
         assert self.open.wait(30)
 
-    async def start(self, database: Database) -> asyncio.Task[None]:
+    async def start(self, database: SqliteDatabase) -> asyncio.Task[None]:
         task = asyncio.create_task(database.write(self))
         await asyncio.to_thread(self.entered.wait, 30)
         return task
 
 
-async def test_writes_that_wait_become_one_transaction(database: Database) -> None:
+async def test_writes_that_wait_become_one_transaction(database: SqliteDatabase) -> None:
     gate = Gate()
     held = await gate.start(database)
     commits: list[str] = []
@@ -69,7 +70,7 @@ async def test_writes_that_wait_become_one_transaction(database: Database) -> No
     assert database.read_now(values) == list(range(100))
 
 
-async def test_a_write_that_fails_is_rolled_back_alone(database: Database) -> None:
+async def test_a_write_that_fails_is_rolled_back_alone(database: SqliteDatabase) -> None:
     gate = Gate()
     held = await gate.start(database)
 
@@ -97,7 +98,7 @@ async def test_a_write_that_fails_is_rolled_back_alone(database: Database) -> No
     assert database.read_now(values) == [1, 2]
 
 
-async def test_a_write_that_raises_what_no_future_can_hold_is_answered_all_the_same(database: Database) -> None:
+async def test_a_write_that_raises_what_no_future_can_hold_is_answered_all_the_same(database: SqliteDatabase) -> None:
     def stop(_: Cursor) -> None:
         raise StopIteration
 
@@ -105,7 +106,7 @@ async def test_a_write_that_raises_what_no_future_can_hold_is_answered_all_the_s
         await database.write(stop)
 
 
-async def test_a_commit_that_fails_fails_the_whole_group_and_a_later_write_works(database: Database) -> None:
+async def test_a_commit_that_fails_fails_the_whole_group_and_a_later_write_works(database: SqliteDatabase) -> None:
     gate = Gate()
     held = await gate.start(database)
 
@@ -125,7 +126,7 @@ async def test_a_commit_that_fails_fails_the_whole_group_and_a_later_write_works
     assert database.read_now(values) == [3]
 
 
-async def test_a_full_disk_is_unavailable_and_a_later_write_works(database: Database) -> None:
+async def test_a_full_disk_is_unavailable_and_a_later_write_works(database: SqliteDatabase) -> None:
     def fill(cursor: Cursor) -> None:
         cursor.execute("PRAGMA max_page_count=5")
         cursor.execute("CREATE TABLE big (x)")
@@ -145,7 +146,7 @@ async def test_a_full_disk_is_unavailable_and_a_later_write_works(database: Data
     assert await database.write(lambda cursor: insert(cursor, 2)) == 2
 
 
-async def test_a_database_that_another_process_holds_is_unavailable_until_it_lets_go(database: Database) -> None:
+async def test_a_database_that_another_process_holds_is_unavailable_until_it_lets_go(database: SqliteDatabase) -> None:
     with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailableError, match="locked"):
@@ -157,7 +158,7 @@ async def test_a_database_that_another_process_holds_is_unavailable_until_it_let
 
 async def test_too_many_waiting_writes_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING_WRITES", 2)
-    database = Database(tmp_path / "x.db")
+    database = SqliteDatabase(tmp_path / "x.db")
     gate = Gate()
     tasks = [await gate.start(database)]
     tasks += [asyncio.create_task(database.write(lambda _: None)) for _ in range(2)]
@@ -169,7 +170,7 @@ async def test_too_many_waiting_writes_are_refused_at_once(tmp_path: Path, monke
     await database.close()
 
 
-async def test_the_write_of_a_cancelled_caller_happens_wholly_or_not_at_all(database: Database) -> None:
+async def test_the_write_of_a_cancelled_caller_happens_wholly_or_not_at_all(database: SqliteDatabase) -> None:
     gate = Gate()
     held = await gate.start(database)
     waiting = asyncio.create_task(database.write(lambda cursor: insert(cursor, 1)))
@@ -182,7 +183,7 @@ async def test_the_write_of_a_cancelled_caller_happens_wholly_or_not_at_all(data
     assert database.read_now(values) == [2]
 
 
-async def test_a_read_in_a_thread_sees_one_state_and_cannot_write(database: Database) -> None:
+async def test_a_read_in_a_thread_sees_one_state_and_cannot_write(database: SqliteDatabase) -> None:
     entered, go = threading.Event(), threading.Event()
 
     def twice(cursor: Cursor) -> tuple[list[int], list[int]]:
@@ -202,7 +203,7 @@ async def test_a_read_in_a_thread_sees_one_state_and_cannot_write(database: Data
         database.read_now(lambda cursor: insert(cursor, 2))
 
 
-async def test_the_loop_runs_on_while_a_list_is_read(database: Database) -> None:
+async def test_the_loop_runs_on_while_a_list_is_read(database: SqliteDatabase) -> None:
     go = threading.Event()
     reading = asyncio.create_task(database.read(lambda _: go.wait(30)))
     await asyncio.sleep(0)
@@ -211,7 +212,7 @@ async def test_the_loop_runs_on_while_a_list_is_read(database: Database) -> None
     assert await reading is True
 
 
-async def test_closing_finishes_what_is_queued_and_refuses_what_comes_after(database: Database) -> None:
+async def test_closing_finishes_what_is_queued_and_refuses_what_comes_after(database: SqliteDatabase) -> None:
     gate = Gate()
     tasks = [await gate.start(database)]
     queued = [asyncio.create_task(database.write(partial(insert, value=n))) for n in range(200)]
@@ -232,7 +233,7 @@ async def test_closing_finishes_what_is_queued_and_refuses_what_comes_after(data
         database.read_now(values)
 
 
-async def test_closing_interrupts_what_takes_longer_than_its_deadline(database: Database) -> None:
+async def test_closing_interrupts_what_takes_longer_than_its_deadline(database: SqliteDatabase) -> None:
     endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     started = threading.Event()
 
@@ -256,7 +257,7 @@ async def test_closing_interrupts_what_takes_longer_than_its_deadline(database: 
 
 async def test_closing_says_what_it_cannot_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watcherd.store.writer._INTERRUPTS", 1)
-    database = Database(tmp_path / "x.db")
+    database = SqliteDatabase(tmp_path / "x.db")
     reader, writer = Gate(), Gate()
     writing = await writer.start(database)
     with pytest.raises(StoreError, match="a write does not end"):
@@ -264,7 +265,7 @@ async def test_closing_says_what_it_cannot_end(tmp_path: Path, monkeypatch: pyte
     writer.open.set()
     await writing
 
-    database = Database(tmp_path / "x.db")
+    database = SqliteDatabase(tmp_path / "x.db")
     reading = asyncio.create_task(database.read(reader))
     await asyncio.to_thread(reader.entered.wait, 30)
     with pytest.raises(StoreError, match="a read does not end"):
@@ -276,7 +277,7 @@ async def test_closing_says_what_it_cannot_end(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_a_cancelled_reader_is_waited_for_when_closing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "x.db")
+    database = SqliteDatabase(tmp_path / "x.db")
     gate = Gate()
     reading = asyncio.create_task(database.read(gate))
     await asyncio.to_thread(gate.entered.wait, 30)
@@ -295,7 +296,7 @@ async def test_nothing_is_left_after_closing(tmp_path: Path) -> None:
         names = {thread.name for thread in threading.enumerate() if thread.name.startswith("watcherd-")}
         return names, sum(str(tmp_path) in path for path in descriptors)
 
-    database = Database(tmp_path / "x.db")
+    database = SqliteDatabase(tmp_path / "x.db")
     await asyncio.gather(*(database.read(lambda cursor: cursor.execute("SELECT 1").fetchall()) for _ in range(9)))
     names, descriptors = held()
     assert "watcherd-writer" in names
@@ -309,7 +310,7 @@ async def test_nothing_is_left_after_closing(tmp_path: Path) -> None:
 async def test_the_settings_of_a_connection_are_what_was_asked_for(
     tmp_path: Path, durability: module.Durability
 ) -> None:
-    database = Database(tmp_path / "x.db", durability=durability)
+    database = SqliteDatabase(tmp_path / "x.db", durability=durability)
 
     def pragmas(cursor: Cursor) -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")

@@ -1,0 +1,216 @@
+"""What differs between the databases in the SQL that is made here.
+
+Owns the two dialects: their types, the forms of tables, columns and checks, and the few expressions
+that one of them has no words for. Connections and errors are in `sqlite` and `postgres`.
+
+Values have the same stored form in both (see `codecs`): text in wire form, 64-bit integers, double
+precision. So the same conditions hold in both, texts compare by code point (`COLLATE "C"`), JSON is
+exactly what was written, and a row can be carried from one to the other as it is. PostgreSQL's own
+`timestamptz`, `numeric` and `jsonb` would each need a second codec and a second reading of every
+limit, and `jsonb` knows neither NUL characters nor the order of keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.engine import Dialect as Compiler
+from sqlalchemy.types import TypeEngine
+
+from watcherd.store.names import quoted
+
+_INTEGERS: Final = ("integer", "boolean", "decimal")
+
+
+class Dialect(Protocol):
+    """One database's way to say it. Types are signatures of the catalog, see `codecs.signature`."""
+
+    @property
+    def compiler(self) -> Compiler:
+        """What SQLAlchemy makes statements with."""
+
+    @property
+    def references_in_tables(self) -> bool:
+        """Whether a table can refer to one that is not made yet; else foreign keys are added later."""
+
+    @property
+    def blob(self) -> str:
+        """The type of bytes."""
+
+    @property
+    def new_row(self) -> str:
+        """What stands before a column in the condition of a check."""
+
+    @property
+    def tables(self) -> str:
+        """The query for the names of all tables."""
+
+    def column_type(self, signature: str) -> TypeEngine[Any]:
+        """The physical type of a column."""
+
+    def indexed(self, column: str) -> str:
+        """A column in an index that sorts as lists do: null comes before every value."""
+
+    def identity(self, signature: str) -> tuple[sa.Identity, ...]:
+        """What else a numbered key needs in its column."""
+
+    def numbered(self, table: str, column: str, key: sa.BindParameter[Any]) -> sa.ColumnElement[Any]:
+        """The value of an integer key in an INSERT: the one that is given, else the next number."""
+
+    def typed(self, literal: str, signature: str) -> str:
+        """A literal, or NULL, that is compared like a value of a column of this type."""
+
+    def items(self, column: str, signature: str) -> str:
+        """What stands in FROM for the items of a list, with the column `value`."""
+
+    def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:
+        """Statements that refuse a row from now on for which `violation` (with `new_row`) is true."""
+
+    def drop_check(self, name: str, table: str) -> tuple[str, ...]:
+        """The opposite of `create_check`."""
+
+
+class Sqlite:
+    """SQLite: types are affinities, checks are triggers."""
+
+    compiler: Final[Compiler] = SQLiteDialect_pysqlite(paramstyle="qmark")
+    references_in_tables: Final = True
+    blob: Final = "BLOB"
+    new_row: Final = "NEW."
+    tables: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
+    def column_type(self, signature: str) -> TypeEngine[Any]:
+        """An affinity: INTEGER, REAL or TEXT."""
+        base = _base(signature)
+        if base.startswith(_INTEGERS):
+            return sa.INTEGER()
+        return sa.REAL() if base == "float" else sa.TEXT()
+
+    def indexed(self, column: str) -> str:
+        """As it is: null is first by nature."""
+        return column
+
+    def identity(self, signature: str) -> tuple[sa.Identity, ...]:  # noqa: ARG002 - every integer key is numbered
+        """Nothing: every integer key is numbered."""
+        return ()
+
+    def numbered(
+        self,
+        table: str,  # noqa: ARG002 - the database numbers a key that is null
+        column: str,  # noqa: ARG002 - the same
+        key: sa.BindParameter[Any],
+    ) -> sa.ColumnElement[Any]:
+        """As it is: the database numbers a key that is null."""
+        return key
+
+    def typed(self, literal: str, signature: str) -> str:  # noqa: ARG002 - a literal has its type
+        """As it is: a literal has its type."""
+        return literal
+
+    def items(self, column: str, signature: str) -> str:  # noqa: ARG002 - items have their types
+        """The items of a JSON text, each of its own type."""
+        return f"json_each({column}) AS item"
+
+    def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:
+        """A pair of triggers: a table cannot get a constraint later."""
+        refusal = f"BEGIN SELECT RAISE(ABORT, 'watcherd:check:{name}'); END"
+        listed = ", ".join(quoted(column) for column in columns)
+        insert, update = _trigger_names(name)
+        return (
+            f"CREATE TRIGGER {quoted(insert)} BEFORE INSERT ON {quoted(table)} WHEN {violation} {refusal}",
+            f"CREATE TRIGGER {quoted(update)} BEFORE UPDATE OF {listed} ON {quoted(table)} WHEN {violation} {refusal}",
+        )
+
+    def drop_check(self, name: str, table: str) -> tuple[str, ...]:  # noqa: ARG002 - triggers have no namesakes
+        """Both triggers."""
+        return tuple(f"DROP TRIGGER IF EXISTS {quoted(trigger)}" for trigger in _trigger_names(name))
+
+
+class Postgresql:
+    """PostgreSQL: wide types that do not depend on the locale, checks are named constraints."""
+
+    compiler: Final[Compiler] = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
+    references_in_tables: Final = False
+    blob: Final = "BYTEA"
+    new_row: Final = ""
+    tables: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+
+    def column_type(self, signature: str) -> TypeEngine[Any]:
+        """`bigint`, `double precision`, or text that is ordered by code point."""
+        base = _base(signature)
+        if base.startswith(_INTEGERS):
+            return sa.BIGINT()
+        return sa.DOUBLE_PRECISION() if base == "float" else sa.TEXT(collation="C")
+
+    def indexed(self, column: str) -> str:
+        """With null first, which is not what it would do."""
+        return f"{column} NULLS FIRST"
+
+    def identity(self, signature: str) -> tuple[sa.Identity, ...]:
+        """A sequence for an integer that is no reference."""
+        return (sa.Identity(always=False),) if signature == "integer" else ()
+
+    def numbered(self, table: str, column: str, key: sa.BindParameter[Any]) -> sa.ColumnElement[Any]:
+        """A number that is given moves the sequence on, as SQLite's AUTOINCREMENT does.
+
+        Between the look at the sequence and the move, another connection may take a number: it
+        would be given twice, and the second row refused as a duplicate; the one after it is free.
+        """
+        sequence = sa.func.pg_get_serial_sequence(
+            sa.literal_column(_text(quoted(table))), sa.literal_column(_text(column))
+        )
+        given = sa.cast(key, sa.BIGINT)
+        last = sa.func.coalesce(sa.func.pg_sequence_last_value(sequence), sa.literal_column("0"))
+        return sa.case(
+            (given.is_(None), sa.func.nextval(sequence)),
+            (given > last, sa.func.setval(sequence, given)),
+            else_=given,
+        )
+
+    def typed(self, literal: str, signature: str) -> str:
+        """A cast: a bare literal is compared as text, or not at all."""
+        return f"CAST({literal} AS {self._name(signature)})"
+
+    def items(self, column: str, signature: str) -> str:
+        """The items of a JSON text, cast to what they are."""
+        item = signature.removesuffix("[]")
+        values = f"json_array_elements_text(CAST({column} AS json)) AS one"
+        return f"(SELECT CAST(one AS {self._name(item)}) AS value FROM {values}) AS item"  # noqa: S608 - quoted names
+
+    def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:  # noqa: ARG002 - its columns are in it
+        """A named constraint, for what is written from now on."""
+        # The rows have been looked at under a lock: no second look, which readers would wait for.
+        condition = f"CHECK (({violation}) IS NOT TRUE) NOT VALID"
+        return (f"ALTER TABLE {quoted(table)} ADD CONSTRAINT {quoted(name)} {condition}",)
+
+    def drop_check(self, name: str, table: str) -> tuple[str, ...]:
+        """The constraint, also where somebody dropped it already."""
+        return (f"ALTER TABLE IF EXISTS {quoted(table)} DROP CONSTRAINT IF EXISTS {quoted(name)}",)
+
+    def _name(self, signature: str) -> str:
+        """The type as CAST takes it."""
+        base = _base(signature)
+        if base.startswith(_INTEGERS):
+            return "bigint"
+        return "double precision" if base == "float" else "text"
+
+
+SQLITE: Final = Sqlite()
+POSTGRESQL: Final = Postgresql()
+
+
+def _base(signature: str) -> str:
+    """What decides the physical type: of a reference, what it holds; of a list, its JSON text."""
+    return "text" if signature.endswith("[]") else signature.rpartition(":")[2]
+
+
+def _trigger_names(name: str) -> tuple[str, str]:
+    """What the triggers of a check on insert and on update are called."""
+    return f"{name}_i", f"{name}_u"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,201 @@
+"""PostgreSQL: a pool of connections, and the transactions on them.
+
+Owns the pool, when a transaction is tried again, the lock that lets one process at a time change
+the schema, and what a lost connection means. The functions that run on a connection are the same as
+on SQLite; they run in a greenlet, on the event loop, and step aside while the server answers (see
+`postgres_cursor`).
+
+Many write at the same time here, also from other hosts: who reads a row in order to change it locks
+it (`FOR UPDATE`), and what the server rolls back for another's sake is run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from sqlalchemy.util import greenlet_spawn
+
+from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.store.cursor import Cursor, ServerError, refused
+from watcherd.store.dialect import POSTGRESQL
+from watcherd.store.postgres_cursor import DRIVER_ERRORS, Connection, PostgresCursor, translated
+
+MAX_CONNECTIONS: Final = 10
+MAX_WAITING: Final = 4096
+CONNECT_TIMEOUT: Final = 5.0
+"""Seconds, also for a connection of the pool to become free."""
+
+STATEMENT_TIMEOUT: Final = 30.0
+"""Seconds that one statement may take, but for those of a schema change."""
+
+CHANGE_TIMEOUT: Final = 10.0
+"""Seconds for which a schema change is tried again while others hold the tables."""
+
+LOCK_TIMEOUT_MS: Final = 150
+"""What a schema change waits for a table; whoever comes after it waits as long, readers too."""
+
+SCHEMA_LOCK: Final = 0x77617463
+"""The first half of the advisory lock of the one who changes the schema: "watc"."""
+
+_TRIES: Final = 10
+_CACHED_STATEMENTS: Final = 1024
+_HEALTH_TIMEOUT: Final = 2.0
+_PAUSE: Final = 0.02
+
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_WRITE: Final = "BEGIN"
+_CHANGE: Final = (
+    f"BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'; "
+    f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK}, hashtext(current_schema()))"
+)
+
+T = TypeVar("T")
+
+
+class PostgresDatabase:
+    """An open pool; made by `open`."""
+
+    dialect = POSTGRESQL
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], shown: str) -> None:
+        self.shown = shown
+        self._pool = pool
+        self._waiting = 0
+        self._closing = False
+
+    @classmethod
+    async def open(cls, url: str, *, max_connections: int = MAX_CONNECTIONS) -> PostgresDatabase:
+        """Connect to `postgresql+asyncpg://user:password@host:port/database`; StoreError when that fails.
+
+        What follows a `?` are settings of the connection, such as `sslmode` or `search_path`.
+        """
+        parts = urlsplit(url)
+        shown = f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        try:
+            pool = await asyncpg.create_pool(
+                urlunsplit(("postgresql", *parts[1:])),
+                min_size=1,
+                max_size=max_connections,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=STATEMENT_TIMEOUT,
+                statement_cache_size=_CACHED_STATEMENTS,
+                reset=_keep,
+            )
+        except (*DRIVER_ERRORS, ValueError) as error:
+            raise StoreError(f"cannot open the database {shown}: {translated(error)}") from error
+        return cls(pool, shown)
+
+    async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
+        """The first row of a read by key, in a transaction of its own."""
+
+        async def fetch() -> Any:
+            async with self._connection() as connection:
+                cursor = PostgresCursor(connection)
+                await cursor.run(sql, parameters)
+                return cursor.fetchone()
+
+        return await _again(fetch, _TRIES, reads=True)
+
+    async def read(self, read: Callable[[Cursor], T]) -> T:
+        """Run a read in one transaction that sees one state of the database."""
+        return await _again(partial(self._transact, _READ, read), _TRIES, reads=True)
+
+    async def write(self, write: Callable[[Cursor], T]) -> T:
+        """Run a write in a transaction; again, when the server rolled it back for another's sake."""
+        return await _again(partial(self._transact, _WRITE, write), _TRIES)
+
+    async def change(self, change: Callable[[Cursor], T]) -> T:
+        """Run a schema change, one at a time over all processes.
+
+        It waits shortly for each table, and begins again with others let through in between: who
+        waits for a table makes all wait who come later.
+        """
+        tries = round(CHANGE_TIMEOUT * 1000 / LOCK_TIMEOUT_MS)
+        return await _again(partial(self._transact, _CHANGE, change, timeout=None), tries)
+
+    async def health(self) -> str | None:
+        """Why the server does not answer now; None when it does."""
+        try:
+            async with asyncio.timeout(_HEALTH_TIMEOUT):
+                await self.fetch_row("SELECT 1", ())
+        except StoreError as error:
+            return str(error)
+        except TimeoutError:
+            return f"the database did not answer within {_HEALTH_TIMEOUT:g} s"
+        return None
+
+    async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for what runs, not for the caller
+        """Let what runs finish within `timeout` seconds, then end all connections."""
+        if self._closing:
+            return
+        self._closing = True
+        try:
+            async with asyncio.timeout(timeout):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+        except DRIVER_ERRORS:
+            self._pool.terminate()  # the server is gone: there is nobody to say goodbye to
+
+    async def _transact(
+        self,
+        begin: str,
+        work: Callable[[Cursor], T],
+        timeout: float | None = STATEMENT_TIMEOUT,  # noqa: ASYNC109 - of each statement, and the server's
+    ) -> T:
+        async with self._connection() as connection:
+            cursor = PostgresCursor(connection, timeout=timeout)
+            try:
+                await cursor.begin(begin)
+                result = await greenlet_spawn(work, cursor)
+                await cursor.end(commit=begin is not _READ)
+            except BaseException:
+                await cursor.abandon()
+                raise
+            return result
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool."""
+        if self._closing:
+            raise StoreUnavailableError("the database is being closed")
+        if self._waiting >= MAX_WAITING:
+            raise StoreUnavailableError(f"{MAX_WAITING} requests are waiting for the database already")
+        self._waiting += 1
+        try:
+            connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT)
+        except DRIVER_ERRORS as error:
+            raise translated(error) from error
+        finally:
+            self._waiting -= 1
+        try:
+            yield connection
+        finally:
+            try:
+                await self._pool.release(connection)
+            except DRIVER_ERRORS:
+                connection.terminate()  # it was lost, which whoever used it knows
+
+
+async def _again(attempt: Callable[[], Awaitable[T]], tries: int, *, reads: bool = False) -> T:
+    """What `attempt` answers; run again when the server undid it, and a read once when it was lost."""
+    for number in range(1, tries + 1):
+        try:
+            return await attempt()
+        except ServerError as error:
+            again = error.repeatable or (reads and number == 1 and error.passing)
+            if number == tries or not again:
+                raise refused(error) from error
+            await asyncio.sleep(random.uniform(0, _PAUSE * min(number, 10)))  # noqa: S311 - to part those who collided
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+async def _keep(_: Connection) -> None:
+    """Before a connection goes back to the pool: transactions are ended by then, and settings are LOCAL."""

@@ -1,0 +1,180 @@
+"""A DBAPI-like cursor over one connection of asyncpg, and what its errors mean.
+
+Owns the translation: `?` to `$1`, statements that answer rows or a count, and errors to those of
+`cursor`. It is used in a greenlet: `execute` looks synchronous, and the event loop goes on
+meanwhile. Transactions as a whole are in `postgres`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Final, Self, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy.util import await_only
+
+from watcherd.errors import StoreError
+from watcherd.store.cursor import ServerError, ServerIntegrityError
+from watcherd.store.dialect import POSTGRESQL
+
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""All that the driver raises when the server refuses, is gone, or does not answer in time."""
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+_SERIALIZATION: Final = frozenset({"40001", "40P01"})
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_READ_ONLY: Final = "25006"
+_PASSING_CLASSES: Final = ("08", "53", "57", "58")
+"""Connection lost, no resources, operator intervention, system error."""
+
+_PLACEHOLDER: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?""")
+_ANSWERS: Final = re.compile(r"\s*(?:SELECT|WITH|VALUES)\b|.*\bRETURNING\b", re.IGNORECASE | re.DOTALL)
+_SAVEPOINT: Final = re.compile(r"\s*(SAVEPOINT|RELEASE|ROLLBACK\s+TO)\s+(?:SAVEPOINT\s+)?(\w+)", re.IGNORECASE)
+
+
+class PostgresCursor:
+    """One connection, inside a transaction that somebody else began and ends.
+
+    PostgreSQL takes no other statement after one that failed, but a refusal is explained with
+    look-ups in the catalog. So a failed statement takes the transaction back to the last savepoint,
+    or to its begin: then it can only be read from, and never committed.
+    """
+
+    dialect = POSTGRESQL
+
+    def __init__(self, connection: Connection, *, timeout: float | None = 30) -> None:
+        """`timeout` in seconds is for each statement."""
+        self.rowcount = -1
+        self._connection = connection
+        self._timeout = timeout
+        self._rows: Iterator[tuple[Any, ...]] = iter(())
+        self._savepoints: list[str] = []
+        self._in_transaction = False
+        self._failed = False
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Self:
+        """Run one statement; its rows are all fetched."""
+        await_only(self.run(sql, parameters))
+        return self
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[Any]:
+        """The remaining rows."""
+        return list(self._rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._rows
+
+    async def run(self, sql: str, parameters: Sequence[Any]) -> None:
+        """What `execute` does, outside of a greenlet."""
+        text, answers = _read(sql)
+        try:
+            if answers:
+                records = await self._connection.fetch(text, *parameters, timeout=self._timeout)
+                self._rows, self.rowcount = iter([tuple(record) for record in records]), len(records)
+            else:
+                status = await self._connection.execute(text, *parameters, timeout=self._timeout)
+                last = status.rpartition(" ")[2]
+                self._rows, self.rowcount = iter(()), int(last) if last.isdigit() else -1
+        except DRIVER_ERRORS as error:
+            await self._step_back()
+            if parameters and isinstance(error, asyncpg.DataError):
+                # An integer beyond 64 bits, a lone surrogate in a text.
+                raise StoreError(f"the database cannot hold a value: {error.args[0]}") from error
+            raise translated(error) from error
+        self._remember(sql)
+
+    async def begin(self, statements: str) -> None:
+        """Begin the transaction."""
+        await self.run(statements, ())
+        self._in_transaction = True
+
+    async def end(self, *, commit: bool) -> None:
+        """End the transaction; StoreError when it can no longer be committed."""
+        if commit and self._failed:
+            raise StoreError("the database has undone the transaction after a statement that failed")
+        await self.run("COMMIT", ())
+
+    async def abandon(self) -> None:
+        """Undo the transaction, if there is still one; a lost connection has undone it."""
+        if self._connection.is_closed() or not self._connection.is_in_transaction():
+            return
+        try:
+            await self._connection.execute("ROLLBACK")
+        except DRIVER_ERRORS:
+            self._connection.terminate()
+
+    async def _step_back(self) -> None:
+        """Make the transaction usable again after a statement that failed."""
+        if self._connection.is_closed():
+            return
+        if not self._in_transaction:
+            # A value that the driver cannot encode leaves the conversation in the middle.
+            statements = "ROLLBACK"
+        elif self._savepoints:
+            statements = f"ROLLBACK TO SAVEPOINT {self._savepoints[-1]}"
+        else:
+            self._failed = True
+            statements = "ROLLBACK; BEGIN READ ONLY"
+        try:
+            await self._connection.execute(statements)
+        except DRIVER_ERRORS:
+            self._connection.terminate()  # what comes next says that it is lost
+
+    def _remember(self, sql: str) -> None:
+        """Which savepoints there are."""
+        found = _SAVEPOINT.match(sql)
+        if found is None:
+            return
+        verb, name = found[1].upper(), found[2]
+        if verb == "SAVEPOINT":
+            self._savepoints.append(name)
+            return
+        place = len(self._savepoints) - self._savepoints[::-1].index(name)
+        del self._savepoints[place if verb != "RELEASE" else place - 1 :]
+
+
+def translated(error: Exception) -> ServerError:
+    """A driver's error as one of those that the store knows; details, which have values, are left out."""
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return ServerIntegrityError(str(error.args[0]), sqlstate=str(error.sqlstate), constraint=error.constraint_name)
+    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
+        return ServerError("a table was changed meanwhile", passing=True, repeatable=True)
+    if isinstance(error, asyncpg.PostgresError):
+        state = str(error.sqlstate)
+        repeatable = state in _SERIALIZATION or state == _LOCK_NOT_AVAILABLE
+        passing = repeatable or state == _READ_ONLY or state.startswith(_PASSING_CLASSES)
+        return ServerError(str(error.args[0]), passing=passing, repeatable=repeatable)
+    if isinstance(error, TimeoutError):
+        return ServerError("it did not answer in time", passing=True)
+    if isinstance(error, OSError | asyncpg.InterfaceError):
+        return ServerError("the connection is lost", passing=True)
+    return ServerError(str(error), passing=False)
+
+
+@lru_cache(maxsize=4096)
+def _read(sql: str) -> tuple[str, bool]:
+    """The statement with numbered parameters, and whether it answers rows."""
+    number = 0
+
+    def numbered(found: re.Match[str]) -> str:
+        nonlocal number
+        if found[0] != "?":
+            return found[0]
+        number += 1
+        return f"${number}"
+
+    return _PLACEHOLDER.sub(numbered, sql), _ANSWERS.match(sql) is not None

@@ -1,0 +1,172 @@
+"""SQLite: the connections to one file, who reads where, and who writes.
+
+Owns the file, the PRAGMAs, one reader on the event loop's thread for reads by key (microseconds;
+readers of a write-ahead log never wait), a few reader threads for lists, and the writer. Does not
+know any table. There is no engine and no pool of SQLAlchemy in between: its Core makes the
+statements, and they run on raw connections, which costs a tenth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
+from watcherd.store.dialect import SQLITE
+from watcherd.store.writer import Writer, interrupt_until_done
+
+READERS: Final = 3
+MAX_WAITING_WRITES: Final = 4096
+_CACHED_STATEMENTS: Final = 1024
+
+Durability = Literal["full", "normal"]
+T = TypeVar("T")
+
+
+class SqliteDatabase:
+    """Open connections; everything that runs on them is a function over a cursor."""
+
+    dialect = SQLITE
+
+    def __init__(self, path: Path, *, durability: Durability = "full", busy_timeout: float = 5.0) -> None:
+        """Opens the file and starts the writer; needs a running event loop. `busy_timeout` is in seconds."""
+        self.path = path
+        self.shown = str(path)
+        self._busy_timeout = busy_timeout
+        self._pragmas = (
+            "PRAGMA journal_mode=WAL",
+            f"PRAGMA synchronous={durability.upper()}",
+            "PRAGMA foreign_keys=ON",
+            "PRAGMA temp_store=MEMORY",
+            "PRAGMA cache_size=-16384",
+            "PRAGMA journal_size_limit=67108864",
+        )
+        self._readers: list[sqlite3.Connection] = []
+        self._own = threading.local()
+        self._reading: set[Future[Any]] = set()
+        self._closing = False
+        self._abandoned = False
+        try:
+            self._now = self._connect_reader()
+            self._writer = Writer(self._connect, max_waiting=MAX_WAITING_WRITES)
+        except sqlite3.Error as error:
+            for connection in self._readers:
+                connection.close()
+            raise StoreError(f"cannot open the database {path}: {error}") from error
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="watcherd-reader")
+
+    def read_now(self, read: Callable[[Cursor], T]) -> T:
+        """Run a read of microseconds at once, on the event loop's thread."""
+        try:
+            return read(self._now.cursor(SqliteCursor))
+        except sqlite3.Error as error:
+            raise refused(error) from error
+
+    async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
+        """The first row of a read by key, at once, on the event loop's thread. StoreError if the driver refuses."""
+        try:
+            return run(self._now.cursor(SqliteCursor), sql, parameters).fetchone()
+        except sqlite3.Error as error:
+            raise refused(error) from error
+
+    async def read(self, read: Callable[[Cursor], T]) -> T:
+        """Run a read in a thread, in one transaction: it sees one state of the database."""
+        if self._closing:
+            raise StoreUnavailableError("the database is being closed")
+        # The thread's own future: it lives on when the caller is cancelled and its read still runs.
+        future = self._threads.submit(self._read_in_thread, read)
+        self._reading.add(future)
+        future.add_done_callback(self._reading.discard)
+        return await asyncio.wrap_future(future)
+
+    async def write(self, write: Callable[[Cursor], T]) -> T:
+        """Run a write in the writer's thread and answer when it is committed; see `Writer.write`."""
+        result: T = await self._writer.write(write)
+        return result
+
+    async def change(self, change: Callable[[Cursor], T]) -> T:
+        """A write like any other: there is one writer at a time anyway, over all processes."""
+        return await self.write(change)
+
+    async def health(self) -> str | None:
+        """Why a read fails now; None when it does not."""
+        try:
+            await self.fetch_row("SELECT 1", ())
+        except StoreError as error:
+            return str(error)
+        return None
+
+    async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
+        """Finish what is queued within `timeout` seconds, then end all threads and connections."""
+        if self._closing:
+            return
+        self._closing = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        try:
+            await self._writer.close(timeout)
+        finally:
+            await self._end_reads(max(deadline - loop.time(), 0))
+
+    async def _end_reads(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the readers, not for the caller
+        """Let reads finish for `timeout` seconds, then interrupt them; StoreError when one does not end."""
+        self._threads.shutdown(wait=False)
+        waiting = [asyncio.wrap_future(future) for future in tuple(self._reading)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout)
+        self._abandoned = True
+        ended = await interrupt_until_done(waiting, lambda: self._readers)
+        for future in waiting:
+            if future.done() and not future.cancelled():
+                future.exception()  # its caller has it; this copy is for waiting only
+        if not ended:
+            raise StoreError("cannot close the database: a read does not end")
+        self._threads.shutdown(wait=True)
+        for connection in self._readers:
+            connection.close()
+
+    def _read_in_thread(self, read: Callable[[Cursor], T]) -> T:
+        if self._abandoned:
+            raise StoreUnavailableError("the database was closed before this read began")
+        try:
+            if not hasattr(self._own, "connection"):
+                self._own.connection = self._connect_reader()
+            cursor: SqliteCursor = self._own.connection.cursor(SqliteCursor)
+            cursor.execute("BEGIN")
+            try:
+                return read(cursor)
+            finally:
+                # Some errors end the transaction by themselves; all else must not hold a snapshot.
+                if self._own.connection.in_transaction:
+                    cursor.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise refused(error) from error
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only=ON")
+        self._readers.append(connection)
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        # Without an isolation level nothing begins a transaction but us: DDL can be rolled back.
+        connection = sqlite3.connect(
+            self.path,
+            timeout=self._busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_CACHED_STATEMENTS,
+        )
+        try:
+            for pragma in self._pragmas:
+                connection.execute(pragma)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
