@@ -22,12 +22,14 @@ from watcherd import events, logs, sdnotify
 from watcherd.admin.api import admin_routes
 from watcherd.admin.docs import docs_routes
 from watcherd.admin.host import make_host
+from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.compile import Options
 from watcherd.drain import Deadlines, Drains
 from watcherd.errors import ModelsDirectoryError, WatcherdError
 from watcherd.gateway import SYSTEM_SEGMENTS, Gateway
 from watcherd.intake import Intake
-from watcherd.ledger import State
+from watcherd.ledger import State as ModelState
+from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, Problem
 from watcherd.reload import Reloader
@@ -112,6 +114,7 @@ class Daemon:
         self._scanned = False
         self._rereads: set[asyncio.Task[None]] = set()
         self._log = structlog.stdlib.get_logger("watcherd")
+        self._metrics = Metrics()
         publish = self._publish
         self._drains = Drains(
             tasks,
@@ -127,7 +130,10 @@ class Daemon:
         )
         # The gateway needs the host, whose admin API needs the reloader, which needs the gateway.
         self._gateway = Gateway(
-            api_prefix=settings.api_prefix, max_body_bytes=settings.max_body_bytes, missing=self._why_missing
+            api_prefix=settings.api_prefix,
+            max_body_bytes=settings.max_body_bytes,
+            missing=self._why_missing,
+            metrics=self._metrics,
         )
         self._reloader = Reloader(
             Intake(
@@ -148,7 +154,11 @@ class Daemon:
             publish=publish,
         )
         self._gateway.host = make_host(
-            [health_routes(self.readiness), admin_routes(settings, self._gateway, self._reloader, self._drains)],
+            [
+                health_routes(self.readiness),
+                metrics_routes(self._metrics, self._state),
+                admin_routes(settings, self._gateway, self._reloader, self._drains),
+            ],
             docs_routes(),
         )
         self._server: Server = make_server(self._gateway)
@@ -166,6 +176,7 @@ class Daemon:
         working = [
             self._tasks.create_task(self._watcher.run(), name="watcher"),
             self._tasks.create_task(self._scan_and_follow(), name="reloads"),
+            self._tasks.create_task(measure_lag(self._metrics.lag), name="event-loop lag"),
         ]
         await self._signals.stop.wait()
         sdnotify.stopping()
@@ -228,8 +239,8 @@ class Daemon:
         sdnotify.reloading()
         try:
             await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="signal"))
-        except WatcherdError as error:
-            self._log.error("reload.failed", reason="signal", error=str(error))
+        except WatcherdError:
+            pass  # the reload has told of it
         finally:
             sdnotify.ready(self._status())
 
@@ -237,8 +248,12 @@ class Daemon:
 
     def _publish(self, event: events.Event) -> None:
         getattr(self._log, event.level)(event.name, **event.as_fields())
+        self._metrics.heard(event)
         if isinstance(event, events.ReloadFinished) and self._scanned:
             sdnotify.status(self._status())
+
+    def _state(self) -> State:
+        return state_of(self._gateway, self._drains, self._reloader.world, self._watcher.health, self._store)
 
     def _recheck(self, delay: float, path: str) -> None:
         asyncio.get_running_loop().call_later(delay, self._watcher.request, "recheck", [path])
@@ -247,7 +262,7 @@ class Daemon:
         """Why no model of this name is served."""
         world, name = self._reloader.world, fold(model)
         path = world.owners.get(name)
-        if path is not None and path in world.files and world.state_of(path) is State.REJECTED:
+        if path is not None and path in world.files and world.state_of(path) is ModelState.REJECTED:
             return Problem(MODEL_REJECTED, f"{model} has errors: see GET /admin/pim/{model}, or run watcherd check")
         return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
 

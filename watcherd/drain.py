@@ -51,6 +51,10 @@ class Drains:
         """The revisions of a (folded) model that still drain, oldest first."""
         return tuple(self._draining.get(model, ()))
 
+    def revisions(self) -> list[Revision]:
+        """All retired revisions that still drain."""
+        return [revision for model in self._draining.values() for revision in model]
+
     def in_flight(self) -> list[InFlight]:
         """All requests in flight on retired revisions."""
         return [request for model in self._draining.values() for revision in model for request in revision.in_flight]

@@ -1,14 +1,14 @@
 """What happened to models, to the watcher and to the daemon, as frozen values.
 
-The events feed the log now, and metrics and the event stream later. `name` is the name of the
+The events feed the log, the metrics and the event stream. `name` is the name of the
 event in the log; the dataclass fields are the log line's fields. Whoever publishes an event does
 not know who listens, and a listener must neither block nor raise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -100,7 +100,7 @@ class ReloadStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ReloadFinished(Event):
-    """A change set is served or rejected; counts are models."""
+    """A change set is served or rejected; counts are models, `stages` says how long each stage took in ms."""
 
     name: ClassVar[str] = "reload.finished"
     reason: str
@@ -109,6 +109,18 @@ class ReloadFinished(Event):
     unloaded: int
     unchanged: int
     rejected: int
+    ms: float
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed(Event):
+    """The database (or a bug) ended a reload; nothing has changed by it."""
+
+    name: ClassVar[str] = "reload.failed"
+    level: ClassVar[Level] = "error"
+    reason: str
+    error: str
     ms: float
 
 

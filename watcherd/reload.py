@@ -11,7 +11,6 @@ table and the world change once, at the end, with nothing awaited in between.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ from watcherd.ledger import FileEntry, Live, World
 from watcherd.pim import fingerprint
 from watcherd.pim.diagnostics import Diagnostic, Severity
 from watcherd.pim.spec import LinkedModel
-from watcherd.report import Report, compare, tell
+from watcherd.report import Report, Stages, compare, tell
 from watcherd.store import Applied, Record, Rejection, SchemaPlan, StalePlanError, Store
 from watcherd.watch import ChangeSet, Watcher
 
@@ -75,6 +74,7 @@ class Reloader:
         self._publish = publish
         self._lock = asyncio.Lock()
         self._applied: dict[str, Applied] = {}
+        self._stages = Stages()
         self._log = structlog.stdlib.get_logger("watcherd.reload")
 
     async def recall(self) -> int:
@@ -93,11 +93,10 @@ class Reloader:
             change = await watcher.next()
             try:
                 await self.reload(change)
-            except StoreError as error:
-                self._log.error("reload.failed", reason=change.reason, error=str(error))
+            except StoreError:
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
             except Exception:  # noqa: BLE001 - whatever it was, the daemon must go on watching
-                self._log.exception("reload.failed", reason=change.reason)
+                self._log.exception("reload.crashed", reason=change.reason)
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
 
     async def reload(self, change: ChangeSet, order: Order | None = None) -> Report:
@@ -106,13 +105,18 @@ class Reloader:
         Raises `StoreError` if the database fails; then nothing has changed.
         """
         async with self._lock:
-            return await self._reload(change, order or Order())
+            self._stages = Stages()
+            try:
+                return await self._reload(change, order or Order())
+            except Exception as error:
+                self._publish(events.ReloadFailed(change.reason, str(error), self._stages.total()))
+                raise
 
     async def _reload(self, change: ChangeSet, order: Order) -> Report:
-        started = time.monotonic()
         self._publish(events.ReloadStarted(change.reason, len(change.paths)))
         before = self.world
-        files = await self._intake.read(change, before, self._applied)
+        with self._stages.timed("read"):
+            files = await self._intake.read(change, before, self._applied)
         draft = Draft(before, files, self._unloaded(files, order), self._applied, full=change.full)
         while not await self._build(draft, order):
             pass  # each round refuses one more file, so this ends
@@ -122,7 +126,7 @@ class Reloader:
             after,
             reason=change.reason,
             generation=self._gateway.table.generation,
-            ms=(time.monotonic() - started) * 1000,
+            stages=self._stages,
         )
         if order.dry_run or (order.load is not None and order.load in after.refusals):
             return report
@@ -214,17 +218,20 @@ class Reloader:
         path = draft.owners[model]
         entry = draft.files[path]
         while True:
-            plan = await self._store.plan(linked)
+            with self._stages.timed("plan"):
+                plan = await self._store.plan(linked)
             if plan.rejections:
                 return None, plan.rejections
             number = self._number(model, linked)
             try:
-                revision = compile_model(linked, self._store.bind(plan), number, options=self._options)
+                with self._stages.timed("compile"):
+                    revision = compile_model(linked, self._store.bind(plan), number, options=self._options)
             except InvalidDefaultError as error:
                 return None, (_bad_default(error),)
             if not (order.dry_run or path in draft.refusals):
                 try:
-                    rejections = await self._expand(plan, linked, number, entry)
+                    with self._stages.timed("expand"):
+                        rejections = await self._expand(plan, linked, number, entry)
                 except StalePlanError:
                     continue  # a drain loosened the tables meanwhile: they are compared again
                 if rejections:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from watcherd import events
@@ -26,7 +28,8 @@ class Refused:
 class Report:
     """What a reload did, by model name as declared.
 
-    `refused` are all files refused now; `world` is what came of it, or would have come.
+    `refused` are all files refused now; `world` is what came of it, or would have come; `stages`
+    are milliseconds by stage.
     """
 
     reason: str
@@ -38,6 +41,7 @@ class Report:
     refused: tuple[Refused, ...]
     ms: float
     world: World
+    stages: Mapping[str, float]
 
     @property
     def changed(self) -> bool:
@@ -45,7 +49,28 @@ class Report:
         return bool(self.loaded or self.swapped or self.unloaded)
 
 
-def compare(before: World, after: World, *, reason: str, generation: int, ms: float) -> Report:
+class Stages:
+    """How long each stage of one reload took, in milliseconds; a stage that comes again adds up."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._started = time.monotonic()
+
+    def total(self) -> float:
+        """Since the first stage began."""
+        return round((time.monotonic() - self._started) * 1000, 2)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time of a `with` block to a stage, however the block ends."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.ms[stage] = self.ms.get(stage, 0.0) + (time.monotonic() - started) * 1000
+
+
+def compare(before: World, after: World, *, reason: str, generation: int, stages: Stages) -> Report:
     """Say what differs between two worlds; `generation` is the one before."""
     loaded, swapped, unchanged = [], [], []
     for model, live in after.live.items():
@@ -68,8 +93,9 @@ def compare(before: World, after: World, *, reason: str, generation: int, ms: fl
             Refused(after.name_of(path), after.files[path].source.display, refusal.diagnostics)
             for path, refusal in sorted(after.refusals.items())
         ),
-        round(ms, 2),
+        stages.total(),
         after,
+        {stage: round(taken, 2) for stage, taken in stages.ms.items()},
     )
 
 
@@ -103,6 +129,7 @@ def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
             unchanged=len(report.unchanged),
             rejected=len(report.refused),
             ms=report.ms,
+            stages=report.stages,
         )
 
 

@@ -26,6 +26,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 JSON = b"application/json"
 PROBLEM_JSON = b"application/problem+json"
 
+UNMATCHED = "/*"
+"""The template of a path below a model that matches nothing."""
+
 
 class ClientGoneError(Exception):
     """The client closed the connection before its request was complete; nobody reads an answer."""
@@ -50,7 +53,7 @@ class Call:
 
     `base` is the path of the model as the client wrote it, such as `/api/user-management`.
     Whoever dispatches the call sets `template`, its path below the model with placeholders, such
-    as `/users/{id}`: logs and metrics name requests by it.
+    as `/users/{id}`: logs and metrics name requests by it. Until then it is `UNMATCHED`.
     """
 
     __slots__ = (
@@ -74,7 +77,7 @@ class Call:
         self.segments = segments
         self.request_id = request_id
         self.max_body_bytes = max_body_bytes
-        self.template = ""
+        self.template = UNMATCHED
         self._scope = scope
         self._receive = receive
         self._headers: dict[bytes, bytes] | None = None

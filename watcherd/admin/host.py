@@ -20,7 +20,7 @@ import watcherd
 from watcherd import problems
 from watcherd.admin.document import Document
 from watcherd.errors import StoreError, WatcherdError
-from watcherd.gateway import REQUEST_ID
+from watcherd.exchange import REQUEST_ID
 from watcherd.problems import CATALOGUE, Finding, Problem
 from watcherd.wire import PROBLEM_JSON
 

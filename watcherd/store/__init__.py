@@ -12,6 +12,7 @@ from watcherd.store.queries import Filter, Select
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Page, Row, Rows
 from watcherd.store.store import ModelTables, Store
+from watcherd.store.usage import Usage
 
 __all__ = [
     "Applied",
@@ -30,4 +31,5 @@ __all__ = [
     "Step",
     "StepKind",
     "Store",
+    "Usage",
 ]

@@ -15,6 +15,7 @@ from watcherd.errors import StoreError
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
 from watcherd.store.sqlite import Durability, SqliteDatabase
+from watcherd.store.usage import Usage
 
 FILE_NAME: Final = "watcherd.db"
 POSTGRESQL_SCHEME: Final = "postgresql+asyncpg"
@@ -48,6 +49,9 @@ class Database(Protocol):
 
     async def change(self, change: Callable[[Cursor], T]) -> T:
         """The same for what changes the schema: one at a time over all processes."""
+
+    def usage(self) -> Usage:
+        """How busy it is now."""
 
     async def health(self) -> str | None:
         """Why the database does not answer now; None when it does."""

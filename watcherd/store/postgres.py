@@ -26,6 +26,7 @@ from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.cursor import Cursor, ServerError, refused
 from watcherd.store.dialect import POSTGRESQL
 from watcherd.store.postgres_cursor import DRIVER_ERRORS, Connection, PostgresCursor, translated
+from watcherd.store.usage import Usage
 
 MAX_CONNECTIONS: Final = 10
 MAX_WAITING: Final = 4096
@@ -119,6 +120,11 @@ class PostgresDatabase:
         """
         tries = round(CHANGE_TIMEOUT * 1000 / LOCK_TIMEOUT_MS)
         return await _again(partial(self._transact, _CHANGE, change, timeout=None), tries)
+
+    def usage(self) -> Usage:
+        """Who waits for a connection of the pool, and how many are in use."""
+        used = self._pool.get_size() - self._pool.get_idle_size()
+        return Usage(self._waiting, MAX_WAITING, used, self._pool.get_max_size())
 
     async def health(self) -> str | None:
         """Why the server does not answer now; None when it does."""

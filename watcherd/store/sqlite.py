@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, TypeVar
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
 from watcherd.store.dialect import SQLITE
+from watcherd.store.usage import Usage
 from watcherd.store.writer import Writer, interrupt_until_done
 
 READERS: Final = 3
@@ -93,6 +94,10 @@ class SqliteDatabase:
     async def change(self, change: Callable[[Cursor], T]) -> T:
         """A write like any other: there is one writer at a time anyway, over all processes."""
         return await self.write(change)
+
+    def usage(self) -> Usage:
+        """The queue of the writer, and the reader threads."""
+        return Usage(self._writer.waiting, self._writer.max_waiting, len(self._reading), READERS)
 
     async def health(self) -> str | None:
         """Why a read fails now; None when it does not."""

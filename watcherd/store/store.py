@@ -25,6 +25,7 @@ from watcherd.store.plan import Rejection, SchemaPlan
 from watcherd.store.queries import Statements
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Rows
+from watcherd.store.usage import Usage
 from watcherd.store.sqlite import Durability
 
 
@@ -61,6 +62,10 @@ class Store:
     async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
         """Finish the writes that wait within `timeout` seconds, then end all threads and connections."""
         await self._database.close(timeout)
+
+    def usage(self) -> Usage:
+        """How busy the database is now."""
+        return self._database.usage()
 
     async def health(self) -> str | None:
         """Why the database does not answer now, for people; None when it does."""

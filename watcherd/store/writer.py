@@ -47,7 +47,7 @@ class Writer:
     def __init__(self, connect: Callable[[], sqlite3.Connection], *, max_waiting: int) -> None:
         self._connect = connect
         self._connection: sqlite3.Connection | None = connect()
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -55,6 +55,11 @@ class Writer:
         self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcherd-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many writes are in the queue now."""
+        return self._waiting.qsize()
 
     async def write(self, write: Write) -> Any:
         """What `write(cursor)` answers, once it is committed.
@@ -64,8 +69,8 @@ class Writer:
         """
         if self._closing:
             raise StoreUnavailableError("the database is being closed")
-        if self._waiting.qsize() >= self._max_waiting:
-            raise StoreUnavailableError(f"{self._max_waiting} writes are waiting for the database already")
+        if self.waiting >= self.max_waiting:
+            raise StoreUnavailableError(f"{self.max_waiting} writes are waiting for the database already")
         job = _Job(write, self._loop.create_future())
         self._waiting.put(job)
         return await job.future

@@ -1,0 +1,47 @@
+"""`/metrics` of a real process agrees with what the process did."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.models import BROKEN, shop
+from tests.e2e.process import Process
+
+
+async def test_metrics_tell_what_happened_and_forget_an_unloaded_model(daemon: Process) -> None:
+    async with daemon.client() as client:
+        daemon.write("shop.yaml", shop())
+        daemon.write("near.yaml", shop(domain="near"))
+        await client.post("/admin/reload")
+        await client.post("/api/shop/items", json={"name": "a"})
+        await client.get("/api/near/items")
+        await client.get("/static/docs/none.js")
+        since = len(daemon.lines)
+        daemon.write("shop.yaml", BROKEN)
+        await daemon.wait_for("model.rejected", since)
+        scraped = await client.get("/metrics")
+        text = scraped.text
+        values = {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+        created = (("model", "shop"), ("operation", "POST /items"), ("status", "201"))
+        assert values["watcherd_request_seconds_count", *created] == 1
+        assert values["watcherd_requests_in_flight", ("model", "-")] == 1  # the scrape itself
+        assert values["watcherd_models_rejected",] == 1
+        assert values["watcherd_revisions_live",] == 2
+        assert values["watcherd_generation",] == scraped_generation(scraped.headers)
+        assert values["watcherd_database_connections",] > 0
+        assert ("watcherd_reload_seconds_count", ("outcome", "changed"), ("stage", "compile")) in values
+        assert "/none.js" not in text
+
+        since = len(daemon.lines)
+        await client.delete("/admin/pim/near")
+        await daemon.wait_for("model.unloaded", since)
+        assert 'model="near"' not in (await client.get("/metrics")).text
+
+
+def scraped_generation(headers: object) -> int:
+    return int(headers["watcherd-generation"])  # type: ignore[index]  # as any mapping

@@ -1,0 +1,69 @@
+"""`/metrics`: what was counted, together with what can be looked up now.
+
+Owns the route and where each value of a `State` comes from. What is counted, and how it is
+written, is `metrics`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from watcherd.drain import Drains
+from watcherd.gateway import Gateway
+from watcherd.ledger import World
+from watcherd.metrics import NOBODY, Metrics, State
+from watcherd.store import Store
+from watcherd.watch.health import Health
+
+
+def metrics_routes(metrics: Metrics, state: Callable[[], State]) -> APIRouter:
+    """The one route, unguarded like the health checks: no value of a row or a setting is in it."""
+    router = APIRouter(tags=["health"])
+
+    @router.get(
+        "/metrics",
+        operation_id="metrics",
+        summary="Figures for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def show(accept: Annotated[str, Header()] = "") -> Response:
+        text, content_type = await metrics.render(accept, state())
+        return Response(text, media_type=content_type)
+
+    return router
+
+
+def state_of(gateway: Gateway, drains: Drains, world: World, health: Health, store: Store) -> State:
+    """What is true now."""
+    revisions = gateway.table.revisions.values()
+    in_flight = Counter({revision.domain: len(revision.in_flight) for revision in revisions})
+    draining: Counter[str] = Counter()
+    for revision in drains.revisions():
+        draining[revision.domain] += 1
+        in_flight[revision.domain] += len(revision.in_flight)
+    in_flight[NOBODY] = len(gateway.host_in_flight)
+    usage = store.usage()
+    return State(
+        generation=gateway.table.generation,
+        revisions={revision.domain: revision.number for revision in revisions},
+        in_flight=in_flight,
+        draining=draining,
+        rejected=len(world.refusals),
+        watch_restarts=health.restarts,
+        watch_last_event=_epoch(health.last_event_at),
+        watch_last_reconcile=_epoch(health.last_reconcile_at),
+        database_waiting=usage.waiting,
+        database_waiting_max=usage.waiting_max,
+        database_used=usage.used,
+        database_connections=usage.connections,
+    )
+
+
+def _epoch(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

@@ -1,0 +1,200 @@
+"""One request and its answer at the edge: what is added to every answer, and what is noted of it.
+
+Owns the system headers, the progress of a request, the last resort for whatever an endpoint
+raises, and the one place where a request ends: there it is logged and counted. Does not own which
+revision answers (gateway) nor how the answer is made (compile, the host application).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from http import HTTPStatus
+
+import structlog
+import uuid_utils
+
+from watcherd import problems
+from watcherd.errors import StoreUnavailableError
+from watcherd.metrics import METHODS, NOBODY, Metrics
+from watcherd.problems import Problem
+from watcherd.revision import InFlight, Revision
+from watcherd.wire import (
+    UNMATCHED,
+    AsgiApp,
+    Call,
+    ClientGoneError,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    problem_answer,
+    send_answer,
+)
+
+REQUEST_ID = "watcherd.request_id"
+"""The key of the ASGI scope under which the host application finds the request's id."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+
+
+class Exchange:
+    """One request and its answer: adds the system headers, notes progress, tells of its end once."""
+
+    __slots__ = ("_in_flight", "_log", "_metrics", "_operation", "_receive", "_scope", "_send", "_started_at",
+                 "bytes_sent", "generation", "request_id", "revision", "status", "template")  # fmt: skip
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, log: structlog.stdlib.BoundLogger, metrics: Metrics
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._log = log
+        self._metrics = metrics
+        self._operation = UNMATCHED
+        self._started_at = time.monotonic()
+        self._in_flight: InFlight | None = None
+        self.request_id = _request_id(scope)
+        self.generation = 0
+        self.revision: Revision | None = None
+        self.template = "-"
+        self.status = 0
+        self.bytes_sent = 0
+
+    def begin(self, generation: int, revision: Revision | None) -> InFlight:
+        """Fix what this request sees (None: the host), and bind it to the log; must not await."""
+        self.generation = generation
+        self.revision = revision
+        if revision is None:
+            self._scope[REQUEST_ID] = self.request_id
+            structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        else:
+            structlog.contextvars.bind_contextvars(
+                request_id=self.request_id, model=revision.domain, revision=revision.number, generation=generation
+            )
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs is run by a task
+        self._in_flight = InFlight(self._scope["method"], self._scope["path"], task)
+        return self._in_flight
+
+    async def answer(self, call: Call, revision: Revision) -> None:
+        """Let the revision answer; whatever it raises becomes a problem body."""
+        try:
+            answer = await revision.handle(call)
+            await send_answer(self.send, answer, head=call.method == "HEAD")
+        except Problem as problem:
+            await self._send_problem(problem)
+        except StoreUnavailableError as error:
+            await self._send_problem(Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "1"}))
+        except ClientGoneError:
+            self.status = 499
+        except asyncio.CancelledError:
+            if not await self._told_of_cut():
+                raise
+        except Exception:  # noqa: BLE001 - the edge: whatever it was is logged, and the client is told
+            await self._failed()
+        finally:
+            self._operation = call.template
+            self.template = call.base + call.template
+
+    async def pass_to(self, host: AsgiApp) -> None:
+        """Let the host application answer, with the same headers and the same last resort."""
+        self.template = self._scope["path"]
+        try:
+            await host(self._scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            if not await self._told_of_cut():
+                raise
+        except Exception:  # noqa: BLE001 - as above
+            await self._failed()
+        route = self._scope.get("route")
+        if route is not None:
+            self.template = self._operation = route.path
+        elif self.status >= HTTPStatus.BAD_REQUEST:
+            self.template = "-"  # a path that matches nothing: one name for all of them
+
+    async def refuse(self, problem: Problem, generation: int) -> None:
+        """Answer a request that enters no revision and no host."""
+        self.generation = generation
+        await self._send_problem(problem)
+
+    async def receive(self) -> Message:
+        """The next message from the client; counts as progress."""
+        message = await self._receive()
+        if self._in_flight is not None:
+            self._in_flight.progressed = time.monotonic()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send to the client, with the system headers; counts as progress once it is taken."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = list(message.get("headers", ()))
+            headers.append((b"x-request-id", self.request_id.encode("latin-1")))
+            headers.append((b"watcherd-generation", b"%d" % self.generation))
+            if self.revision is not None:
+                headers.append((b"watcherd-revision", b"%d" % self.revision.number))
+            message = {**message, "headers": headers}
+        else:
+            self.bytes_sent += len(message.get("body", b""))
+        await self._send(message)
+        if self._in_flight is not None:
+            self._in_flight.progressed = time.monotonic()
+
+    def end(self) -> None:
+        """Log and count this request: the one place where every request ends."""
+        seconds = time.monotonic() - self._started_at
+        method: str = self._scope["method"]
+        # Whatever clients send, the number of operations stays bounded: templates, and methods that exist.
+        operation = NOBODY
+        if self._operation != UNMATCHED and method in METHODS:
+            operation = f"{method} {self._operation}"
+        revision = self.revision
+        self._metrics.request_ended(NOBODY if revision is None else revision.domain, operation, self.status, seconds)
+        self._log.info(
+            "request",
+            method=method,
+            path=self.template,
+            status=self.status,
+            ms=round(seconds * 1000, 2),
+            bytes=self.bytes_sent,
+            request_id=self.request_id,
+        )
+
+    async def _send_problem(self, problem: Problem) -> None:
+        if self.status:
+            # Too late for an answer: uvicorn closes the connection of an answer left incomplete.
+            return
+        answer = problem_answer(problem, instance=self._scope["path"], request_id=self.request_id)
+        await send_answer(self.send, answer, head=self._scope["method"] == "HEAD")
+
+    async def _told_of_cut(self) -> bool:
+        """Tell a client whose request was cut by a drain; False for any other cancellation."""
+        request = self._in_flight
+        if request is None or request.cut is None:
+            return False
+        request.task.uncancel()
+        await self._send_problem(
+            Problem(problems.UNAVAILABLE, request.cut, headers={"retry-after": "1", "connection": "close"})
+        )
+        return True
+
+    async def _failed(self) -> None:
+        self._log.exception("request.failed", path=self._scope["path"])
+        await self._send_problem(
+            Problem(problems.INTERNAL, "the server failed to answer; its log has a line with this request id")
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's request id where it is well formed, else a new one; binds the trace's id."""
+    request_id: str | None = None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value.decode("ascii")
+        elif name == b"traceparent" and (match := _TRACEPARENT.fullmatch(value)):
+            structlog.contextvars.bind_contextvars(trace_id=match[1].decode(), span_id=match[2].decode())
+    return request_id or str(uuid_utils.uuid7())

@@ -1,0 +1,278 @@
+"""What `/metrics` shows: counted as it happens, rendered when somebody asks.
+
+Owns the counts of requests, reloads and event-loop lag, the names of all metrics, and the bound of
+their labels: operations are templates, never paths, and the labels of a model go when it has gone.
+What can be looked up (the generation, what is in flight) is not counted here: whoever renders
+hands over a `State`. Does not own the route (admin).
+
+Counting costs a request two dictionary look-ups and a bisection: everything is on the event
+loop's thread, so there are no locks, and the objects of the client library are made from a
+snapshot when a scrape wants them, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from watcherd import events
+from watcherd.pim.spec import fold
+
+NOBODY = "-"
+"""The label of what belongs to no model, and of a path that matches nothing."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+RELOAD_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
+LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+"""Upper bounds of the buckets, in seconds."""
+
+LAG_INTERVAL = 0.5
+"""Seconds between two looks at the event loop's lag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What is true at the moment of a scrape. `in_flight` and `draining` count by domain.
+
+    Times are seconds since the epoch, None if never.
+    """
+
+    generation: int = 0
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    draining: Mapping[str, int] = field(default_factory=dict)
+    rejected: int = 0
+    watch_restarts: int = 0
+    watch_last_event: float | None = None
+    watch_last_reconcile: float | None = None
+    database_waiting: int = 0
+    database_waiting_max: int = 0
+    database_used: int = 0
+    database_connections: int = 0
+
+
+class Histogram:
+    """Counts by bucket, the last one above all bounds, and their sum in seconds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float], counts: list[int] | None = None, total: float = 0.0) -> None:
+        self.bounds = bounds
+        self.counts = counts or [0] * (len(bounds) + 1)
+        self.total = total
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def copy(self) -> Histogram:
+        """What it holds now."""
+        return Histogram(self.bounds, self.counts.copy(), self.total)
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Bound -> how many up to it, as the exposition format wants it."""
+        running = 0
+        found = []
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
+            running += count
+            found.append((bound, float(running)))
+        return found
+
+
+Labelled = dict[tuple[str, ...], Histogram]
+
+
+class Metrics:
+    """Everything that is counted. Used on the event loop's thread alone."""
+
+    def __init__(self) -> None:
+        self.lag = Histogram(LAG_BOUNDS)
+        self._requests: dict[str, dict[tuple[str, int], Histogram]] = {}
+        self._names: dict[str, str] = {}
+        self._live: set[str] = set()
+        self._reloads: Labelled = {}
+        self._changes: dict[str, int] = defaultdict(int)
+        self._drain_timeouts = 0
+
+    def request_ended(self, domain: str, operation: str, status: int, seconds: float) -> None:
+        """Count one request. `operation` is a method and a template, or `NOBODY`."""
+        requests = self._requests.get(domain)
+        if requests is None:
+            requests = self._requests[domain] = {}
+        histogram = requests.get((operation, status))
+        if histogram is None:
+            histogram = requests[operation, status] = Histogram(REQUEST_BOUNDS)
+        histogram.observe(seconds)
+
+    def heard(self, event: events.Event) -> None:
+        """Count what is published."""
+        match event:
+            case events.ReloadStarted():
+                self._changes[event.reason] += 1
+            case events.ReloadFinished():
+                self._reload_ended(event)
+            case events.ReloadFailed():
+                self._observe_reload("all", "failed", event.ms)
+            case events.ModelLoaded() | events.ModelSwapped():
+                self._serves(event.model)
+            case events.ModelUnloaded():
+                self._live.discard(fold(event.model))
+            case events.ModelDrained():
+                # Its last request has ended and was counted: of a model that is gone, nothing comes after.
+                if fold(event.model) not in self._live:
+                    self._forget(self._names.pop(fold(event.model), event.model))
+            case events.ModelDrainTimeout():
+                self._drain_timeouts += 1
+            case _:
+                pass
+
+    async def render(self, accept: str, state: State) -> tuple[bytes, str]:
+        """The exposition and its content type, in the format that the client accepts."""
+        snapshot = _Snapshot(list(self._families(state)))
+        encode, content_type = choose_encoder(accept)
+        return await asyncio.to_thread(_encoded, encode, snapshot), content_type
+
+    def _serves(self, domain: str) -> None:
+        """A model may come back in its other spelling: the labels of the former go."""
+        model = fold(domain)
+        self._live.add(model)
+        former = self._names.get(model)
+        if former is not None and former != domain:
+            self._forget(former)
+        self._names[model] = domain
+
+    def _forget(self, domain: str) -> None:
+        self._requests.pop(domain, None)
+
+    def _reload_ended(self, event: events.ReloadFinished) -> None:
+        outcome = "rejected" if event.rejected else "changed" if event.swapped or event.unloaded else "unchanged"
+        self._observe_reload("all", outcome, event.ms)
+        for stage, ms in event.stages.items():
+            self._observe_reload(stage, outcome, ms)
+
+    def _observe_reload(self, stage: str, outcome: str, ms: float) -> None:
+        self._reloads.setdefault((stage, outcome), Histogram(RELOAD_BOUNDS)).observe(ms / 1000)
+
+    # -- what a scrape gets -------------------------------------------------------------------
+
+    def _families(self, state: State) -> Iterator[_Family]:
+        """Everything, copied: a thread renders it while the loop counts on."""
+        requests: Labelled = {
+            (model, operation, str(status)): histogram.copy()
+            for model, found in self._requests.items()
+            for (operation, status), histogram in found.items()
+        }
+        labels = ("model", "operation", "status")
+        yield _Family("watcherd_request_seconds", "From the first byte to the last", labels, histograms=requests)
+        reloads: Labelled = {key: histogram.copy() for key, histogram in self._reloads.items()}
+        yield _Family("watcherd_reload_seconds", "Reloads by stage", ("stage", "outcome"), histograms=reloads)
+        lag: Labelled = {(): self.lag.copy()}
+        yield _Family("watcherd_event_loop_lag_seconds", "How late the event loop wakes a task", (), histograms=lag)
+        yield _counter("watcherd_watch_changes", "Change sets by reason", self._changes, "reason")
+        yield _counter("watcherd_watch_restarts", "Failures of the watcher", state.watch_restarts)
+        yield _counter("watcherd_drain_timeouts", "Retired revisions that were cut short", self._drain_timeouts)
+        yield _gauge("watcherd_generation", "The number of the route table", state.generation)
+        yield _gauge("watcherd_model_revision", "The revision that serves", state.revisions, "model")
+        yield _gauge("watcherd_models_rejected", "Files whose content is refused", state.rejected)
+        yield _gauge("watcherd_requests_in_flight", "Requests that have not ended", state.in_flight, "model")
+        yield _gauge("watcherd_revisions_draining", "Retired revisions in use", state.draining, "model")
+        yield _gauge("watcherd_revisions_live", "Revisions that serve", len(state.revisions))
+        yield _gauge(
+            "watcherd_watch_last_event_timestamp_seconds", "When the watcher last saw a change", state.watch_last_event
+        )
+        yield _gauge(
+            "watcherd_watch_last_reconcile_timestamp_seconds",
+            "When the whole directory was last read",
+            state.watch_last_reconcile,
+        )
+        yield _gauge("watcherd_database_waiting", "What waits for the database", state.database_waiting)
+        yield _gauge("watcherd_database_waiting_max", "The bound of that queue", state.database_waiting_max)
+        yield _gauge("watcherd_database_connections_used", "Connections in use", state.database_used)
+        yield _gauge("watcherd_database_connections", "Connections at most", state.database_connections)
+
+
+async def measure_lag(lag: Histogram, interval: float = LAG_INTERVAL) -> None:
+    """Ask the loop for a wake-up again and again, and note how late it comes; runs for ever."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + interval
+        await asyncio.sleep(interval)
+        lag.observe(max(0.0, loop.time() - due))
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """One metric, copied: histograms, or values with the kind of a counter or a gauge."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    histograms: Labelled | None = None
+    values: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+    counts: bool = False
+
+    def metric(self) -> Metric:
+        """The client library's form of it."""
+        if self.histograms is not None:
+            family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
+            for key, histogram in self.histograms.items():
+                family.add_metric(key, buckets=histogram.buckets(), sum_value=histogram.total)
+            return family
+        make = CounterMetricFamily if self.counts else GaugeMetricFamily
+        plain = make(self.name, self.text, labels=self.labels)
+        for labels, value in self.values.items():
+            plain.add_metric(labels, value)
+        return plain
+
+
+def _gauge(name: str, text: str, value: Mapping[str, float] | float | None, label: str = "") -> _Family:
+    return _Family(name, text, (label,) if label else (), values=_values(value))
+
+
+def _counter(name: str, text: str, value: Mapping[str, float] | float | None, label: str = "") -> _Family:
+    return _Family(name, text, (label,) if label else (), values=_values(value), counts=True)
+
+
+def _values(value: Mapping[str, float] | float | None) -> dict[tuple[str, ...], float]:
+    """By labels; None (never happened) has no value at all."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return {(key,): number for key, number in value.items()}
+    return {(): value}
+
+
+class _Snapshot(Collector):
+    """What the client library asks for the metrics."""
+
+    def __init__(self, families: Sequence[_Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return (family.metric() for family in self._families)
+
+
+def _encoded(encode: object, snapshot: _Snapshot) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(snapshot)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    assert callable(encode)  # noqa: S101 - the library's own
+    text: bytes = encode(registry)
+    return text
