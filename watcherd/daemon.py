@@ -24,9 +24,10 @@ from watcherd.admin.docs import docs_routes
 from watcherd.admin.host import make_host
 from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.compile import Options
+from watcherd.connection import Patience
 from watcherd.drain import Deadlines, Drains
 from watcherd.errors import ModelsDirectoryError, WatcherdError
-from watcherd.gateway import SYSTEM_SEGMENTS, Gateway
+from watcherd.gateway import SYSTEM_SEGMENTS, Gateway, Limits
 from watcherd.intake import Intake
 from watcherd.ledger import State as ModelState
 from watcherd.metrics import Metrics, State, measure_lag
@@ -62,7 +63,12 @@ async def serve(settings: Settings) -> int:
     signals = Signals()
     listener = bind(settings)
     with contextlib.closing(listener):
-        store = await Store.open(settings.database_url, settings.data_dir, durability=settings.durability)
+        store = await Store.open(
+            settings.database_url,
+            settings.data_dir,
+            durability=settings.durability,
+            max_waiting=settings.max_waiting_writes,
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 daemon = Daemon(settings, store, tasks, listener, signals)
@@ -133,6 +139,7 @@ class Daemon:
             api_prefix=settings.api_prefix,
             max_body_bytes=settings.max_body_bytes,
             missing=self._why_missing,
+            limits=Limits(settings.max_in_flight, settings.max_json_depth, settings.stall_timeout),
             metrics=self._metrics,
         )
         self._reloader = Reloader(
@@ -148,6 +155,7 @@ class Daemon:
             options=Options(
                 api_prefix=settings.api_prefix,
                 max_body_bytes=settings.max_body_bytes,
+                max_rows=settings.max_rows,
                 default_limit=settings.default_page_size,
                 max_limit=settings.max_page_size,
             ),
@@ -161,7 +169,11 @@ class Daemon:
             ],
             docs_routes(),
         )
-        self._server: Server = make_server(self._gateway)
+        self._server: Server = make_server(
+            self._gateway,
+            Patience(settings.max_header_bytes, settings.header_timeout, settings.stall_timeout),
+            self._gateway.refuse_unread,
+        )
 
     async def live(self) -> int:
         """Start, serve until a signal, stop; returns the exit status."""

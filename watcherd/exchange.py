@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import structlog
@@ -21,7 +22,9 @@ from watcherd.metrics import METHODS, NOBODY, Metrics
 from watcherd.problems import Problem
 from watcherd.revision import InFlight, Revision
 from watcherd.wire import (
+    GONE,
     UNMATCHED,
+    Answer,
     AsgiApp,
     Call,
     ClientGoneError,
@@ -29,9 +32,13 @@ from watcherd.wire import (
     Receive,
     Scope,
     Send,
+    body_too_large,
     problem_answer,
     send_answer,
 )
+
+CLIENT_GONE = 499
+"""The status in the log of a request whose client went away: nothing, or not all, was sent."""
 
 REQUEST_ID = "watcherd.request_id"
 """The key of the ASGI scope under which the host application finds the request's id."""
@@ -40,20 +47,28 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Where the end of a request is noted."""
+
+    log: structlog.stdlib.BoundLogger
+    metrics: Metrics
+
+
 class Exchange:
     """One request and its answer: adds the system headers, notes progress, tells of its end once."""
 
-    __slots__ = ("_in_flight", "_log", "_metrics", "_operation", "_receive", "_scope", "_send", "_started_at",
-                 "bytes_sent", "generation", "request_id", "revision", "status", "template")  # fmt: skip
+    __slots__ = ("_body_ended", "_in_flight", "_notes", "_operation", "_receive", "_scope", "_send", "_stall_timeout",
+                 "_started_at", "bytes_sent", "generation", "request_id", "revision", "status",
+                 "template")  # fmt: skip
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, *, log: structlog.stdlib.BoundLogger, metrics: Metrics
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, notes: Notes, stall_timeout: float) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._log = log
-        self._metrics = metrics
+        self._notes = notes
+        self._stall_timeout = stall_timeout
+        self._body_ended = False
         self._operation = UNMATCHED
         self._started_at = time.monotonic()
         self._in_flight: InFlight | None = None
@@ -90,26 +105,40 @@ class Exchange:
         except StoreUnavailableError as error:
             await self._send_problem(Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "1"}))
         except ClientGoneError:
-            self.status = 499
+            self.status = CLIENT_GONE
         except asyncio.CancelledError:
             if not await self._told_of_cut():
                 raise
-        except Exception:  # noqa: BLE001 - the edge: whatever it was is logged, and the client is told
-            await self._failed()
+        except Exception as error:  # noqa: BLE001 - the edge: whatever it was is logged, and the client is told
+            await self._failed(error)
         finally:
             self._operation = call.template
             self.template = call.base + call.template
 
-    async def pass_to(self, host: AsgiApp) -> None:
-        """Let the host application answer, with the same headers and the same last resort."""
+    async def pass_to(self, host: AsgiApp, *, max_body_bytes: int) -> None:
+        """Let the host application answer, with the same headers, bounds and last resort."""
         self.template = self._scope["path"]
+        received = 0
+
+        async def receive() -> Message:
+            nonlocal received
+            message = await self.receive()
+            received += len(message.get("body", b""))
+            if received > max_body_bytes:
+                raise body_too_large(max_body_bytes)
+            return message
+
         try:
-            await host(self._scope, self.receive, self.send)
+            await host(self._scope, receive, self.send)
+        except Problem as problem:
+            await self._send_problem(problem)
+        except ClientGoneError:
+            self.status = CLIENT_GONE
         except asyncio.CancelledError:
             if not await self._told_of_cut():
                 raise
-        except Exception:  # noqa: BLE001 - as above
-            await self._failed()
+        except Exception as error:  # noqa: BLE001 - as above
+            await self._failed(error)
         route = self._scope.get("route")
         if route is not None:
             self.template = self._operation = route.path
@@ -122,14 +151,35 @@ class Exchange:
         await self._send_problem(problem)
 
     async def receive(self) -> Message:
-        """The next message from the client; counts as progress."""
-        message = await self._receive()
+        """The next message from the client; counts as progress.
+
+        Raises `Problem` (408) where a body that is not complete stands still.
+        """
+        message = await (self._receive() if self._body_ended else self._next_of_body())
         if self._in_flight is not None:
             self._in_flight.progressed = time.monotonic()
         return message
 
+    async def _next_of_body(self) -> Message:
+        try:
+            async with asyncio.timeout(self._stall_timeout):
+                message = await self._receive()
+        except TimeoutError:
+            raise Problem(
+                problems.REQUEST_TIMEOUT,
+                f"the body stood still for {self._stall_timeout:g} seconds",
+                headers={"connection": "close"},
+            ) from None
+        self._body_ended = not message.get("more_body", False)
+        return message
+
     async def send(self, message: Message) -> None:
-        """Send to the client, with the system headers; counts as progress once it is taken."""
+        """Send to the client, with the system headers; counts as progress once it is taken.
+
+        Raises `ClientGoneError` where nobody is left to take it.
+        """
+        if GONE in self._scope:
+            raise ClientGoneError
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = list(message.get("headers", ()))
@@ -153,8 +203,10 @@ class Exchange:
         if self._operation != UNMATCHED and method in METHODS:
             operation = f"{method} {self._operation}"
         revision = self.revision
-        self._metrics.request_ended(NOBODY if revision is None else revision.domain, operation, self.status, seconds)
-        self._log.info(
+        self._notes.metrics.request_ended(
+            NOBODY if revision is None else revision.domain, operation, self.status, seconds
+        )
+        self._notes.log.info(
             "request",
             method=method,
             path=self.template,
@@ -165,7 +217,7 @@ class Exchange:
         )
 
     async def _send_problem(self, problem: Problem) -> None:
-        if self.status:
+        if self.status or GONE in self._scope:
             # Too late for an answer: uvicorn closes the connection of an answer left incomplete.
             return
         answer = problem_answer(problem, instance=self._scope["path"], request_id=self.request_id)
@@ -182,11 +234,29 @@ class Exchange:
         )
         return True
 
-    async def _failed(self) -> None:
-        self._log.exception("request.failed", path=self._scope["path"])
+    async def _failed(self, error: Exception) -> None:
+        self._notes.log.error("request.failed", path=self._scope["path"], exc_info=error)
         await self._send_problem(
             Problem(problems.INTERNAL, "the server failed to answer; its log has a line with this request id")
         )
+
+
+def refuse_unread(problem: Problem, notes: Notes) -> Answer:
+    """The answer to what never became a request; logged and counted like one that matches nothing."""
+    request_id = str(uuid_utils.uuid7())
+    answer = problem_answer(problem, instance=UNMATCHED, request_id=request_id)
+    notes.metrics.request_ended(NOBODY, NOBODY, answer.status, 0.0)
+    notes.log.info(
+        "request",
+        method=NOBODY,
+        path=NOBODY,
+        status=answer.status,
+        ms=0.0,
+        bytes=len(answer.body),
+        request_id=request_id,
+        reason=problem.detail,
+    )
+    return replace(answer, headers=[*answer.headers, (b"x-request-id", request_id.encode("ascii"))])
 
 
 def _request_id(scope: Scope) -> str:

@@ -17,12 +17,12 @@ from urllib.parse import unquote
 import structlog
 
 from watcherd import problems
-from watcherd.exchange import Exchange
+from watcherd.exchange import Exchange, Notes, refuse_unread
 from watcherd.metrics import Metrics
 from watcherd.pim.spec import fold
 from watcherd.problems import Problem
 from watcherd.revision import InFlight, Revision
-from watcherd.wire import AsgiApp, Call, Receive, Scope, Send
+from watcherd.wire import Answer, AsgiApp, Call, Receive, Scope, Send
 
 SYSTEM_SEGMENTS = frozenset(
     {"", "admin", "docs", "redoc", "healthz", "readyz", "metrics", "problems", "static", "openapi.json"}
@@ -43,6 +43,15 @@ class RouteTable:
     revisions: Mapping[str, Revision] = field(default_factory=lambda: MappingProxyType({}))
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What requests may cost. `max_in_flight` counts those on models; `stall_timeout` is in seconds."""
+
+    max_in_flight: int = 1000
+    max_json_depth: int = 64
+    stall_timeout: float = 30.0
+
+
 class Gateway:
     """The outermost ASGI application.
 
@@ -53,7 +62,13 @@ class Gateway:
     host: AsgiApp
 
     def __init__(
-        self, *, api_prefix: str, max_body_bytes: int, missing: Callable[[str], Problem], metrics: Metrics | None = None
+        self,
+        *,
+        api_prefix: str,
+        max_body_bytes: int,
+        missing: Callable[[str], Problem],
+        limits: Limits | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.table = RouteTable()
         self.stopping = False
@@ -61,8 +76,9 @@ class Gateway:
         self._prefix = api_prefix + "/"
         self._max_body_bytes = max_body_bytes
         self._missing = missing
-        self._metrics = metrics or Metrics()
-        self._log = structlog.stdlib.get_logger("watcherd.gateway")
+        self._limits = limits or Limits()
+        self._busy = 0
+        self._notes = Notes(structlog.stdlib.get_logger("watcherd.gateway"), metrics or Metrics())
 
     def swap(self, table: RouteTable) -> None:
         """Let every request that comes from now on see `table`. One assignment: the swap."""
@@ -80,7 +96,7 @@ class Gateway:
         if scope["type"] != "http":
             await self.host(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send, log=self._log, metrics=self._metrics)
+        exchange = Exchange(scope, receive, send, notes=self._notes, stall_timeout=self._limits.stall_timeout)
         try:
             if self.stopping and scope["path"] not in ANSWERED_WHILE_STOPPING:
                 await exchange.refuse(_stopping(), self.table.generation)
@@ -88,6 +104,9 @@ class Gateway:
             model, base, segments = self._split(scope)
             if model is None:
                 await self._serve_host(scope, exchange)
+                return
+            if self._busy >= self._limits.max_in_flight:
+                await exchange.refuse(_overloaded(self._busy), self.table.generation)
                 return
             # No await from here to `enter`: the revision that was read is the one entered.
             table = self.table
@@ -97,6 +116,7 @@ class Gateway:
                 return
             in_flight = exchange.begin(table.generation, revision)
             revision.enter(in_flight)
+            self._busy += 1
             try:
                 call = Call(
                     scope,
@@ -105,19 +125,25 @@ class Gateway:
                     segments=segments,
                     request_id=exchange.request_id,
                     max_body_bytes=self._max_body_bytes,
+                    max_json_depth=self._limits.max_json_depth,
                 )
                 await exchange.answer(call, revision)
             finally:
+                self._busy -= 1
                 revision.leave(in_flight)
         finally:
             exchange.end()
+
+    def refuse_unread(self, problem: Problem) -> Answer:
+        """Note what never became a request; the answer is sent by who has the connection."""
+        return refuse_unread(problem, self._notes)
 
     async def _serve_host(self, scope: Scope, exchange: Exchange) -> None:
         table = scope[TABLE] = self.table
         in_flight = exchange.begin(table.generation, None)
         self.host_in_flight.add(in_flight)
         try:
-            await exchange.pass_to(self.host)
+            await exchange.pass_to(self.host, max_body_bytes=self._max_body_bytes)
         finally:
             self.host_in_flight.discard(in_flight)
 
@@ -142,3 +168,8 @@ class Gateway:
 
 def _stopping() -> Problem:
     return Problem(problems.UNAVAILABLE, "the server is stopping", headers={"retry-after": "1", "connection": "close"})
+
+
+def _overloaded(in_flight: int) -> Problem:
+    """Refused at once: waiting would only make everybody's answers late."""
+    return Problem(problems.UNAVAILABLE, f"{in_flight} requests are in flight already", headers={"retry-after": "1"})

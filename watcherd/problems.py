@@ -130,16 +130,23 @@ ALREADY_LIVE = ProblemType("already-live", 409, "Already live", "The model is al
 IN_USE = ProblemType(
     "in-use", 409, "In use", "Other live models refer to this one. `?force=true` takes it out of service all the same."
 )
+REQUEST_TIMEOUT = ProblemType(
+    "request-timeout", 408, "Request timeout", "The request stood still before it was complete. Send it again."
+)
 PRECONDITION_FAILED = ProblemType(
     "precondition-failed", 412, "Precondition failed", "The row has changed since its ETag was read. Read it again."
 )
 BODY_TOO_LARGE = ProblemType("body-too-large", 413, "Body too large", "The body is over the limit of this server.")
+URI_TOO_LONG = ProblemType("uri-too-long", 414, "Address too long", "The path and the query are over the limit.")
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type", 415, "Unsupported media type", "Send the body as one of the content types in the detail."
 )
 VALIDATION = ProblemType("validation", 422, "Validation failed", "`errors` lists every finding with its place.")
 INVALID_MODEL = ProblemType(
     "invalid-model", 422, "Invalid model", "The file has errors; `diagnostics` lists them with line and column."
+)
+HEADERS_TOO_LARGE = ProblemType(
+    "headers-too-large", 431, "Headers too large", "The headers are over the limit of this server: send fewer cookies."
 )
 INTERNAL = ProblemType(
     "internal", 500, "Internal error", "The server failed. Its log has a line with the request id of this answer."

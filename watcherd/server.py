@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from watcherd.connection import Patience, Refuse, bounded
 from watcherd.errors import SettingsError
 from watcherd.settings import Settings
 from watcherd.wire import AsgiApp
@@ -40,13 +41,16 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: AsgiApp) -> Server:
-    """The server for the gateway. Peers' addresses are what the kernel says, never a header."""
+def make_server(app: AsgiApp, patience: Patience, refuse: Refuse) -> Server:
+    """The server for the gateway. Peers' addresses are what the kernel says, never a header.
+
+    `refuse` answers what is refused before it is a request.
+    """
     return Server(
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=bounded(patience, refuse),
             ws="none",
             lifespan="off",
             log_config=None,

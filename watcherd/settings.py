@@ -138,6 +138,15 @@ class Settings(BaseSettings):
         None, description="the bearer token of the admin API; without one it answers to loopback alone"
     )
     max_body_bytes: int = Field(10 * _MIB, ge=1, description="the largest request body")
+    max_header_bytes: int = Field(64 * 1024, ge=1024, description="the largest request line with its headers")
+    max_json_depth: int = Field(64, ge=1, le=200, description="the deepest nesting of a JSON body")
+    max_rows: int = Field(10_000, ge=1, description="the most rows of an array that is created at once")
+    max_in_flight: int = Field(1000, ge=1, description="requests to models at once; more are answered 503")
+    max_waiting_writes: int = Field(500, ge=1, description="writes that wait for the database; more are answered 503")
+    header_timeout: _Seconds = Field(10, gt=0, description="how long a client may take over its headers")
+    stall_timeout: _Seconds = Field(
+        30, gt=0, description="how long a body may stand still, whether it is sent or read by the client"
+    )
     max_file_bytes: int = Field(1 * _MIB, ge=1, description="the largest model file")
     default_page_size: int = Field(100, ge=1, description="rows of a page when the client does not say")
     max_page_size: int = Field(1000, ge=1, description="rows of the largest page that a client may ask for")

@@ -26,6 +26,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 JSON = b"application/json"
 PROBLEM_JSON = b"application/problem+json"
 
+GONE = "watcherd.gone"
+"""In the ASGI scope once the connection is lost: a send that only returns would let a stream go on for ever."""
+
 UNMATCHED = "/*"
 """The template of a path below a model that matches nothing."""
 
@@ -57,8 +60,8 @@ class Call:
     """
 
     __slots__ = (
-        "_headers", "_receive", "_scope", "base", "max_body_bytes", "method", "path", "request_id", "segments",
-        "template",
+        "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method", "path", "request_id",
+        "segments", "template",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of one request, set once by the gateway
@@ -70,6 +73,7 @@ class Call:
         segments: Sequence[str],
         request_id: str,
         max_body_bytes: int,
+        max_json_depth: int = 200,
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -77,6 +81,7 @@ class Call:
         self.segments = segments
         self.request_id = request_id
         self.max_body_bytes = max_body_bytes
+        self.max_json_depth = max_json_depth
         self.template = UNMATCHED
         self._scope = scope
         self._receive = receive
@@ -104,7 +109,7 @@ class Call:
         """
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > self.max_body_bytes:
-            raise self._too_large()
+            raise body_too_large(self.max_body_bytes)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -116,16 +121,14 @@ class Call:
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > self.max_body_bytes:
-                    raise self._too_large()
+                    raise body_too_large(self.max_body_bytes)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _too_large(self) -> Problem:
-        return Problem(
-            problems.BODY_TOO_LARGE,
-            f"the body is over {self.max_body_bytes} bytes",
-            headers={"connection": "close"},
-        )
+
+def body_too_large(max_bytes: int) -> Problem:
+    """413; the connection ends with it, since the rest of the body is not read."""
+    return Problem(problems.BODY_TOO_LARGE, f"the body is over {max_bytes} bytes", headers={"connection": "close"})
 
 
 async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None:

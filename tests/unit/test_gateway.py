@@ -13,7 +13,7 @@ import pytest
 from watcherd import problems
 from watcherd.drain import cut
 from watcherd.errors import StoreUnavailableError
-from watcherd.gateway import TABLE, Gateway, RouteTable
+from watcherd.gateway import TABLE, Gateway, Limits, RouteTable
 from watcherd.pim.spec import LinkedModel, ModelSpec
 from watcherd.problems import Problem
 from watcherd.revision import OpenApiFragment, Revision
@@ -312,3 +312,88 @@ async def test_the_cost_of_a_request_does_not_depend_on_how_many_models_are_load
 
     assert client.status == 200
     assert Counting.lookups == 1
+
+
+async def reading_host(_scope: Scope, receive: Receive, send: Send) -> None:
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_the_host_reads_no_larger_bodies_than_models_do() -> None:
+    gateway = a_gateway()
+    gateway.host = reading_host
+    client = Client("/admin/pim/load", "POST")
+    client.send_body(b"12345678", more=True)
+    client.send_body(b"9abc", more=True)
+    await client.call(gateway)
+
+    assert client.status == 413
+    assert client.json["type"] == "/problems/body-too-large"
+
+
+async def test_a_host_that_waits_for_a_body_in_vain_answers_408() -> None:
+    gateway = Gateway(
+        api_prefix="/api",
+        max_body_bytes=10,
+        missing=lambda name: Problem(problems.NO_SUCH_MODEL, name),
+        limits=Limits(stall_timeout=0.01),
+    )
+    gateway.host = reading_host
+    client = Client("/admin/pim/load", "POST")
+    client.send_body(b"half", more=True)
+    await client.call(gateway)
+
+    assert client.status == 408
+    assert not gateway.host_in_flight
+
+
+async def test_waiting_for_a_disconnect_after_the_body_has_no_deadline() -> None:
+    async def long_answer(call: Call) -> Answer:
+        await call.body()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await call._receive()
+        return Answer(200)
+
+    gateway = Gateway(
+        api_prefix="/api",
+        max_body_bytes=10,
+        missing=lambda name: Problem(problems.NO_SUCH_MODEL, name),
+        limits=Limits(stall_timeout=0.01),
+    )
+    gateway.swap(a_gateway(a_revision(long_answer)).table)
+    client = Client("/api/shop", "POST")
+    client.send_body(b"whole")
+
+    assert (await client.call(gateway)).status == 200
+
+
+async def test_while_too_many_requests_are_in_flight_models_answer_503_and_the_host_answers() -> None:
+    go = asyncio.Event()
+
+    async def wait(_call: Call) -> Answer:
+        await go.wait()
+        return Answer(200)
+
+    gateway = Gateway(
+        api_prefix="/api",
+        max_body_bytes=10,
+        missing=lambda name: Problem(problems.NO_SUCH_MODEL, name),
+        limits=Limits(max_in_flight=2),
+    )
+    gateway.host = host
+    gateway.swap(a_gateway(a_revision(wait)).table)
+    waiting = [asyncio.create_task(Client("/api/shop").call(gateway)) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    refused = await Client("/api/shop").call(gateway)
+    assert (refused.status, refused.headers[b"retry-after"]) == (503, b"1")
+    assert (await Client("/admin/pim").call(gateway)).status == 200
+    assert (await Client("/healthz").call(gateway)).status == 200
+
+    go.set()
+    assert [client.status for client in await asyncio.gather(*waiting)] == [200, 200]
+    assert (await Client("/api/shop").call(gateway)).status == 200

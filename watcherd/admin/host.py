@@ -81,6 +81,8 @@ def _answer_errors_as_problems(host: FastAPI) -> None:
 
     @host.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, Problem):
+            return _problem(request, error.__cause__)  # FastAPI takes what reading a body raised for a 400
         kinds = {404: problems.NO_SUCH_PATH, 405: problems.METHOD_NOT_ALLOWED}
         kind = kinds.get(error.status_code, problems.BAD_REQUEST)
         details = {404: f"nothing is served at {request.url.path}", 405: f"{request.method} is not allowed here"}

@@ -50,7 +50,8 @@ class Bodies:
     `required` must be sent by create and replace; `blank` are the wire values of a row of which
     nothing was sent; `locked` cannot be changed by a client, `unsent` cannot be given on create;
     `stamps_create` and `stamps_write` are the attributes that get the time of day; `documents`
-    are JSON attributes, which a patch merges. `exact` says that long numbers keep their digits.
+    are JSON attributes, which a patch merges. `exact` says that long numbers keep their digits;
+    a create takes at most `max_rows` at once.
     """
 
     owner: str
@@ -65,6 +66,7 @@ class Bodies:
     stamps_write: tuple[tuple[str, Kind], ...]
     documents: frozenset[str]
     exact: bool
+    max_rows: int
     makes_key: bool
     checks: tuple[tuple[str, Check], ...]
     clock: Callable[[], datetime]
@@ -96,6 +98,7 @@ def compile_bodies(entity: Entity, targets: Targets, options: Options) -> Bodies
         stamps_write=tuple((item.name, item.kind) for item in written),
         documents=frozenset(item.name for item in attributes if item.kind is Kind.JSON and not item.is_list),
         exact=any(values.resolve(item, targets).kind is Kind.DECIMAL for item in attributes),
+        max_rows=options.max_rows,
         makes_key=makes_key(key),
         checks=compile_checks(entity, targets),
         clock=options.clock,

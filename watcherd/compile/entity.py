@@ -84,6 +84,10 @@ class EntityEndpoints:
         return Answer(201, shown, JSON, [(b"location", location), (b"etag", etag.etag(row.version, shown))])
 
     async def _create_all(self, items: Sequence[Any]) -> Answer:
+        if len(items) > self._bodies.max_rows:
+            raise Problem(
+                problems.BODY_TOO_LARGE, f"{len(items)} rows are over the {self._bodies.max_rows} of one request"
+            )
         batch: list[dict[str, Any]] = []
         findings: list[Finding] = []
         for index, item in enumerate(items):

@@ -28,6 +28,8 @@ JSON_ONLY = (b"application/json",)
 JSON_OR_MERGE_PATCH = (b"application/json", b"application/merge-patch+json")
 
 MAX_FINDINGS = 1000
+MAX_DEPTH = 200
+"""What the parser takes at most."""
 
 # A number of 15 significant digits or fewer survives the way through a float and back.
 _LONG_NUMBER = re.compile(rb"[0-9.]{17}")
@@ -48,7 +50,7 @@ async def read_json(call: Call, accepted: Sequence[bytes], *, exact: bool) -> An
     media = call.header(b"content-type")
     if media is not None and media.split(b";", 1)[0].strip().lower() not in accepted:
         raise unsupported(media, accepted)
-    return parse(await call.body(), exact=exact)
+    return parse(await call.body(), exact=exact, max_depth=call.max_json_depth)
 
 
 def unsupported(media: bytes, accepted: Sequence[bytes]) -> Problem:
@@ -59,13 +61,15 @@ def unsupported(media: bytes, accepted: Sequence[bytes]) -> Problem:
     return Problem(problems.UNSUPPORTED_MEDIA_TYPE, f"send the body as {names}, not as {sent!r}", headers=headers)
 
 
-def parse(body: bytes, *, exact: bool) -> Any:
-    """Bytes -> JSON value; `Problem` 400 with line and column where it is none."""
+def parse(body: bytes, *, exact: bool, max_depth: int = MAX_DEPTH) -> Any:
+    """Bytes -> JSON value; `Problem` 400 with line and column where it is none, or nested too deep."""
     body = body.removeprefix(_BOM)
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Problem(problems.MALFORMED_JSON, f"the body is not JSON: {error}") from None
+    if body.count(b"[") + body.count(b"{") > max_depth and _is_deeper(value, max_depth):
+        raise Problem(problems.MALFORMED_JSON, f"the body is nested deeper than {max_depth} levels")
     if exact and _LONG_NUMBER.search(body) is not None:
         # The fast parser has checked syntax and depth; this one keeps the text of fractions.
         value = json.loads(body, parse_float=ExactFloat)
@@ -77,6 +81,21 @@ def parse(body: bytes, *, exact: bool) -> Any:
         if found:
             raise invalid(found)
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether arrays and objects stand in each other more than `levels` deep."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
 
 
 def _with_nul(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:

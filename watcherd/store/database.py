@@ -15,7 +15,7 @@ from watcherd.errors import StoreError
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
 from watcherd.store.sqlite import Durability, SqliteDatabase
-from watcherd.store.usage import Usage
+from watcherd.store.usage import MAX_WAITING, Usage
 
 FILE_NAME: Final = "watcherd.db"
 POSTGRESQL_SCHEME: Final = "postgresql+asyncpg"
@@ -60,14 +60,16 @@ class Database(Protocol):
         """Finish what runs within `timeout` seconds, then end all connections."""
 
 
-async def open_database(database_url: str | None, data_dir: Path, *, durability: Durability) -> Database:
+async def open_database(
+    database_url: str | None, data_dir: Path, *, durability: Durability, max_waiting: int = MAX_WAITING
+) -> Database:
     """The database at the address, else SQLite in the data directory. StoreError when it cannot be opened."""
     if database_url is not None and urlsplit(database_url).scheme == POSTGRESQL_SCHEME:
         # The driver takes a while to import, and most daemons have no use for it.
         from watcherd.store.postgres import PostgresDatabase  # noqa: PLC0415 - see above
 
-        return await PostgresDatabase.open(database_url)
-    return SqliteDatabase(database_path(database_url, data_dir), durability=durability)
+        return await PostgresDatabase.open(database_url, max_waiting=max_waiting)
+    return SqliteDatabase(database_path(database_url, data_dir), durability=durability, max_waiting=max_waiting)
 
 
 def database_path(database_url: str | None, data_dir: Path) -> Path:

@@ -26,10 +26,9 @@ from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.cursor import Cursor, ServerError, refused
 from watcherd.store.dialect import POSTGRESQL
 from watcherd.store.postgres_cursor import DRIVER_ERRORS, Connection, PostgresCursor, translated
-from watcherd.store.usage import Usage
+from watcherd.store.usage import MAX_WAITING, Usage
 
 MAX_CONNECTIONS: Final = 10
-MAX_WAITING: Final = 4096
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds, also for a connection of the pool to become free."""
 
@@ -65,14 +64,17 @@ class PostgresDatabase:
 
     dialect = POSTGRESQL
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], shown: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], shown: str, *, max_waiting: int) -> None:
         self.shown = shown
+        self._max_waiting = max_waiting
         self._pool = pool
         self._waiting = 0
         self._closing = False
 
     @classmethod
-    async def open(cls, url: str, *, max_connections: int = MAX_CONNECTIONS) -> PostgresDatabase:
+    async def open(
+        cls, url: str, *, max_connections: int = MAX_CONNECTIONS, max_waiting: int = MAX_WAITING
+    ) -> PostgresDatabase:
         """Connect to `postgresql+asyncpg://user:password@host:port/database`; StoreError when that fails.
 
         What follows a `?` are settings of the connection, such as `sslmode` or `search_path`.
@@ -91,7 +93,7 @@ class PostgresDatabase:
             )
         except (*DRIVER_ERRORS, ValueError) as error:
             raise StoreError(f"cannot open the database {shown}: {translated(error)}") from error
-        return cls(pool, shown)
+        return cls(pool, shown, max_waiting=max_waiting)
 
     async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key, in a transaction of its own."""
@@ -124,7 +126,7 @@ class PostgresDatabase:
     def usage(self) -> Usage:
         """Who waits for a connection of the pool, and how many are in use."""
         used = self._pool.get_size() - self._pool.get_idle_size()
-        return Usage(self._waiting, MAX_WAITING, used, self._pool.get_max_size())
+        return Usage(self._waiting, self._max_waiting, used, self._pool.get_max_size())
 
     async def health(self) -> str | None:
         """Why the server does not answer now; None when it does."""
@@ -172,8 +174,8 @@ class PostgresDatabase:
         """A connection of the pool."""
         if self._closing:
             raise StoreUnavailableError("the database is being closed")
-        if self._waiting >= MAX_WAITING:
-            raise StoreUnavailableError(f"{MAX_WAITING} requests are waiting for the database already")
+        if self._waiting >= self._max_waiting:
+            raise StoreUnavailableError(f"{self._max_waiting} requests are waiting for the database already")
         self._waiting += 1
         try:
             connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT)

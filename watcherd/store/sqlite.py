@@ -19,11 +19,10 @@ from typing import Any, Final, Literal, TypeVar
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
 from watcherd.store.dialect import SQLITE
-from watcherd.store.usage import Usage
+from watcherd.store.usage import MAX_WAITING, Usage
 from watcherd.store.writer import Writer, interrupt_until_done
 
 READERS: Final = 3
-MAX_WAITING_WRITES: Final = 4096
 _CACHED_STATEMENTS: Final = 1024
 
 Durability = Literal["full", "normal"]
@@ -35,7 +34,14 @@ class SqliteDatabase:
 
     dialect = SQLITE
 
-    def __init__(self, path: Path, *, durability: Durability = "full", busy_timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Durability = "full",
+        busy_timeout: float = 5.0,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
         """Opens the file and starts the writer; needs a running event loop. `busy_timeout` is in seconds."""
         self.path = path
         self.shown = str(path)
@@ -55,7 +61,7 @@ class SqliteDatabase:
         self._abandoned = False
         try:
             self._now = self._connect_reader()
-            self._writer = Writer(self._connect, max_waiting=MAX_WAITING_WRITES)
+            self._writer = Writer(self._connect, max_waiting=max_waiting)
         except sqlite3.Error as error:
             for connection in self._readers:
                 connection.close()

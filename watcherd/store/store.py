@@ -25,8 +25,8 @@ from watcherd.store.plan import Rejection, SchemaPlan
 from watcherd.store.queries import Statements
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Rows
-from watcherd.store.usage import Usage
 from watcherd.store.sqlite import Durability
+from watcherd.store.usage import MAX_WAITING, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,21 @@ class Store:
         self._statements: WeakValueDictionary[Hashable, Statements] = WeakValueDictionary()
 
     @classmethod
-    async def open(cls, database_url: str | None, data_dir: Path, *, durability: Durability = "full") -> Store:
+    async def open(
+        cls,
+        database_url: str | None,
+        data_dir: Path,
+        *,
+        durability: Durability = "full",
+        max_waiting: int = MAX_WAITING,
+    ) -> Store:
         """Open or make the database: at the URL (see `database`), else in the data directory.
 
+        Over `max_waiting` writes (with a server: requests) that wait for it, more are refused.
         StoreError, with the place, when it cannot be opened, is not one of ours, or was written by
         a newer version.
         """
-        database = await open_database(database_url, data_dir, durability=durability)
+        database = await open_database(database_url, data_dir, durability=durability, max_waiting=max_waiting)
         try:
             await database.change(catalog.create)
         except StoreError as error:

@@ -1,8 +1,12 @@
-"""How busy a database is, for the metrics."""
+"""How busy a database is, and how busy it may get."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+MAX_WAITING: Final = 4096
+"""What may wait for a database unless somebody says how much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class Client:
         self.revision = revision
         self.base = base
         self.template = ""
+        self.max_json_depth = 200
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
@@ -95,6 +96,7 @@ class Client:
             segments=[unquote(segment) for segment in path.split("/")[1:]],
             request_id="r1",
             max_body_bytes=100_000,
+            max_json_depth=self.max_json_depth,
         )
         try:
             answer = await self.revision.handle(call)
@@ -174,7 +176,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def options(clock: Clock) -> Options:
-    return Options(api_prefix="/api", max_body_bytes=100_000, clock=clock)
+    return Options(api_prefix="/api", max_body_bytes=100_000, max_rows=4000, clock=clock)
 
 
 @pytest.fixture

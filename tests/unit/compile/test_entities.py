@@ -256,3 +256,31 @@ async def test_times_that_a_model_declares_itself_are_its_own(serve: Any, entity
     client = await serve(entity("Visit", *own))
     row = (await client.post("/visits", {"created_at": "2020-01-01T00:00:00Z"})).json
     assert (row["created_at"], row["updated_at"]) == ("2020-01-01T00:00:00.000000Z", None)
+
+
+async def test_a_body_is_nested_only_so_deep(shop: Any) -> None:
+    def nested(levels: int) -> dict[str, Any]:
+        details: Any = 1
+        for _ in range(levels - 1):
+            details = [details]
+        return {"sku": f"L{levels}", "price": "1", "details": details}
+
+    shop.max_json_depth = 5
+    flat = {"sku": "FLAT", "price": "1", "details": [[], {}, [], {}, [], {}]}
+
+    assert (await shop.post("/products", nested(5))).status == 201
+    assert (await shop.post("/products", flat)).status == 201
+    refused = await shop.post("/products", nested(6))
+    assert (refused.status, refused.slug) == (400, "malformed-json")
+    assert "deeper than 5 levels" in refused.json["detail"]
+
+
+async def test_an_array_has_only_so_many_rows(serve: Any, entity: Any, options: Any) -> None:
+    client = await serve(entity("Thing"))
+    most = options.max_rows
+
+    refused = await client.post("/things", [{}] * (most + 1))
+    assert (refused.status, refused.slug) == (413, "body-too-large")
+    assert str(most) in refused.json["detail"]
+    assert (await client.post("/things", [{}] * most)).status == 201
+    assert (await client.get("/things")).json["total"] == most

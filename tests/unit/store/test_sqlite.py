@@ -156,17 +156,18 @@ async def test_a_database_that_another_process_holds_is_unavailable_until_it_let
     assert await database.write(lambda cursor: insert(cursor, 1)) == 1
 
 
-async def test_too_many_waiting_writes_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING_WRITES", 2)
-    database = SqliteDatabase(tmp_path / "x.db")
+async def test_too_many_waiting_writes_are_refused_at_once(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "x.db", max_waiting=2)
     gate = Gate()
     tasks = [await gate.start(database)]
     tasks += [asyncio.create_task(database.write(lambda _: None)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(StoreUnavailableError, match="2 writes are waiting"):
         await database.write(lambda _: None)
+    assert (database.usage().waiting, database.usage().waiting_max) == (2, 2)
     gate.open.set()
     await asyncio.gather(*tasks)
+    assert database.usage().waiting == 0
     await database.close()
 
 

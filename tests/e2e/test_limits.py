@@ -1,0 +1,116 @@
+"""Limits of a real process: each is set by its variable, and each refusal is a problem body."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.e2e.models import shop
+from tests.e2e.process import Process, running
+
+LIMITS = {
+    "WATCHERD_MAX_BODY_BYTES": "2000",
+    "WATCHERD_MAX_HEADER_BYTES": "1024",
+    "WATCHERD_MAX_JSON_DEPTH": "3",
+    "WATCHERD_MAX_ROWS": "2",
+    "WATCHERD_HEADER_TIMEOUT": "0.1",
+    "WATCHERD_STALL_TIMEOUT": "0.1",
+}
+
+
+async def raw(daemon: Process, request: bytes) -> tuple[int, dict[str, object]]:
+    """Send bytes; the status and the body of what comes back before the connection closes."""
+    address = urlsplit(daemon.address)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+async def test_each_limit_is_a_setting_and_its_refusal_a_problem(tmp_path: Path) -> None:
+    async with running(tmp_path / "models", tmp_path / "data", environment=LIMITS) as daemon, daemon.client() as client:
+        daemon.write("shop.yaml", shop())
+        await client.post("/admin/reload")
+        items = "/api/shop/items"
+        big = b"x" * 3000
+        answers = [
+            await client.post(items, content=big),
+            await client.post("/admin/pim/load", content=big),
+            await client.post(items, json={"name": [[["deep"]]]}),
+            await client.post(items, json=[{"name": "a"}] * 3),
+            await client.get(items, headers={"x-big": "x" * 2000}),
+            await client.get(items, params={"name": "x" * 2000}),
+        ]
+        found = [(answer.status_code, answer.json()["status"], answer.headers["content-type"]) for answer in answers]
+        slow = [
+            await raw(daemon, b"GET /api/shop HTTP/1.1\r\nhost: localhost\r\n"),
+            await raw(daemon, b"POST /api/shop/items HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{"),
+            await raw(
+                daemon,
+                b"POST /admin/pim/load HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n"
+                b"content-type: application/json\r\n\r\n{",
+            ),
+        ]
+
+    statuses = [413, 413, 400, 413, 431, 414]
+    assert found == [(status, status, "application/problem+json") for status in statuses]
+    assert [(status, body["type"]) for status, body in slow] == [(408, "/problems/request-timeout")] * 3
+
+
+CLIENTS = 64
+WRITES = 3000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_four_times_what_is_let_in_is_shed_while_health_and_admin_answer_and_it_recovers(tmp_path: Path) -> None:
+    limits = {"WATCHERD_MAX_IN_FLIGHT": str(CLIENTS // 4)}
+    crowd = httpx.Limits(max_connections=CLIENTS)
+    async with (
+        running(tmp_path / "models", tmp_path / "data", environment=limits) as daemon,
+        daemon.client() as client,
+        daemon.client(limits=crowd) as many,
+    ):
+        daemon.write("shop.yaml", shop())
+        await client.post("/admin/reload")
+        before = await median_latency(client)
+        answers: Counter[int] = Counter()
+        clients = [asyncio.create_task(write(many, answers)) for _ in range(CLIENTS)]
+        watched: list[float] = []
+        while answers.total() < WRITES:
+            for path in ("/healthz", "/admin/pim"):
+                started = time.monotonic()
+                assert (await client.get(path)).status_code == 200
+                watched.append(time.monotonic() - started)
+        await asyncio.gather(*clients)
+        after = await median_latency(client)
+
+    assert set(answers) == {201, 503}
+    assert max(watched) < 0.5
+    assert after < 3 * before
+
+
+async def write(client: httpx.AsyncClient, answers: Counter[int]) -> None:
+    while answers.total() < WRITES:
+        answer = await client.post("/api/shop/items", json={"name": "a"})
+        answers[answer.status_code] += 1
+        assert answer.status_code == 201 or answer.headers["retry-after"] == "1"
+
+
+async def median_latency(client: httpx.AsyncClient) -> float:
+    taken = []
+    for _ in range(200):
+        started = time.monotonic()
+        assert (await client.post("/api/shop/items", json={"name": "a"})).status_code == 201
+        taken.append(time.monotonic() - started)
+    return statistics.median(taken)
