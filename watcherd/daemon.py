@@ -163,7 +163,7 @@ class Daemon:
         )
         self._gateway.host = make_host(
             [
-                health_routes(self.readiness),
+                health_routes(self.readiness_with_store),
                 metrics_routes(self._metrics, self._state),
                 admin_routes(settings, self._gateway, self._reloader, self._drains),
             ],
@@ -215,6 +215,12 @@ class Daemon:
         if health.state is not WatchState.WATCHING or reasons:
             return Readiness("degraded", reasons or (f"the watcher is {health.state.value}",), generation)
         return Readiness("ok", (), generation)
+
+    async def readiness_with_store(self) -> Readiness:
+        """The same after a look at the database: without it every request is a 503, but it comes back by itself."""
+        now = self.readiness()
+        reason = await self._store.health() if now.status in {"ok", "degraded"} else None
+        return now if reason is None else Readiness("degraded", (*now.reasons, reason), now.generation)
 
     # -- start --------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -145,7 +145,7 @@ class Readiness:
     generation: int
 
 
-def health_routes(readiness: Callable[[], Readiness]) -> APIRouter:
+def health_routes(readiness: Callable[[], Awaitable[Readiness]]) -> APIRouter:
     """`/healthz` (the process answers) and `/readyz` (it serves; degraded counts as serving)."""
     router = APIRouter(tags=["health"])
 
@@ -160,7 +160,7 @@ def health_routes(readiness: Callable[[], Readiness]) -> APIRouter:
         responses={503: {"description": "Not yet, or not any more"}},
     )
     async def readyz() -> JSONResponse:
-        now = readiness()
+        now = await readiness()
         serves = now.status in {"ok", "degraded"}
         return JSONResponse(
             {"status": now.status, "reasons": list(now.reasons), "generation": now.generation},

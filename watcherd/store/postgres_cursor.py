@@ -110,16 +110,27 @@ class PostgresCursor:
 
     async def abandon(self) -> None:
         """Undo the transaction, if there is still one; a lost connection has undone it."""
-        if self._connection.is_closed() or not self._connection.is_in_transaction():
-            return
+        if not self._is_lost() and self._connection.is_in_transaction():
+            await self._send("ROLLBACK")
+
+    def _is_lost(self) -> bool:
+        """Whether the connection has ended; the pool has it back by then, and says so with an error."""
         try:
-            await self._connection.execute("ROLLBACK")
+            return bool(self._connection.is_closed())
+        except asyncpg.InterfaceError:
+            return True
+
+    async def _send(self, statements: str) -> None:
+        """Say what takes the transaction back; if that fails, the connection is of no more use."""
+        try:
+            await self._connection.execute(statements)
         except DRIVER_ERRORS:
-            self._connection.terminate()
+            if not self._is_lost():
+                self._connection.terminate()
 
     async def _step_back(self) -> None:
         """Make the transaction usable again after a statement that failed."""
-        if self._connection.is_closed():
+        if self._is_lost():
             return
         if not self._in_transaction:
             # A value that the driver cannot encode leaves the conversation in the middle.
@@ -129,10 +140,7 @@ class PostgresCursor:
         else:
             self._failed = True
             statements = "ROLLBACK; BEGIN READ ONLY"
-        try:
-            await self._connection.execute(statements)
-        except DRIVER_ERRORS:
-            self._connection.terminate()  # what comes next says that it is lost
+        await self._send(statements)
 
     def _remember(self, sql: str) -> None:
         """Which savepoints there are."""
