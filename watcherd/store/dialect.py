@@ -37,6 +37,10 @@ class Dialect(Protocol):
         """Whether a table can refer to one that is not made yet; else foreign keys are added later."""
 
     @property
+    def readers_wait(self) -> bool:
+        """Whether readers of a table wait from ALTER TABLE to the end of its transaction."""
+
+    @property
     def blob(self) -> str:
         """The type of bytes."""
 
@@ -72,12 +76,16 @@ class Dialect(Protocol):
     def drop_check(self, name: str, table: str) -> tuple[str, ...]:
         """The opposite of `create_check`."""
 
+    def keep_writers_out(self, table: str) -> tuple[str, ...]:
+        """Statements after which nobody else writes to a table until the end of the transaction."""
+
 
 class Sqlite:
     """SQLite: types are affinities, checks are triggers."""
 
     compiler: Final[Compiler] = SQLiteDialect_pysqlite(paramstyle="qmark")
     references_in_tables: Final = True
+    readers_wait: Final = False
     blob: Final = "BLOB"
     new_row: Final = "NEW."
     tables: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -128,12 +136,17 @@ class Sqlite:
         """Both triggers."""
         return tuple(f"DROP TRIGGER IF EXISTS {quoted(trigger)}" for trigger in _trigger_names(name))
 
+    def keep_writers_out(self, table: str) -> tuple[str, ...]:  # noqa: ARG002 - whichever it is
+        """Nothing: a transaction that may write is the only one."""
+        return ()
+
 
 class Postgresql:
     """PostgreSQL: wide types that do not depend on the locale, checks are named constraints."""
 
     compiler: Final[Compiler] = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
     references_in_tables: Final = False
+    readers_wait: Final = True
     blob: Final = "BYTEA"
     new_row: Final = ""
     tables: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
@@ -189,6 +202,13 @@ class Postgresql:
     def drop_check(self, name: str, table: str) -> tuple[str, ...]:
         """The constraint, also where somebody dropped it already."""
         return (f"ALTER TABLE IF EXISTS {quoted(table)} DROP CONSTRAINT IF EXISTS {quoted(name)}",)
+
+    def keep_writers_out(self, table: str) -> tuple[str, ...]:
+        """A lock that readers do not notice, and that a row locked by a writer waits for as well.
+
+        A weaker one would let a writer lock its row and then wait for us, while we wait for it.
+        """
+        return (f"LOCK TABLE {quoted(table)} IN EXCLUSIVE MODE",)
 
     def _name(self, signature: str) -> str:
         """The type as CAST takes it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -12,9 +13,11 @@ from sqlalchemy.util import await_only
 from tests.postgres import Postgres, running
 from tests.unit.store.models import apply, attribute, entity, key, model, record
 from watcherd.errors import ConstraintError, StoreError, StoreUnavailableError
-from watcherd.store import Row, Select, Store
+from watcherd.store import Rejection, Row, Select, Store, records, scan
+from watcherd.store import apply as schema_apply
 from watcherd.store import postgres as module
 from watcherd.store.cursor import Cursor, IntegrityError, ServerError
+from watcherd.store.plan import Scan
 from watcherd.store.postgres import PostgresDatabase
 
 THING = model(entity("Thing", attribute("name", unique=True), attribute("size", "integer")))
@@ -333,4 +336,82 @@ async def test_a_refused_row_among_several_is_explained_by_the_constraint_that_i
     with pytest.raises(ConstraintError, match=r"^name 'a' already exists$") as refusal:
         await rows.insert([{"id": key(1), "name": "a"}, {"id": key(2), "name": "a"}])
     assert (refusal.value.row, refusal.value.attributes) == (1, ("name",))
+    await store.close()
+
+
+WIDER = model(
+    entity(
+        "Thing", attribute("name", unique=True), attribute("size", "integer"), attribute("n", default="x", index=True)
+    )
+)
+
+
+async def test_a_kill_between_the_columns_and_the_rest_is_finished_by_the_next_start(
+    postgres: Postgres, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await Store.open(postgres.url(schema), postgres.directory)
+    old = (await apply(store, THING))["Thing"]
+    await old.insert([{"id": key(1)}])
+    plan = await store.plan(WIDER)
+    with monkeypatch.context() as patched:
+        patched.setattr(records, "record", lambda *_: (_ for _ in ()).throw(MemoryError("killed")))
+        with pytest.raises(MemoryError):
+            await store.expand(plan, record(WIDER, 2))
+    await old.insert([{"id": key(2)}])
+    await store.close()
+
+    again = await Store.open(postgres.url(schema), postgres.directory)
+    back = (await apply(again, THING, 1))["Thing"]
+    assert await back.get(key(2)) == Row(1, {"id": key(2), "name": None, "size": None})
+    new = (await apply(again, WIDER, 2))["Thing"]
+    assert [row.values["n"] for row in (await new.list(Select())).rows] == ["x", "x"]
+    await again.close()
+
+
+async def test_columns_of_a_change_that_is_rejected_in_the_end_are_taken_back(postgres: Postgres, schema: str) -> None:
+    store = await Store.open(postgres.url(schema), postgres.directory)
+    old = (await apply(store, THING))["Thing"]
+    strict = model(
+        entity(
+            "Thing",
+            attribute("name", unique=True),
+            attribute("size", "integer", required=True),
+            attribute("n", index=True),
+        )
+    )
+    plan = await store.plan(strict)
+    await old.insert([{"id": key(1)}])
+    (rejection,) = await store.expand(plan, record(strict, 2))
+    assert (rejection.code, rejection.attribute) == ("PIM603", "size")
+    columns = postgres.query(schema, "SELECT column_name FROM watcherd_attribute ORDER BY position")
+    assert columns == [("id",), ("name",), ("size",)]
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        postgres.query(schema, "SELECT n FROM shop__thing")
+    await old.update(key(1), lambda _: {"size": 1})
+    await apply(store, strict, 2)
+    await store.close()
+
+
+async def test_nobody_writes_between_the_look_at_the_rows_and_the_constraint_that_it_allows(
+    postgres: Postgres, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await Store.open(postgres.url(schema), postgres.directory)
+    plain = model(entity("Thing", attribute("name"), attribute("size", "integer")))
+    old = (await apply(store, plain))["Thing"]
+    await old.insert([{"id": key(1), "name": "a"}])
+    writing: list[asyncio.Task[Any]] = []
+    original = scan.rows_in_the_way
+
+    def look_and_let_others_in(cursor: Cursor, scans: tuple[Scan, ...]) -> tuple[Rejection, ...]:
+        found = original(cursor, scans)
+        writing.append(asyncio.create_task(old.insert([{"id": key(2), "name": "a"}])))
+        cursor.execute("SELECT pg_sleep(0.05)")
+        assert await_only(old.get(key(1))) is not None, "readers go on"
+        return found
+
+    plan = await store.plan(THING)
+    monkeypatch.setattr(schema_apply, "rows_in_the_way", look_and_let_others_in)
+    assert await store.expand(plan, record(THING, 2)) == ()
+    with pytest.raises(ConstraintError, match="name 'a' already exists"):
+        await writing[0]
     await store.close()
