@@ -32,7 +32,7 @@ from watcherd.intake import Intake
 from watcherd.ledger import State as ModelState
 from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
-from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, Problem
+from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.reload import Reloader
 from watcherd.server import Readiness, Server, address_of, bind, health_routes, make_server
 from watcherd.settings import Settings
@@ -278,6 +278,9 @@ class Daemon:
 
     def _why_missing(self, model: str) -> Problem:
         """Why no model of this name is served."""
+        if not self._scanned:
+            # Whether there is one is not known yet: a 404 would be taken for an answer.
+            return Problem(UNAVAILABLE, "the first scan is not done", headers={"retry-after": "1"})
         world, name = self._reloader.world, fold(model)
         path = world.owners.get(name)
         if path is not None and path in world.files and world.state_of(path) is ModelState.REJECTED:

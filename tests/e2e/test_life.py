@@ -7,6 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.models import BROKEN, shop
@@ -313,3 +314,44 @@ async def test_it_serves_on_a_unix_socket(tmp_path: Path) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.get("/readyz")).status_code == 200
             assert (await client.get("/admin/pim")).status_code == 200
+
+
+async def test_before_the_first_scan_is_done_a_model_is_not_called_missing(tmp_path: Path) -> None:
+    models, address = tmp_path / "models", tmp_path / "socket"
+    models.mkdir()
+    for number in range(100):
+        (models / f"m{number}.yaml").write_text(shop(domain=f"m{number}"), encoding="utf-8")
+    seen = []
+    async with running(models, tmp_path / "data", "--uds", str(address), ready=False) as daemon:
+        transport = httpx.AsyncHTTPTransport(uds=str(address))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            await daemon.wait_for("watch.started")  # connections are taken before the models are read
+            while 200 not in seen:
+                answer = await client.get("/api/m99/items")
+                seen.append(answer.status_code)
+                if answer.status_code != 200:
+                    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert seen[0] == 503
+
+
+async def test_a_hang_up_during_the_start_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    async with running(tmp_path / "models", tmp_path / "data", ready=False) as daemon:
+        await ignores(daemon.pid, signal.SIGHUP)
+        daemon.kill(signal.SIGHUP)
+        await daemon.wait_for("daemon.started")
+
+
+async def ignores(pid: int, which: signal.Signals) -> None:
+    """Until the process ignores a signal, as the kernel tells; fails once it catches it instead."""
+    while True:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        masks = {name: int(line.split()[1], 16) for line in status.splitlines() if (name := line[:6]) in MASKS}
+        bit = 1 << (which - 1)
+        if masks["SigIgn"] & bit:
+            return
+        assert not masks["SigCgt"] & bit, "it was caught without having been ignored"
+        await asyncio.sleep(0)
+
+
+MASKS = frozenset({"SigIgn", "SigCgt"})
