@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from watcherd import directory, problems
 from watcherd.admin import views
@@ -28,13 +28,25 @@ from watcherd.settings import Settings
 from watcherd.watch import ChangeSet
 
 
+def _encodable(text: str) -> str:
+    """Refuse lone surrogates: they are valid escapes of JSON, but no file and no model has such a name."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected valid Unicode text") from None
+    return text
+
+
+Name = Annotated[str, AfterValidator(_encodable)]
+
+
 class LoadRequest(BaseModel):
     """Which model to load, from which file; one of the two is enough where the other follows."""
 
     model_config = ConfigDict(extra="forbid")
 
-    pim_name: str | None = Field(None, description="the model's domain", examples=["user-management"])
-    pim_file: str | None = Field(
+    pim_name: Name | None = Field(None, description="the model's domain", examples=["user-management"])
+    pim_file: Name | None = Field(
         None, description="the file, relative to the models directory", examples=["user_management.yaml"]
     )
     dry_run: bool = Field(default=False, description="say what would happen, change nothing")
