@@ -154,6 +154,33 @@ async def test_a_file_that_wants_an_owned_domain_goes_on_serving_its_former_one(
         assert await walk.codes("a.yaml") == ["PIM501"]
 
 
+async def test_a_domain_that_its_file_has_left_goes_to_the_file_that_declares_it(tmp_path: Path) -> None:
+    files = {"a.yaml": SHOP, "b.yaml": LIBRARY}
+    async with serving(tmp_path, files) as walk:
+        await walk.save("a.yaml", LIBRARY)
+        await walk.save("new.yaml", BIGGER_SHOP)
+
+        assert await walk.state("new.yaml") == "live"
+        assert await walk.state("a.yaml") == "rejected"
+        assert await walk.codes("a.yaml") == ["PIM501"]
+        assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
+
+    async with serving(tmp_path) as walk:
+        assert await walk.state("new.yaml") == "live"
+        assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
+
+
+async def test_a_domain_that_its_file_has_left_stays_with_it_while_nobody_else_is_valid(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"a.yaml": SHOP, "b.yaml": LIBRARY}) as walk:
+        served = walk.revision("shop")
+        await walk.save("a.yaml", LIBRARY)
+        await walk.save("new.yaml", BROKEN_SHOP)
+
+        assert await walk.state("a.yaml") == "stale"
+        assert await walk.state("new.yaml") == "rejected"
+        assert walk.revision("shop") is served
+
+
 # -- models that refer to others ------------------------------------------------------------------
 
 
