@@ -212,8 +212,12 @@ class Daemon:
             return Readiness("starting", ("the first scan is not done",), generation)
         health = self._watcher.health
         reasons = health.reasons
-        if health.state is not WatchState.WATCHING or reasons:
-            return Readiness("degraded", reasons or (f"the watcher is {health.state.value}",), generation)
+        if health.state is not WatchState.WATCHING and not reasons:
+            reasons = (f"the watcher is {health.state.value}",)
+        if self._reloader.failure is not None:
+            reasons = (*reasons, self._reloader.failure)
+        if reasons:
+            return Readiness("degraded", reasons, generation)
         return Readiness("ok", (), generation)
 
     async def readiness_with_store(self) -> Readiness:

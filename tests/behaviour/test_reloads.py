@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers import Walk, drained, model_text, serving
 from watcherd import intake
+from watcherd.errors import StoreUnavailableError
 from watcherd.pim.spec import LinkedModel
 from watcherd.store import Record, Rejection, SchemaPlan, StalePlanError, Store
 from watcherd.watch import ChangeSet
@@ -513,6 +514,27 @@ async def test_a_plan_that_has_become_stale_is_made_again(tmp_path: Path, monkey
         assert report.swapped == ("shop",)
         assert len(plans) == 2
         assert plans[0] is not plans[1]
+        assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
+
+
+async def test_what_the_database_failed_is_known_until_the_whole_directory_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise StoreUnavailableError("the disk is full")
+
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        with monkeypatch.context() as broken:
+            broken.setattr(Store, "expand", fails)
+            with pytest.raises(StoreUnavailableError):
+                await walk.save("shop.yaml", BIGGER_SHOP)
+        failed = walk.reloader.failure
+        await walk.save("library.yaml", LIBRARY)
+        still = walk.reloader.failure
+        await walk.reload_all("restart")
+
+        assert failed == still == "the last reload failed: the disk is full"
+        assert walk.reloader.failure is None
         assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
 
 

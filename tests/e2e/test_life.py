@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
+import sqlite3
 from pathlib import Path
 
 import httpx
@@ -340,6 +342,26 @@ async def test_a_hang_up_during_the_start_ends_nothing(tmp_path: Path) -> None:
         await ignores(daemon.pid, signal.SIGHUP)
         daemon.kill(signal.SIGHUP)
         await daemon.wait_for("daemon.started")
+
+
+@pytest.mark.slow
+async def test_a_save_that_the_database_cannot_take_shows_in_readiness_until_it_is_served(daemon: Process) -> None:
+    daemon.write("shop.yaml", shop())
+    await daemon.wait_for("model.loaded")
+    with contextlib.closing(sqlite3.connect(daemon.data / "watcherd.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        daemon.write("shop.yaml", shop("color"))
+        await daemon.wait_for("reload.failed")
+        async with daemon.client() as client:
+            failed = await client.get("/readyz")
+            other.execute("ROLLBACK")
+            await daemon.wait_for("model.swapped")
+            await daemon.wait_for("reload.finished", where=lambda line: line["reason"] == "restart")
+            healed = await client.get("/readyz")
+
+    assert (failed.status_code, failed.json()["status"]) == (200, "degraded")
+    assert "database is locked" in failed.json()["reasons"][0]
+    assert healed.json()["status"] == "ok"
 
 
 async def ignores(pid: int, which: signal.Signals) -> None:
