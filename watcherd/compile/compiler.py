@@ -14,10 +14,12 @@ from pydantic_core import to_json
 
 from watcherd.compile import etag
 from watcherd.compile.dispatch import Dispatcher, Path
-from watcherd.compile.entity import compile_entity
+from watcherd.compile.entity import Children, EntityEndpoints, compile_entity
+from watcherd.compile.naming import children_segment
 from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
+from watcherd.compile.relations import expose
 from watcherd.compile.service import compile_method
 from watcherd.pim.spec import LinkedModel, ModelSpec, Service
 from watcherd.revision import OpenApiFragment, Revision
@@ -32,12 +34,15 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
     """
     spec = linked.spec
     description = describe(linked, options)
-    collections, items = _entity_paths(linked, tables, options)
+    exposed = expose(spec, tables)
+    endpoints = {entity.name: compile_entity(entity, linked, exposed, options) for entity in spec.entities.values()}
+    collections, items = _entity_paths(spec, endpoints)
     dispatcher = Dispatcher(
         domain=spec.domain,
         index=Path.of("", {"GET": Index(spec, number).answer}),
         collections=collections,
         items=items,
+        children=_children_paths(spec, endpoints),
         actions=_action_paths(linked),
         system=_system_paths(spec, description),
     )
@@ -47,28 +52,39 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
         handle=dispatcher.handle,
         operations=description.operations,
         openapi=description.fragment,
+        exposed=exposed,
     )
 
 
-def _entity_paths(
-    linked: LinkedModel, tables: ModelTables, options: Options
-) -> tuple[dict[str, Path], dict[str, Path]]:
+def _entity_paths(spec: ModelSpec, endpoints: Mapping[str, EntityEndpoints]) -> tuple[dict[str, Path], dict[str, Path]]:
     collections: dict[str, Path] = {}
     items: dict[str, Path] = {}
-    for entity in linked.spec.entities.values():
-        endpoints = compile_entity(entity, tables.entities[entity.name], linked.targets, options)
-        plural = entity.plural
-        collections[plural] = Path.of(f"/{plural}", {"GET": endpoints.list, "POST": endpoints.create})
+    for entity in spec.entities.values():
+        own, plural = endpoints[entity.name], entity.plural
+        collections[plural] = Path.of(f"/{plural}", {"GET": own.list, "POST": own.create})
         items[plural] = Path.of(
             f"/{plural}/{{id}}",
             {
-                "GET": endpoints.read,
-                "PUT": endpoints.replace,
-                "PATCH": endpoints.patch,
-                "DELETE": endpoints.delete,
+                "GET": own.read,
+                "PUT": own.replace,
+                "PATCH": own.patch,
+                "DELETE": own.delete,
             },
         )
     return collections, items
+
+
+def _children_paths(spec: ModelSpec, endpoints: Mapping[str, EntityEndpoints]) -> dict[tuple[str, str], Path]:
+    """The lists below a row, by plural and by the relation's name: in kebab-case, and as it is."""
+    paths: dict[tuple[str, str], Path] = {}
+    for entity in spec.entities.values():
+        for end in entity.to_many:
+            if not end.single:
+                children = Children(endpoints[entity.name], endpoints[end.child.entity], end.via)
+                segment = children_segment(end)
+                path = Path.of(f"/{entity.plural}/{{id}}/{segment}", {"GET": children.list})
+                paths[entity.plural, end.name] = paths[entity.plural, segment] = path
+    return paths
 
 
 def _action_paths(linked: LinkedModel) -> dict[tuple[str, str], Path]:

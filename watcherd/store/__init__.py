@@ -8,9 +8,9 @@ Nothing else in the package imports SQLAlchemy or a driver.
 """
 
 from watcherd.store.plan import EntityNames, Rejection, SchemaPlan, StalePlanError, Step, StepKind
-from watcherd.store.queries import Filter, Select
+from watcherd.store.queries import Filter, Select, ordering
 from watcherd.store.records import Applied, KeptRevision, Record
-from watcherd.store.rows import Page, Row, Rows
+from watcherd.store.rows import Page, Related, Row, RowList, Rows
 from watcherd.store.store import ModelTables, Store
 from watcherd.store.usage import Usage
 
@@ -23,7 +23,9 @@ __all__ = [
     "Page",
     "Record",
     "Rejection",
+    "Related",
     "Row",
+    "RowList",
     "Rows",
     "SchemaPlan",
     "Select",
@@ -32,4 +34,5 @@ __all__ = [
     "StepKind",
     "Store",
     "Usage",
+    "ordering",
 ]
