@@ -6,10 +6,12 @@ Owns what these requests mean and how they are answered. What they do is a reloa
 
 from __future__ import annotations
 
+import contextlib
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from watcherd import directory, problems
@@ -17,7 +19,7 @@ from watcherd.admin import views
 from watcherd.admin.guard import guard
 from watcherd.directory import SourceFile
 from watcherd.drain import Drains
-from watcherd.errors import PathOutsideError
+from watcherd.errors import PathOutsideError, StoreError
 from watcherd.gateway import Gateway
 from watcherd.ledger import State, World
 from watcherd.pim import parse
@@ -105,6 +107,7 @@ def admin_routes(settings: Settings, gateway: Gateway, reloader: Reloader, drain
         methods=["POST"],
         operation_id="admin_reload",
         summary="Read the whole directory again, now",
+        responses={202: {"description": "Under way (`wait=false`)"}},
     )
     return router
 
@@ -179,10 +182,18 @@ class Api:
             raise Problem(problems.NO_SUCH_MODEL, f"no file speaks for a model named {name}")
         return views.full(world, owner, self._drains, self._prefix)
 
-    async def reload_all(self) -> dict[str, Any]:
-        """Answers when it is done, with what changed and what was rejected."""
+    async def reload_all(self, background: BackgroundTasks, response: Response, *, wait: bool = True) -> dict[str, Any]:
+        """Answers when it is done, with what changed and what was rejected; with `wait=false` at once."""
         change = ChangeSet(paths=frozenset(), full=True, reason="request")
-        return views.report(await self._reloader.reload(change))
+        if wait:
+            return views.report(await self._reloader.reload(change))
+        background.add_task(self._reload_unseen, change)
+        response.status_code = HTTPStatus.ACCEPTED
+        return {"status": "accepted"}
+
+    async def _reload_unseen(self, change: ChangeSet) -> None:
+        with contextlib.suppress(StoreError):  # the reload tells of it
+            await self._reloader.reload(change)
 
 
 def _find(root: Path, reloader: Reloader, name: str | None, file: str | None, max_bytes: int) -> SourceFile:
