@@ -312,10 +312,10 @@ class Reloader:
 
         Nothing is awaited here: no request and no reader of the world sees one without the other.
         """
-        self.world = after
         if report.changed:
             revisions = {model: live.revision for model, live in after.live.items()}
             self._gateway.swap(RouteTable(report.generation, MappingProxyType(revisions)))
+        self.world = after
 
     def _retire(self, before: World, after: World) -> None:
         """Hand over to the drains what serves no more, and what is to be loosened after it."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e.connections import REST, half_a_request, in_flight
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
 
@@ -198,30 +199,11 @@ async def test_a_taken_port_is_one_clear_line(daemon: Process, tmp_path: Path) -
         assert await second.ended() == 2
 
 
-async def half_a_request(daemon: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, port = daemon.address.removeprefix("http://").rsplit(":", 1)
-    reader, writer = await asyncio.open_connection(host, int(port))
-    body = b'{"name": "half"}'
-    head = b"POST /api/shop/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-    writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body[:5])
-    await writer.drain()
-    return reader, writer
-
-
-async def entered(daemon: Process) -> None:
-    """Wait until a request is in flight on the model, as the admin API shows it."""
-    async with daemon.client() as client:
-        while True:
-            (entry,) = (await client.get("/admin/pim")).json()["pims"]
-            if entry["in_flight"] == 1:
-                return
-
-
 async def test_a_half_sent_request_is_answered_by_the_old_revision_after_a_swap(daemon: Process) -> None:
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
     reader, writer = await half_a_request(daemon)
-    await entered(daemon)
+    await in_flight(daemon, 1)
     daemon.write("shop.yaml", shop("colour"))
     await daemon.wait_for("model.swapped")
     async with daemon.client() as client:
@@ -230,7 +212,7 @@ async def test_a_half_sent_request_is_answered_by_the_old_revision_after_a_swap(
         assert entry["draining"][0]["revision"] == 1
         assert entry["draining"][0]["held_by"][0]["path"] == "/api/shop/items"
 
-    writer.write(b'e": "half"}')
+    writer.write(REST)
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 201")
     assert b"watcherd-revision: 1\r\n" in head
@@ -251,7 +233,7 @@ async def test_a_stop_lets_requests_in_flight_finish_and_refuses_new_ones(
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
     reader, writer = await half_a_request(daemon)
-    await entered(daemon)
+    await in_flight(daemon, 1)
     daemon.kill(which)
     started = await daemon.wait_for("shutdown.started")
     assert started["signal"] == which.name
@@ -263,11 +245,11 @@ async def test_a_stop_lets_requests_in_flight_finish_and_refuses_new_ones(
         assert refused.headers["connection"] == "close"
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.get("/healthz")).status_code == 200
-    writer.write(b'e": "half"}')
+    writer.write(REST)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
 
     assert await daemon.ended() == 0
-    assert [line["stage"] for line in daemon.of("shutdown.stage")] == ["watch", "drain", "server", "store"]
+    assert [line["stage"] for line in daemon.of("shutdown.stage")] == ["watch", "drain", "cut", "server", "store"]
     writer.close()
 
 
@@ -278,7 +260,7 @@ async def test_a_request_over_the_graceful_time_is_cut_named_and_makes_the_exit_
         daemon.write("shop.yaml", shop())
         await daemon.wait_for("model.loaded")
         reader, writer = await half_a_request(daemon)
-        await entered(daemon)
+        await in_flight(daemon, 1)
         daemon.kill(signal.SIGTERM)
         drained = await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "drain")
         assert "POST /api/shop/items" in drained["held_by"][0]
@@ -291,7 +273,7 @@ async def test_a_second_signal_skips_to_the_end(daemon: Process) -> None:
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
     _, writer = await half_a_request(daemon)
-    await entered(daemon)
+    await in_flight(daemon, 1)
     daemon.kill(signal.SIGTERM)
     await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
     daemon.kill(signal.SIGTERM)
