@@ -318,6 +318,16 @@ async def test_before_the_first_scan_is_done_a_model_is_not_called_missing(tmp_p
     assert seen[0] == 503
 
 
+async def test_a_connection_stays_open_after_a_head(daemon: Process) -> None:
+    async with daemon.client() as client:
+        answers = [await client.head(path) for path in ("/healthz", "/admin/pim", "/docs", "/openapi.json", "/healthz")]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.extensions["network_stream"] for answer in answers}) == 1
+    logged = await daemon.wait_for("request", where=lambda line: line["path"] == "/admin/pim")
+    assert logged["method"] == "HEAD"
+
+
 async def test_a_hang_up_during_the_start_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     async with running(tmp_path / "models", tmp_path / "data", ready=False) as daemon:

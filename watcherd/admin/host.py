@@ -68,11 +68,12 @@ class _HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        scope["method"] = "GET"
+        # In a copy: the server must go on knowing that no body follows, and the log what was asked.
+        as_get = {**scope, "method": "GET"}
         try:
-            await self._app(scope, receive, send_head)
+            await self._app(as_get, receive, send_head)
         finally:
-            scope["method"] = "HEAD"  # what the log says
+            scope.update({"route": as_get["route"]} if "route" in as_get else {})
 
 
 def _to_docs(_request: Request) -> Response:
