@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -68,13 +69,13 @@ class Drains:
         held = [other for other in queue if other.in_flight]
         for oldest in held[: max(0, len(held) - self._deadlines.revisions)]:
             queue[oldest].set()
-        self._start(self._drain(revision, cut_short), f"drain {revision.model} {revision.number}")
+        self._start(partial(self._drain, revision, cut_short), f"drain {revision.model} {revision.number}")
 
     def after(self, model: str, loosen: Loosen) -> None:
         """Take something away from a model's tables, once no retired revision of it is in use."""
         self._afterwards[model].append(loosen)
         if model not in self._draining:
-            self._start(self._loosen(model), f"loosen {model}")
+            self._start(partial(self._loosen, model), f"loosen {model}")
 
     async def close(self) -> None:
         """Wait for nothing any more; what was not loosened is planned again by the next start."""
@@ -82,15 +83,15 @@ class Drains:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _start(self, work: Coroutine[None, None, None], name: str) -> None:
+    def _start(self, work: Callable[[], Coroutine[None, None, None]], name: str) -> None:
         task = self._tasks.create_task(self._survive(work), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _survive(self, work: Coroutine[None, None, None]) -> None:
+    async def _survive(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Whatever goes wrong with what is retired must not end what serves."""
         try:
-            await work
+            await work()
         except Exception:  # noqa: BLE001 - whatever nobody thought of, with its traceback
             self._log.exception("drain.failed")
 

@@ -13,6 +13,10 @@ from watcherd.admin.host import make_host
 from watcherd.server import Readiness, health_routes
 
 
+async def stopping() -> Readiness:
+    return Readiness("stopping", (), 1)
+
+
 def a_client() -> httpx.AsyncClient:
     router = APIRouter()
 
@@ -29,7 +33,7 @@ def a_client() -> httpx.AsyncClient:
         return None
 
     host = make_host(
-        [router, health_routes(lambda: Readiness("stopping", (), 1))],
+        [router, health_routes(stopping)],
         [],
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(host), base_url="http://localhost")
