@@ -31,6 +31,8 @@ from watcherd.pim.spec import (
     Parameter,
     Rule,
     Service,
+    Target,
+    ToMany,
     ValueType,
 )
 
@@ -68,6 +70,10 @@ def linked(entity: Callable[..., Any], model: Callable[..., LinkedModel]) -> Lin
             Constraint(text="float must be positive", rule=Rule.GREATER, attributes=("float",), bound=Decimal(0)),
             Constraint(text="text is required", rule=Rule.REQUIRED, attributes=("text",)),
             Constraint(text="be nice", rule=None),
+        ),
+        to_many=(
+            ToMany(name="parts", child=EntityRef("shop", "Product"), via="parent"),
+            ToMany(name="only_part", child=EntityRef("shop", "Product"), via="parent", single=True),
         ),
     )
     parameters = (
@@ -197,7 +203,7 @@ def test_filters_are_typed_and_reserved_names_take_their_operator(whole: Any) ->
     assert parameters["integers__contains"]["schema"] == {"type": "integer", "format": "int64"}
     assert {"-code", "code"} <= set(parameters["sort"]["schema"]["items"]["enum"])
     assert {"json", "strings"} <= set(parameters["fields"]["schema"]["items"]["enum"])
-    assert parameters["expand"]["schema"]["items"]["enum"] == ["parent_row"]
+    assert parameters["expand"]["schema"]["items"]["enum"] == ["parent_row", "parts", "only_part"]
     assert {"cursor", "count", "skip"} <= parameters.keys()
     assert not {"secret", "json", "strings", "id__isnull"} & parameters.keys()
     assert not {"-json", "secret"} & set(parameters["sort"]["schema"]["items"]["enum"])
@@ -221,8 +227,33 @@ def test_a_row_is_described_with_what_may_be_shown_beside_it(whole: Any) -> None
     assert found.keys() == {"id", "fields", "expand", "If-None-Match"}
     view = whole["components"]["schemas"]["shop_ProductView"]
     row = {"$ref": "#/components/schemas/shop_Product"}
-    assert view["properties"] == {"parent_row": {"anyOf": [row, {"type": "null"}]}}
+    row_or_null = {"anyOf": [row, {"type": "null"}]}
+    rows = {"type": "array", "items": row}
+    assert view["properties"] == {"parent_row": row_or_null, "parts": rows, "only_part": row_or_null}
     assert "required" not in view
+
+
+def test_a_list_below_a_row_has_the_parameters_of_its_rows(whole: Any) -> None:
+    operation = whole["paths"]["/api/shop/products/{id}/parts"]["get"]
+    assert operation["operationId"] == "shop_Product_list_parts"
+    assert parameters_of(whole, "shop_Product_list_parts").keys() == (
+        parameters_of(whole, "shop_Product_list").keys() | {"id"}
+    )
+    assert {"200", "400", "404"} <= operation["responses"].keys()
+    assert "/api/shop/products/{id}/only-part" not in whole["paths"], "a single row is expanded, not listed"
+
+
+def test_a_row_of_another_model_is_an_object_of_that_model(
+    entity: Callable[..., Any], model: Callable[..., LinkedModel], options: Options
+) -> None:
+    person = EntityRef("people", "Person")
+    linked = model(entity("Order", Attribute(name="buyer", kind=Kind.REFERENCE, reference=person)))
+    key = Attribute(name="id", kind=Kind.UUID, primary_key=True)
+    linked = replace(linked, targets={person: Target(ref=person, domain="people", plural="persons", key=key)})
+    whole = json.loads(document(linked.spec, describe(linked, options).fragment))
+    validate(whole)
+    shown = whole["components"]["schemas"]["shop_OrderView"]["properties"]["buyer_row"]
+    assert shown["anyOf"][0] == {"type": "object", "description": "A Person of the model people."}
 
 
 def test_schemas_say_what_people_want_to_know(whole: Any) -> None:
