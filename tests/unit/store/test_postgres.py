@@ -223,7 +223,7 @@ async def test_when_all_connections_are_taken_the_next_is_refused_after_a_while(
     await entered.wait()
     with pytest.raises(StoreUnavailableError, match="did not answer in time"):
         await database.write(lambda _: None)
-    monkeypatch.setattr(module, "MAX_WAITING", 0)
+    monkeypatch.setattr(database, "_max_waiting", 0)
     with pytest.raises(StoreUnavailableError, match="0 requests are waiting"):
         await database.fetch_row("SELECT 1", ())
     go.set()
