@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import pydantic_core
@@ -60,7 +61,8 @@ class Call:
     """
 
     __slots__ = (
-        "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method", "path", "request_id",
+        "_digest", "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method", "path",
+        "request_id",
         "segments", "template",
     )  # fmt: skip
 
@@ -86,6 +88,7 @@ class Call:
         self._scope = scope
         self._receive = receive
         self._headers: dict[bytes, bytes] | None = None
+        self._digest: blake2b | None = None
 
     @property
     def query(self) -> bytes:
@@ -107,23 +110,36 @@ class Call:
 
         Raises `Problem` (413) as soon as it is over the bound, `ClientGoneError` on a disconnect.
         """
+        chunks = [chunk async for chunk in self.chunks(self.max_body_bytes)]
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def chunks(self, most: int) -> AsyncIterator[bytes]:
+        """The body as it comes, none of it empty; to be read once, and not beside `body`.
+
+        Raises `Problem` (413) as soon as it is over `most` bytes, `ClientGoneError` on a disconnect.
+        """
         declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self.max_body_bytes:
-            raise body_too_large(self.max_body_bytes)
-        chunks: list[bytes] = []
-        size = 0
-        while True:
+        if declared is not None and declared.isdigit() and int(declared) > most:
+            raise body_too_large(most)
+        size, more = 0, True
+        while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
+            more = message.get("more_body", False)
             chunk: bytes = message.get("body", b"")
             if chunk:
-                chunks.append(chunk)
                 size += len(chunk)
-                if size > self.max_body_bytes:
-                    raise body_too_large(self.max_body_bytes)
-            if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                if size > most:
+                    raise body_too_large(most)
+                if self._digest is not None:
+                    self._digest.update(chunk)
+                yield chunk
+
+    def fingerprint_body(self) -> Callable[[], str]:
+        """From now on take the hash of what is read of the body; what is answered tells it."""
+        self._digest = digest = blake2b(digest_size=16)
+        return digest.hexdigest
 
 
 def body_too_large(max_bytes: int) -> Problem:
@@ -143,8 +159,9 @@ async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None
         await send({"type": "http.response.body", "body": b"" if head else body})
         return
     headers.append((b"content-type", answer.media))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     try:
+        # Inside: a stream that is never begun holds something too.
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if not head:
             async for chunk in answer.stream:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -13,12 +13,14 @@ from typing import Any
 from pydantic_core import to_json
 
 from watcherd.compile import etag
-from watcherd.compile.dispatch import Dispatcher, Path
+from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
 from watcherd.compile.entity import compile_entity
+from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.service import compile_method
+from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import LinkedModel, ModelSpec, Service
 from watcherd.revision import OpenApiFragment, Revision
 from watcherd.store import ModelTables
@@ -38,7 +40,7 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
         index=Path.of("", {"GET": Index(spec, number).answer}),
         collections=collections,
         items=items,
-        actions=_action_paths(linked),
+        actions=_action_paths(linked, tables, options),
         system=_system_paths(spec, description),
     )
     return Revision(
@@ -56,9 +58,10 @@ def _entity_paths(
     collections: dict[str, Path] = {}
     items: dict[str, Path] = {}
     for entity in linked.spec.entities.values():
-        endpoints = compile_entity(entity, tables.entities[entity.name], linked.targets, options)
+        endpoints = compile_entity(entity, tables, linked.targets, options)
         plural = entity.plural
-        collections[plural] = Path.of(f"/{plural}", {"GET": endpoints.list, "POST": endpoints.create})
+        create = _post(linked, f"/{plural}", endpoints.create, tables, options)
+        collections[plural] = Path.of(f"/{plural}", {"GET": endpoints.list, "POST": create})
         items[plural] = Path.of(
             f"/{plural}/{{id}}",
             {
@@ -71,17 +74,23 @@ def _entity_paths(
     return collections, items
 
 
-def _action_paths(linked: LinkedModel) -> dict[tuple[str, str], Path]:
+def _action_paths(linked: LinkedModel, tables: ModelTables, options: Options) -> dict[tuple[str, str], Path]:
     """Every method under its kebab-case path, and under its name as declared."""
     paths: dict[tuple[str, str], Path] = {}
     for service in linked.spec.services.values():
         for method in service.methods:
             endpoint = compile_method(linked, service, method)
-            path = Path.of(f"/{service.path}/{method.path}", {"POST": endpoint.call})
+            template = f"/{service.path}/{method.path}"
+            path = Path.of(template, {"POST": _post(linked, template, endpoint.call, tables, options)})
             for owner in (service.path, service.name):
                 for name in (method.path, method.name):
                     paths[owner, name] = path
     return paths
+
+
+def _post(linked: LinkedModel, template: str, prepare: Prepare, tables: ModelTables, options: Options) -> Endpoint:
+    """A POST, which may have an idempotency key."""
+    return PostEndpoint(f"/{linked.spec.name}{template}", prepare, tables, options.clock).answer
 
 
 def _system_paths(spec: ModelSpec, description: Description) -> Mapping[str, Path]:

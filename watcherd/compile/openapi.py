@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import component, operation_id, schema_ref, title
 from watcherd.compile.options import Options
 from watcherd.compile.query import PAGING, RESERVED, is_scalar
@@ -57,7 +58,7 @@ _ERRORS: Mapping[int, Schema] = {
     for status, description in {
         400: "Malformed JSON, or a query parameter that is unknown or not valid",
         404: "No such row",
-        409: "A unique constraint, a foreign key or a check would be broken",
+        409: "A unique constraint, a foreign key or a check would be broken, or a request with the same key still runs",
         412: "The row is not at the version that `If-Match` names",
         413: "The body is too large",
         415: "The body has another content type",
@@ -82,6 +83,17 @@ _IF_MATCH: Schema = {
     "required": False,
     "description": "An ETag: write only if the row is still at its version.",
     "schema": _TEXT,
+}
+_IDEMPOTENCY_KEY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A name of your own for this request, such as a UUID: sent again within 24 hours, it is answered as "
+    "before (with `Idempotency-Replayed: true`) and nothing is written twice. With another body: 422.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
+}
+_REPLAYED: Schema = {
+    "Idempotency-Replayed": {"schema": _TEXT, "description": "`true` on an answer that was given before."}
 }
 _IF_NONE_MATCH: Schema = {
     "name": "If-None-Match",
@@ -196,10 +208,11 @@ def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity, options: Opt
     )  # fmt: skip
     paths.add(
         "POST", collection, name, "create", f"Create a {name}, or several: all or none",
+        parameters=[_IDEMPOTENCY_KEY],
         requestBody=_body(_json({"oneOf": [create, {"type": "array", "items": create}]})),
         responses=_responses(
             201, _json({"anyOf": [schema_ref(spec, name), rows]}), "The new row, or the new rows of an array in order",
-            400, 409, 413, 415, 422, 500, 503, headers=_LOCATION | _ETAG,
+            400, 409, 413, 415, 422, 500, 503, headers=_LOCATION | _ETAG | _REPLAYED,
         ),
     )  # fmt: skip
     paths.add(
@@ -240,8 +253,9 @@ def _add_method(paths: _Paths, linked: LinkedModel, service: Service, method: Me
     paths.add(
         "POST", f"/{service.path}/{method.path}", service.name, method.name, title(method.name),
         description="\n\n".join(described),
+        parameters=[_IDEMPOTENCY_KEY],
         requestBody=_body(_json(method_schema(linked, method)), required=bool(method.parameters)),
-        responses=_problems((400, 413, 415, 422, 500, 501)),
+        responses=_problems((400, 409, 413, 415, 422, 500, 501, 503)),
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ and `writer` own the connections and `catalog` what the database knows about its
 Nothing else in the package imports SQLAlchemy or a driver.
 """
 
+from watcherd.store.answers import AnswerName, Answers, KeptAnswer
+from watcherd.store.cursor import Cursor
 from watcherd.store.plan import EntityNames, Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.queries import Filter, Select
 from watcherd.store.records import Applied, KeptRevision, Record
@@ -15,9 +17,13 @@ from watcherd.store.store import ModelTables, Store
 from watcherd.store.usage import Usage
 
 __all__ = [
+    "AnswerName",
+    "Answers",
     "Applied",
+    "Cursor",
     "EntityNames",
     "Filter",
+    "KeptAnswer",
     "KeptRevision",
     "ModelTables",
     "Page",

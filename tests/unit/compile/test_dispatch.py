@@ -122,10 +122,10 @@ async def test_a_head_is_answered_like_a_get(shop: Any) -> None:
 async def test_what_the_store_refuses_becomes_a_problem(
     shop: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, slug: str
 ) -> None:
-    async def refuse(*_: object, **__: object) -> None:
+    def refuse(_: object) -> None:
         raise error
 
-    monkeypatch.setattr("watcherd.store.Rows.insert", refuse)
+    monkeypatch.setattr("watcherd.store.Rows.inserting", lambda *_: refuse)
     refused = await shop.post("/products", PRODUCT)
     assert (refused.status, refused.slug) == (status, slug)
     assert refused.headers.get("retry-after") == ("1" if status == 503 else None)
