@@ -13,8 +13,9 @@ from typing import Any
 from pydantic_core import to_json
 
 from watcherd.compile import etag
+from watcherd.compile.batch import BatchEndpoint
 from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
-from watcherd.compile.entity import compile_entity
+from watcherd.compile.entity import EntityEndpoints, compile_entity
 from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
@@ -34,14 +35,17 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
     """
     spec = linked.spec
     description = describe(linked, options)
-    collections, items = _entity_paths(linked, tables, options)
+    entities = {
+        entity.plural: compile_entity(entity, tables, linked.targets, options) for entity in spec.entities.values()
+    }
+    collections, items = _entity_paths(linked, entities, tables, options)
     dispatcher = Dispatcher(
         domain=spec.domain,
         index=Path.of("", {"GET": Index(spec, number).answer}),
         collections=collections,
         items=items,
         actions=_action_paths(linked, tables, options),
-        system=_system_paths(spec, description),
+        system=_system_paths(linked, description, entities, tables, options),
     )
     return Revision(
         linked,
@@ -53,13 +57,11 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
 
 
 def _entity_paths(
-    linked: LinkedModel, tables: ModelTables, options: Options
+    linked: LinkedModel, entities: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     collections: dict[str, Path] = {}
     items: dict[str, Path] = {}
-    for entity in linked.spec.entities.values():
-        endpoints = compile_entity(entity, tables, linked.targets, options)
-        plural = entity.plural
+    for plural, endpoints in entities.items():
         create = _post(linked, f"/{plural}", endpoints.create, tables, options)
         collections[plural] = Path.of(f"/{plural}", {"GET": endpoints.list, "POST": create})
         items[plural] = Path.of(
@@ -93,8 +95,19 @@ def _post(linked: LinkedModel, template: str, prepare: Prepare, tables: ModelTab
     return PostEndpoint(f"/{linked.spec.name}{template}", prepare, tables, options.clock).answer
 
 
-def _system_paths(spec: ModelSpec, description: Description) -> Mapping[str, Path]:
-    return {"openapi.json": Path.of("/-/openapi.json", {"GET": Document(spec, description.fragment).answer})}
+def _system_paths(
+    linked: LinkedModel,
+    description: Description,
+    entities: Mapping[str, EntityEndpoints],
+    tables: ModelTables,
+    options: Options,
+) -> Mapping[str, Path]:
+    spec = linked.spec
+    batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, entities).prepare, tables, options)
+    return {
+        "openapi.json": Path.of("/-/openapi.json", {"GET": Document(spec, description.fragment).answer}),
+        "batch": Path.of("/-/batch", {"POST": batch}),
+    }
 
 
 class Index:
@@ -129,7 +142,7 @@ class Index:
                         for entity in spec.entities.values()
                     ],
                     "services": [_service_entry(service, base) for service in spec.services.values()],
-                    "links": {"self": base, "openapi": f"{base}/-/openapi.json"},
+                    "links": {"self": base, "openapi": f"{base}/-/openapi.json", "batch": f"{base}/-/batch"},
                 }
             ),
         )

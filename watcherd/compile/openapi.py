@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from watcherd.compile.batch import MAX_OPERATIONS, METHODS
 from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import component, operation_id, schema_ref, title
 from watcherd.compile.options import Options
@@ -59,6 +60,7 @@ _ERRORS: Mapping[int, Schema] = {
         400: "Malformed JSON, or a query parameter that is unknown or not valid",
         404: "No such row",
         409: "A unique constraint, a foreign key or a check would be broken, or a request with the same key still runs",
+        405: "The method is not allowed at this path",
         412: "The row is not at the version that `If-Match` names",
         413: "The body is too large",
         415: "The body has another content type",
@@ -152,6 +154,7 @@ def describe(linked: LinkedModel, options: Options) -> Description:
     for service in spec.services.values():
         for method in service.methods:
             _add_method(paths, linked, service, method)
+    _add_batch(paths, spec)
     paths.add(
         "GET", "/-/openapi.json", "", "openapi", f"This document, of {spec.domain} alone",
         responses=_responses(200, anything, "An OpenAPI document", 400, 500),
@@ -256,6 +259,41 @@ def _add_method(paths: _Paths, linked: LinkedModel, service: Service, method: Me
         parameters=[_IDEMPOTENCY_KEY],
         requestBody=_body(_json(method_schema(linked, method)), required=bool(method.parameters)),
         responses=_problems((400, 409, 413, 415, 422, 500, 501, 503)),
+    )  # fmt: skip
+
+
+def _add_batch(paths: _Paths, spec: ModelSpec) -> None:
+    operation = {
+        "type": "object",
+        "properties": {
+            "method": {"type": "string", "enum": list(METHODS)},
+            "path": {"type": "string", "description": "The path of rows or of a row, below the model."},
+            "body": {"description": "What a request of its own would have as its body."},
+            "if_match": {"type": "string", "description": "An ETag: write only if the row is still at its version."},
+        },
+        "required": ["method", "path"],
+        "additionalProperties": False,
+    }
+    result = {
+        "type": "object",
+        "properties": {
+            "status": {"type": "integer"},
+            "headers": {"type": "object", "additionalProperties": _TEXT},
+            "body": {},
+        },
+        "required": ["status", "headers", "body"],
+    }
+    results = {"type": "object", "properties": {"results": {"type": "array", "items": result}}, "required": ["results"]}
+    paths.add(
+        "POST", "/-/batch", "", "batch", f"Write several rows of {spec.domain}: all or none",
+        description="The operations run in order, in one transaction. When one fails nothing is written; the problem "
+        "is that of the operation, whose place is `operation`.",
+        parameters=[_IDEMPOTENCY_KEY],
+        requestBody=_body(_json({"type": "array", "items": operation, "maxItems": MAX_OPERATIONS})),
+        responses=_responses(
+            200, _json(results), "The answer to each operation, in order",
+            400, 404, 405, 409, 412, 413, 415, 422, 500, 503, headers=_REPLAYED,
+        ),
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ async def test_the_index_lists_what_there_is_under_the_path_that_was_used(serve:
                         "methods": [{"name": "runAll", "description": "", "links": {"self": f"{base}/jobs/run-all"}}],
                     }
                 ],
-                "links": {"self": base, "openapi": f"{base}/-/openapi.json"},
+                "links": {"self": base, "openapi": f"{base}/-/openapi.json", "batch": f"{base}/-/batch"},
             }
 
 
