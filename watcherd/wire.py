@@ -136,6 +136,11 @@ class Call:
                     self._digest.update(chunk)
                 yield chunk
 
+    async def gone(self) -> None:
+        """Wait until the client has closed the connection; for an answer that nobody may be left to read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     def fingerprint_body(self) -> Callable[[], str]:
         """From now on take the hash of what is read of the body; what is answered tells it."""
         self._digest = digest = blake2b(digest_size=16)

@@ -16,10 +16,11 @@ from watcherd.compile import etag
 from watcherd.compile.batch import BatchEndpoint
 from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
 from watcherd.compile.entity import EntityEndpoints, compile_entity
+from watcherd.compile.export import ExportEndpoint
 from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
-from watcherd.compile.query import refuse_parameters
+from watcherd.compile.query import compile_query, refuse_parameters
 from watcherd.compile.service import compile_method
 from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import LinkedModel, ModelSpec, Service
@@ -46,6 +47,7 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
         items=items,
         actions=_action_paths(linked, tables, options),
         system=_system_paths(linked, description, entities, tables, options),
+        bulk=_bulk_paths(linked, tables, options),
     )
     return Revision(
         linked,
@@ -74,6 +76,15 @@ def _entity_paths(
             },
         )
     return collections, items
+
+
+def _bulk_paths(linked: LinkedModel, tables: ModelTables, options: Options) -> dict[tuple[str, str], Path]:
+    paths: dict[tuple[str, str], Path] = {}
+    for entity in linked.spec.entities.values():
+        plural, rows = entity.plural, tables.entities[entity.name]
+        export = ExportEndpoint(entity, rows, compile_query(entity, linked.targets, options))
+        paths[plural, "export"] = Path.of(f"/{plural}/-/export", {"GET": export.answer})
+    return paths
 
 
 def _action_paths(linked: LinkedModel, tables: ModelTables, options: Options) -> dict[tuple[str, str], Path]:
@@ -137,7 +148,10 @@ class Index:
                             "name": entity.name,
                             "plural": entity.plural,
                             "description": entity.description,
-                            "links": {"self": f"{base}/{entity.plural}"},
+                            "links": {
+                                "self": f"{base}/{entity.plural}",
+                                "export": f"{base}/{entity.plural}/-/export",
+                            },
                         }
                         for entity in spec.entities.values()
                     ],

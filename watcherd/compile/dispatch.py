@@ -42,7 +42,7 @@ class Dispatcher:
     """All paths of a model.
 
     `collections` and `items` are keyed by an entity's plural, `actions` by service and method,
-    both as declared and in kebab-case; `system` by what follows `-`.
+    both as declared and in kebab-case; `system` by what follows `-`, `bulk` by plural and that.
     """
 
     domain: str
@@ -51,6 +51,7 @@ class Dispatcher:
     items: Mapping[str, Path]
     actions: Mapping[tuple[str, str], Path]
     system: Mapping[str, Path]
+    bulk: Mapping[tuple[str, str], Path]
 
     async def handle(self, call: Call) -> Answer:
         """The answer to a call. Raises `Problem`, and whatever is a bug."""
@@ -75,14 +76,14 @@ class Dispatcher:
 
     def _find(self, segments: Sequence[str]) -> Path | None:
         match segments:
-            case [plural, _] if (item := self.items.get(plural)) is not None:
-                return item
             case [plural]:
                 return self.collections.get(plural)
             case ["-", name]:
                 return self.system.get(name)
-            case [service, method]:
-                return self.actions.get((service, method))
+            case [first, second]:
+                return self.items.get(first) or self.actions.get((first, second))
+            case [plural, "-", name]:
+                return self.bulk.get((plural, name))
             case []:
                 return self.index
             case _:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from watcherd.compile.batch import MAX_OPERATIONS, METHODS
+from watcherd.compile.export import PAGES, formats
 from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import component, operation_id, schema_ref, title
 from watcherd.compile.options import Options
@@ -151,6 +152,7 @@ def describe(linked: LinkedModel, options: Options) -> Description:
         for shape, schema in entity_schemas(linked, entity).items():
             schemas[component(spec, entity.name, shape)] = schema  # type: ignore[arg-type] # the keys are shapes
         _add_entity(paths, linked, entity, options)
+        _add_export(paths, linked, entity, options)
     for service in spec.services.values():
         for method in service.methods:
             _add_method(paths, linked, service, method)
@@ -243,6 +245,32 @@ def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity, options: Opt
         "DELETE", item, name, "delete", f"Delete a {name}",
         parameters=[key, _IF_MATCH],
         responses=_responses(204, None, "The row is gone", 400, 404, 409, 412, 500, 503),
+    )  # fmt: skip
+
+
+def _add_export(paths: _Paths, linked: LinkedModel, entity: Entity, options: Options) -> None:
+    row = schema_ref(linked.spec, entity.name)
+    listed = [one for one in _list_parameters(linked, entity, options) if one["name"] not in PAGES]
+    format_: Schema = {
+        "name": "format",
+        "in": "query",
+        "required": False,
+        "description": "How rows are written.",
+        "schema": {"type": "string", "enum": list(formats(entity)), "default": "json"},
+    }
+    content = {
+        **_json({"type": "array", "items": row}),
+        "text/csv": {"schema": _TEXT},
+        "application/x-ndjson": {"schema": _TEXT},
+    }
+    disposition: Schema = {"Content-Disposition": {"schema": _TEXT, "description": "A file name."}}
+    paths.add(
+        "GET", f"/{entity.plural}/-/export", entity.name, "export", f"Export rows of {entity.name}",
+        description="All rows that the filters find, as of one moment, in one stream. In CSV null is an empty cell and "
+        'empty text is `""`; lists and json are JSON text. Text is not changed, also where a spreadsheet would take '
+        "it for a formula.",
+        parameters=[format_, *listed],
+        responses=_responses(200, content, "The rows", 400, 500, 503, headers=disposition),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from watcherd.store.queries import Filter, Select
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Page, Row, Rows
 from watcherd.store.store import ModelTables, Store
+from watcherd.store.stream import RowStream
 from watcherd.store.usage import Usage
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Record",
     "Rejection",
     "Row",
+    "RowStream",
     "Rows",
     "SchemaPlan",
     "Select",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from watcherd.errors import ConstraintError, PreconditionError, StoreError
 from watcherd.store.codecs import Codec
@@ -17,6 +17,9 @@ from watcherd.store.database import Database
 from watcherd.store.layout import StoredEntity
 from watcherd.store.queries import Select, Statements
 from watcherd.store.refusals import delete_refused, write_refused
+from watcherd.store.stream import RowStream
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -81,6 +84,15 @@ class Rows:
             return Page(rows, total)
 
         return await self._database.read(read)
+
+    async def stream(self, query: Select) -> RowStream:
+        """The rows that a query finds, all as of one moment, a slice at a time: see `slice`."""
+        select, _ = self._statements.select(query)
+        return await self._database.stream(select.sql, self._statements.parameters(select, query))
+
+    async def slice(self, stream: RowStream, most: int, convert: Callable[[RowList], T]) -> T | None:
+        """What `convert` makes of the next rows, in a reader's thread; None at the end."""
+        return await stream.slice(most, lambda stored: convert([self._row(one) for one in stored]))
 
     async def insert(self, rows: Sequence[Mapping[str, Any]]) -> RowList:
         """Insert all or none, and answer the rows as stored, in order.

@@ -28,7 +28,12 @@ async def test_the_index_lists_what_there_is_under_the_path_that_was_used(serve:
                 "description": "",
                 "revision": 7,
                 "entities": [
-                    {"name": "Todo", "plural": "todos", "description": "To do", "links": {"self": f"{base}/todos"}}
+                    {
+                        "name": "Todo",
+                        "plural": "todos",
+                        "description": "To do",
+                        "links": {"self": f"{base}/todos", "export": f"{base}/todos/-/export"},
+                    }
                 ],
                 "services": [
                     {

@@ -1,0 +1,59 @@
+"""What a million rows cost a real process."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.models import shop
+from tests.e2e.process import Process
+
+WORD = b"item "
+ROWS = 1_000_000
+MOST_GROWTH = 50 * 1024 * 1024
+
+
+def resident(pid: int, line: str) -> int:
+    """Bytes of memory: `VmRSS` now, `VmHWM` at its highest."""
+    for entry in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = entry.partition(":")
+        if name == line:
+            return int(value.split()[0]) * 1024
+    raise AssertionError(f"no {line} of {pid}")
+
+
+def fill(data: Path) -> None:
+    """A million items, put in beside the daemon."""
+    with closing(sqlite3.connect(data / "watcherd.db")) as connection, connection:
+        (table,) = connection.execute(
+            "SELECT table_name FROM watcherd_entity WHERE model = 'shop' AND entity = 'Item'"
+        ).fetchone()
+        moment = "2026-11-22T01:31:46.000000Z"
+        connection.executemany(
+            f'INSERT INTO "{table}" (id, name, created_at, updated_at) VALUES (?, ?, ?, ?)',
+            ((f"00000000-0000-7000-8000-{n:012d}", f"item {n * 7919 % ROWS}", moment, moment) for n in range(ROWS)),
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("query", ["format=csv", "format=json", "format=ndjson&sort=-name"])
+async def test_an_export_of_a_million_rows_takes_little_memory(daemon: Process, query: str) -> None:
+    daemon.write("shop.yaml", shop())
+    async with daemon.client() as client:
+        await client.post("/admin/reload")
+        await client.get("/api/shop/items/-/export?format=csv")
+        fill(daemon.data)
+        before = resident(daemon.pid, "VmRSS")
+        found, rest = 0, b""
+        async with client.stream("GET", f"/api/shop/items/-/export?{query}", timeout=120) as answer:
+            assert answer.status_code == 200
+            async for chunk in answer.aiter_bytes():
+                chunk = rest + chunk  # noqa: PLW2901 - with what may be the first half of a word
+                found += chunk.count(WORD)
+                rest = chunk[-len(WORD) + 1 :]
+    assert found == ROWS
+    assert resident(daemon.pid, "VmHWM") - before < MOST_GROWTH
