@@ -154,6 +154,13 @@ KEY_REUSED = ProblemType(
     "Idempotency key reused",
     "The `Idempotency-Key` belongs to a request with another body. A new request needs a new key.",
 )
+IMPORT_REFUSED = ProblemType(
+    "import-refused",
+    422,
+    "Import refused",
+    "`refused` lists lines that are not valid, each with its number and its errors; `refused_count` counts them all. "
+    "Nothing was imported. `?partial=true` imports the others.",
+)
 INVALID_MODEL = ProblemType(
     "invalid-model", 422, "Invalid model", "The file has errors; `diagnostics` lists them with line and column."
 )

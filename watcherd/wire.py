@@ -7,7 +7,7 @@ Does not own routing (gateway, compile) nor what a problem means (problems).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -113,7 +113,7 @@ class Call:
         chunks = [chunk async for chunk in self.chunks(self.max_body_bytes)]
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def chunks(self, most: int) -> AsyncIterator[bytes]:
+    async def chunks(self, most: int) -> AsyncGenerator[bytes, None]:
         """The body as it comes, none of it empty; to be read once, and not beside `body`.
 
         Raises `Problem` (413) as soon as it is over `most` bytes, `ClientGoneError` on a disconnect.

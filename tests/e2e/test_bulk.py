@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -57,3 +59,35 @@ async def test_an_export_of_a_million_rows_takes_little_memory(daemon: Process, 
                 rest = chunk[-len(WORD) + 1 :]
     assert found == ROWS
     assert resident(daemon.pid, "VmHWM") - before < MOST_GROWTH
+
+
+async def lines() -> AsyncIterator[bytes]:
+    """A million rows of CSV."""
+    yield b"name\r\n"
+    for first in range(0, ROWS, 1000):
+        yield b"".join(b"item %d\r\n" % number for number in range(first, first + 1000))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_an_import_of_a_million_rows_takes_little_memory_and_fails_no_other_request(daemon: Process) -> None:
+    daemon.write("shop.yaml", shop())
+    async with daemon.client() as client:
+        client.timeout = 120
+        await client.post("/admin/reload")
+        headers = {"content-type": "text/csv"}
+        await client.post("/api/shop/items/-/import", content=b"name\na\n", headers=headers)
+        before = resident(daemon.pid, "VmRSS")
+        importing = asyncio.create_task(client.post("/api/shop/items/-/import", content=lines(), headers=headers))
+        statuses: set[int] = set()
+        others = 0
+        while not importing.done():
+            written = await client.post("/api/shop/items", json={"name": "other"})
+            statuses |= {written.status_code, (await client.get(written.headers["location"])).status_code}
+            others += 1
+        answer = await importing
+        total = (await client.get("/api/shop/items?limit=0")).json()["total"]
+    assert answer.json() == {"imported": ROWS}
+    assert statuses == {200, 201}
+    assert total == ROWS + others + 1
+    assert resident(daemon.pid, "VmHWM") - before < 2 * MOST_GROWTH, "the writer's page cache and log are in it"

@@ -109,7 +109,7 @@ class BatchEndpoint:
             raise _below_body(problem) from problem
 
     def _endpoints(self, method: str, segments: Sequence[str]) -> EntityEndpoints:
-        """The entity that an operation is about. Raises `Problem` 404 or 405."""
+        """The entity that an operation is about. Raises `Problem`: 404, 422 where the path has no such method."""
         plural = segments[0]
         endpoints = self._entities.get(plural)
         if endpoints is None:
@@ -119,7 +119,7 @@ class BatchEndpoint:
             raise Problem(problems.NO_SUCH_PATH, f"{'/'.join(segments)} is no path of a row")
         if (method == "POST") != (len(segments) == _COLLECTION):
             allowed = "POST" if len(segments) == _COLLECTION else "PUT, PATCH and DELETE"
-            raise Problem(problems.METHOD_NOT_ALLOWED, f"{method} is not allowed there; there is {allowed}")
+            raise reading.invalid([Finding("#/method", "method", f"expected {allowed} at this path, not {method}")])
         return endpoints
 
 

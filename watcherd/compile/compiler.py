@@ -18,9 +18,10 @@ from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
 from watcherd.compile.entity import EntityEndpoints, compile_entity
 from watcherd.compile.export import ExportEndpoint
 from watcherd.compile.idempotency import PostEndpoint
+from watcherd.compile.imports import ImportEndpoint
 from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
-from watcherd.compile.query import compile_query, refuse_parameters
+from watcherd.compile.query import refuse_parameters
 from watcherd.compile.service import compile_method
 from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import LinkedModel, ModelSpec, Service
@@ -47,7 +48,7 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
         items=items,
         actions=_action_paths(linked, tables, options),
         system=_system_paths(linked, description, entities, tables, options),
-        bulk=_bulk_paths(linked, tables, options),
+        bulk=_bulk_paths(linked, entities, tables, options),
     )
     return Revision(
         linked,
@@ -78,12 +79,18 @@ def _entity_paths(
     return collections, items
 
 
-def _bulk_paths(linked: LinkedModel, tables: ModelTables, options: Options) -> dict[tuple[str, str], Path]:
+def _bulk_paths(
+    linked: LinkedModel, entities: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
+) -> dict[tuple[str, str], Path]:
     paths: dict[tuple[str, str], Path] = {}
     for entity in linked.spec.entities.values():
-        plural, rows = entity.plural, tables.entities[entity.name]
-        export = ExportEndpoint(entity, rows, compile_query(entity, linked.targets, options))
-        paths[plural, "export"] = Path.of(f"/{plural}/-/export", {"GET": export.answer})
+        template = f"/{entity.plural}/-"
+        endpoints = entities[entity.plural]
+        export = ExportEndpoint(entity, tables.entities[entity.name], endpoints.query)
+        name, bodies = f"/{linked.spec.name}{template}/import", endpoints.bodies
+        import_ = ImportEndpoint(name, entity, tables, linked.targets, bodies=bodies, options=options)
+        paths[entity.plural, "export"] = Path.of(f"{template}/export", {"GET": export.answer})
+        paths[entity.plural, "import"] = Path.of(f"{template}/import", {"POST": import_.answer})
     return paths
 
 
@@ -151,6 +158,7 @@ class Index:
                             "links": {
                                 "self": f"{base}/{entity.plural}",
                                 "export": f"{base}/{entity.plural}/-/export",
+                                "import": f"{base}/{entity.plural}/-/import",
                             },
                         }
                         for entity in spec.entities.values()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+QUOTE = b'"'
 END_OF_LINE = "\r\n"
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]|^\s|\s$|^$')
@@ -42,8 +43,3 @@ def read_line(line: str) -> list[str | None]:
         if not end:
             return cells
         place = found.end()
-
-
-def is_whole(line: str) -> bool:
-    """Whether a line ends outside of quotes: else the line end belongs to a cell."""
-    return line.count('"') % 2 == 0

@@ -49,6 +49,16 @@ class EntityEndpoints:
         self._key = key
         self._hidden = frozenset(item.name for item in entity.attributes.values() if item.write_only)
 
+    @property
+    def bodies(self) -> Bodies:
+        """What clients may send."""
+        return self._bodies
+
+    @property
+    def query(self) -> ListQuery:
+        """What clients may ask of lists."""
+        return self._query
+
     async def list(self, call: Call) -> Answer:
         """200: a page of rows."""
         raw = call.query

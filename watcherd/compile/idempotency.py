@@ -31,10 +31,22 @@ _REPLAYED = (b"idempotency-replayed", b"true")
 class PostEndpoint:
     """One POST of a model: prepares what to write, and writes it once for each idempotency key."""
 
-    __slots__ = ("_clock", "_name", "_prepare", "_tables")
+    __slots__ = ("_clock", "_max_bytes", "_name", "_prepare", "_tables")
 
-    def __init__(self, name: str, prepare: Prepare, tables: ModelTables, clock: Callable[[], datetime]) -> None:
-        """`name` is the path with the folded model's name, the same for all spellings of it."""
+    def __init__(
+        self,
+        name: str,
+        prepare: Prepare,
+        tables: ModelTables,
+        clock: Callable[[], datetime],
+        *,
+        max_bytes: int | None = None,
+    ) -> None:
+        """`name` is the path with the folded model's name, the same for all spellings of it.
+
+        `max_bytes` bounds the body where that is not the bound of every call.
+        """
+        self._max_bytes = max_bytes
         self._name = f"POST {name}"
         self._prepare = prepare
         self._tables = tables
@@ -69,8 +81,7 @@ class PostEndpoint:
 
     async def _replay(self, call: Call, kept: KeptAnswer) -> Answer:
         digest = call.fingerprint_body()
-        # The bound on this body is the endpoint's own affair: what is over it is another body.
-        async for _ in call.chunks(call.max_body_bytes):
+        async for _ in call.chunks(self._max_bytes or call.max_body_bytes):
             pass
         if _fingerprint(call, digest()) != kept.fingerprint:
             raise Problem(problems.KEY_REUSED, "the idempotency key belongs to a request with another body")

@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from watcherd.compile.batch import MAX_OPERATIONS, METHODS
-from watcherd.compile.export import PAGES, formats
+from watcherd.compile import openapi_bulk as bulk
 from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import component, operation_id, schema_ref, title
 from watcherd.compile.options import Options
@@ -61,7 +60,6 @@ _ERRORS: Mapping[int, Schema] = {
         400: "Malformed JSON, or a query parameter that is unknown or not valid",
         404: "No such row",
         409: "A unique constraint, a foreign key or a check would be broken, or a request with the same key still runs",
-        405: "The method is not allowed at this path",
         412: "The row is not at the version that `If-Match` names",
         413: "The body is too large",
         415: "The body has another content type",
@@ -152,7 +150,7 @@ def describe(linked: LinkedModel, options: Options) -> Description:
         for shape, schema in entity_schemas(linked, entity).items():
             schemas[component(spec, entity.name, shape)] = schema  # type: ignore[arg-type] # the keys are shapes
         _add_entity(paths, linked, entity, options)
-        _add_export(paths, linked, entity, options)
+        _add_bulk(paths, linked, entity, options)
     for service in spec.services.values():
         for method in service.methods:
             _add_method(paths, linked, service, method)
@@ -248,29 +246,23 @@ def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity, options: Opt
     )  # fmt: skip
 
 
-def _add_export(paths: _Paths, linked: LinkedModel, entity: Entity, options: Options) -> None:
-    row = schema_ref(linked.spec, entity.name)
-    listed = [one for one in _list_parameters(linked, entity, options) if one["name"] not in PAGES]
-    format_: Schema = {
-        "name": "format",
-        "in": "query",
-        "required": False,
-        "description": "How rows are written.",
-        "schema": {"type": "string", "enum": list(formats(entity)), "default": "json"},
-    }
-    content = {
-        **_json({"type": "array", "items": row}),
-        "text/csv": {"schema": _TEXT},
-        "application/x-ndjson": {"schema": _TEXT},
-    }
-    disposition: Schema = {"Content-Disposition": {"schema": _TEXT, "description": "A file name."}}
+def _add_bulk(paths: _Paths, linked: LinkedModel, entity: Entity, options: Options) -> None:
+    name, path = entity.name, f"/{entity.plural}/-"
+    rows = bulk.export_content(schema_ref(linked.spec, name))
     paths.add(
-        "GET", f"/{entity.plural}/-/export", entity.name, "export", f"Export rows of {entity.name}",
-        description="All rows that the filters find, as of one moment, in one stream. In CSV null is an empty cell and "
-        'empty text is `""`; lists and json are JSON text. Text is not changed, also where a spreadsheet would take '
-        "it for a formula.",
-        parameters=[format_, *listed],
-        responses=_responses(200, content, "The rows", 400, 500, 503, headers=disposition),
+        "GET", f"{path}/export", name, "export", f"Export rows of {name}",
+        description=bulk.EXPORT_WORDS,
+        parameters=bulk.export_parameters(entity, _list_parameters(linked, entity, options)),
+        responses=_responses(200, rows, "The rows", 400, 500, 503, headers=bulk.EXPORT_HEADERS),
+    )  # fmt: skip
+    paths.add(
+        "POST", f"{path}/import", name, "import", f"Import rows of {name}",
+        description=bulk.IMPORT_WORDS,
+        parameters=[bulk.PARTIAL, _IDEMPOTENCY_KEY],
+        requestBody=_body(bulk.IMPORT_CONTENT),
+        responses=_responses(
+            200, _json(bulk.IMPORTED), "How many rows came in", 400, 409, 413, 415, 422, 500, 503, headers=_REPLAYED
+        ),
     )  # fmt: skip
 
 
@@ -291,36 +283,14 @@ def _add_method(paths: _Paths, linked: LinkedModel, service: Service, method: Me
 
 
 def _add_batch(paths: _Paths, spec: ModelSpec) -> None:
-    operation = {
-        "type": "object",
-        "properties": {
-            "method": {"type": "string", "enum": list(METHODS)},
-            "path": {"type": "string", "description": "The path of rows or of a row, below the model."},
-            "body": {"description": "What a request of its own would have as its body."},
-            "if_match": {"type": "string", "description": "An ETag: write only if the row is still at its version."},
-        },
-        "required": ["method", "path"],
-        "additionalProperties": False,
-    }
-    result = {
-        "type": "object",
-        "properties": {
-            "status": {"type": "integer"},
-            "headers": {"type": "object", "additionalProperties": _TEXT},
-            "body": {},
-        },
-        "required": ["status", "headers", "body"],
-    }
-    results = {"type": "object", "properties": {"results": {"type": "array", "items": result}}, "required": ["results"]}
     paths.add(
         "POST", "/-/batch", "", "batch", f"Write several rows of {spec.domain}: all or none",
-        description="The operations run in order, in one transaction. When one fails nothing is written; the problem "
-        "is that of the operation, whose place is `operation`.",
+        description=bulk.BATCH_WORDS,
         parameters=[_IDEMPOTENCY_KEY],
-        requestBody=_body(_json({"type": "array", "items": operation, "maxItems": MAX_OPERATIONS})),
+        requestBody=_body(_json(bulk.BATCH)),
         responses=_responses(
-            200, _json(results), "The answer to each operation, in order",
-            400, 404, 405, 409, 412, 413, 415, 422, 500, 503, headers=_REPLAYED,
+            200, _json(bulk.BATCH_RESULTS), "The answer to each operation, in order",
+            400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_REPLAYED,
         ),
     )  # fmt: skip
 

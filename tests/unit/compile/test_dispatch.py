@@ -32,7 +32,11 @@ async def test_the_index_lists_what_there_is_under_the_path_that_was_used(serve:
                         "name": "Todo",
                         "plural": "todos",
                         "description": "To do",
-                        "links": {"self": f"{base}/todos", "export": f"{base}/todos/-/export"},
+                        "links": {
+                            "self": f"{base}/todos",
+                            "export": f"{base}/todos/-/export",
+                            "import": f"{base}/todos/-/import",
+                        },
                     }
                 ],
                 "services": [
