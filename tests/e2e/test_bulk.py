@@ -27,8 +27,8 @@ def resident(pid: int, line: str) -> int:
     raise AssertionError(f"no {line} of {pid}")
 
 
-def fill(data: Path) -> None:
-    """A million items, put in beside the daemon."""
+def fill(data: Path, rows: int = ROWS) -> None:
+    """Many items, put in beside the daemon."""
     with closing(sqlite3.connect(data / "watcherd.db")) as connection, connection:
         (table,) = connection.execute(
             "SELECT table_name FROM watcherd_entity WHERE model = 'shop' AND entity = 'Item'"
@@ -36,7 +36,7 @@ def fill(data: Path) -> None:
         moment = "2026-11-22T01:31:46.000000Z"
         connection.executemany(
             f'INSERT INTO "{table}" (id, name, created_at, updated_at) VALUES (?, ?, ?, ?)',
-            ((f"00000000-0000-7000-8000-{n:012d}", f"item {n * 7919 % ROWS}", moment, moment) for n in range(ROWS)),
+            ((f"00000000-0000-7000-8000-{n:012d}", f"item {n * 7919 % rows}", moment, moment) for n in range(rows)),
         )
 
 
@@ -59,6 +59,19 @@ async def test_an_export_of_a_million_rows_takes_little_memory(daemon: Process, 
                 rest = chunk[-len(WORD) + 1 :]
     assert found == ROWS
     assert resident(daemon.pid, "VmHWM") - before < MOST_GROWTH
+
+
+async def test_a_client_that_goes_away_ends_its_export(daemon: Process) -> None:
+    daemon.write("shop.yaml", shop())
+    async with daemon.client() as client:
+        await client.post("/admin/reload")
+        fill(daemon.data, 200_000)
+        since = len(daemon.lines)
+        async with client.stream("GET", "/api/shop/items/-/export?format=ndjson") as answer:
+            await anext(answer.aiter_bytes())
+        line = await daemon.wait_for("request", since, lambda line: line["path"] == "/api/shop/items/-/export")
+        assert line["status"] == 499
+        assert line["bytes"] < 20_000_000, "the rest was never read"
 
 
 async def lines() -> AsyncIterator[bytes]:

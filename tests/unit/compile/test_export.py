@@ -12,7 +12,7 @@ from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.pim.spec import Attribute, Entity, Kind
 from watcherd.store import Store
 from watcherd.store import sqlite as sqlite_module
-from watcherd.wire import Answer, Call, ClientGoneError, Message, close_stream
+from watcherd.wire import Answer, Call, ClientGoneError, Message, close_stream, send_answer
 
 
 @pytest.fixture
@@ -169,6 +169,16 @@ async def test_an_export_that_is_never_sent_holds_nothing(many: Any, store: Stor
     await close_stream(answer.stream)
     assert not store._database._streams
     assert (await many("HEAD", "/products/-/export")).status == 200
+    assert not store._database._streams
+
+
+async def test_an_export_whose_answer_cannot_begin_holds_nothing(many: Any, store: Store) -> None:
+    async def fail(_: Message) -> None:
+        raise ConnectionError
+
+    answer, _ = await start(many)
+    with pytest.raises(ConnectionError):
+        await send_answer(fail, answer)
     assert not store._database._streams
 
 
