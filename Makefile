@@ -30,12 +30,13 @@ test: $(VENV)/.test-stamp ## every test but the slow ones (ARGS="tests/unit -k n
 test-slow: $(VENV)/.test-stamp ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-check: $(VENV)/.check-stamp ## ruff, mypy, the layers, the sample models
+check: $(VENV)/.check-stamp ## ruff, mypy, the layers, the sample models, the list of scenarios
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/watcherd check pim_models
+	$(BIN)/python tests/scenarios.py --check
 
 format: $(VENV)/.check-stamp ## bring the code into its form
 	$(BIN)/ruff check --fix .

@@ -18,7 +18,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,63 +32,36 @@ _SETTINGS = {
     "full_page_writes": "off",
     "max_connections": "100",
     "autovacuum": "off",
+    "deadlock_timeout": "20ms",
 }
 
 
-@dataclass(frozen=True)
 class Postgres:
-    """A running server; each test has a schema of its own in its one database."""
+    """A cluster in a directory, which can be stopped and started; each test has a schema of its own."""
 
-    sockets: Path
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._programs = _programs(directory)
+        self._user = _owner()
+        self._server: subprocess.Popen[str] | None = None
+        if self._user is not None:
+            shutil.chown(directory, self._user)
+        initdb = [self._programs / "initdb", "-D", directory / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        initdb += ["--locale=C", "--no-sync"]
+        subprocess.run(initdb, user=self._user, cwd=directory, check=True, capture_output=True)
 
-    def url(self, schema: str) -> str:
-        return f"postgresql+asyncpg://postgres@/postgres?host={self.sockets}&search_path={schema}"
-
-    def query(self, schema: str, sql: str) -> list[tuple[Any, ...]]:
-        """Look at the database beside the store, from a test that has a running loop itself."""
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self._query(schema, sql)).result()
-
-    async def _query(self, schema: str, sql: str) -> list[tuple[Any, ...]]:
-        connection = await asyncpg.connect(
-            host=str(self.sockets), user="postgres", database="postgres", server_settings={"search_path": schema}
+    def start(self) -> None:
+        """Serve, and return when connections are taken."""
+        command = [self._programs / "postgres", "-D", self.directory / "data", "-k", self.directory]
+        command += [option for name, value in _SETTINGS.items() for option in ("-c", f"{name}={value}")]
+        server = subprocess.Popen(
+            command,
+            user=self._user,
+            cwd=self.directory,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - it makes one system call, and takes no lock
         )
-        try:
-            return [tuple(row) for row in await connection.fetch(sql)]
-        finally:
-            await connection.close()
-
-
-@contextlib.contextmanager
-def running() -> Iterator[Postgres]:
-    """Make a cluster in a temporary directory and serve it."""
-    directory = Path(tempfile.mkdtemp(prefix="watcherd-pg-"))
-    try:
-        programs = _programs(directory)
-        user = _owner()
-        if user is not None:
-            shutil.chown(directory, user)
-        data = directory / "data"
-        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]
-        initdb.append("--no-sync")
-        subprocess.run(initdb, user=user, cwd=directory, check=True, capture_output=True)
-        with _serving([programs / "postgres", "-D", data, "-k", directory], user, directory):
-            yield Postgres(directory)
-    finally:
-        shutil.rmtree(directory)
-
-
-@contextlib.contextmanager
-def _serving(command: list[Any], user: str | None, directory: Path) -> Iterator[None]:
-    command += [option for name, value in _SETTINGS.items() for option in ("-c", f"{name}={value}")]
-    with subprocess.Popen(
-        command,
-        user=user,
-        cwd=directory,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - it makes one system call, and takes no lock
-    ) as server:
         assert server.stderr is not None
         said = []
         for line in server.stderr:
@@ -99,12 +71,55 @@ def _serving(command: list[Any], user: str | None, directory: Path) -> Iterator[
         else:
             raise RuntimeError("PostgreSQL does not start: " + "".join(said))
         # Its log has to be read on, or it would stop when the pipe is full.
-        threading.Thread(target=server.stderr.read, daemon=True).start()
+        self._reading = threading.Thread(target=server.stderr.read, daemon=True)
+        self._reading.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """End it, connections and all."""
+        if self._server is None:
+            return
+        self._server.send_signal(signal.SIGINT)
+        self._server.wait(30)
+        self._reading.join()
+        assert self._server.stderr is not None
+        self._server.stderr.close()
+        self._server = None
+
+    def url(self, schema: str = "public") -> str:
+        return f"postgresql+asyncpg://postgres@/postgres?host={self.directory}&search_path={schema}"
+
+    def query(self, schema: str, sql: str) -> list[tuple[Any, ...]]:
+        """Look at the database beside the store, from a test that has a running loop itself."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, self._query(schema, sql)).result()
+
+    async def connect(self, schema: str = "public") -> asyncpg.Connection[asyncpg.Record]:
+        return await asyncpg.connect(
+            host=str(self.directory), user="postgres", database="postgres", server_settings={"search_path": schema}
+        )
+
+    async def _query(self, schema: str, sql: str) -> list[tuple[Any, ...]]:
+        connection = await self.connect(schema)
         try:
-            yield
+            return [tuple(row) for row in await connection.fetch(sql)]
         finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
+            await connection.close()
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Postgres]:
+    """A cluster of one's own, served until the end."""
+    directory = Path(tempfile.mkdtemp(prefix="watcherd-pg-"))
+    try:
+        postgres = Postgres(directory)
+        postgres.start()
+        try:
+            yield postgres
+        finally:
+            postgres.stop()
+    finally:
+        shutil.rmtree(directory)
 
 
 def _programs(directory: Path) -> Path:

@@ -18,7 +18,7 @@ import structlog
 import uvloop
 
 import watcherd
-from watcherd import events, logs, sdnotify
+from watcherd import events, logs, sdnotify, watchdog
 from watcherd.admin.api import admin_routes
 from watcherd.admin.docs import docs_routes
 from watcherd.admin.host import make_host
@@ -26,17 +26,17 @@ from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.compile import Options
 from watcherd.connection import Patience
 from watcherd.drain import Deadlines, Drains
-from watcherd.errors import ModelsDirectoryError, WatcherdError
+from watcherd.errors import ModelsDirectoryError, StoreError, WatcherdError
 from watcherd.gateway import SYSTEM_SEGMENTS, Gateway, Limits
 from watcherd.intake import Intake
 from watcherd.ledger import State as ModelState
 from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
-from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, Problem
+from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.reload import Reloader
 from watcherd.server import Readiness, Server, address_of, bind, health_routes, make_server
 from watcherd.settings import Settings
-from watcherd.stop import Stop
+from watcherd.stop import LastResort, Stop
 from watcherd.store import Store
 from watcherd.watch import ChangeSet, Watcher, WatchState
 
@@ -53,13 +53,16 @@ def run(settings: Settings) -> int:
     log = logs.configure(settings.log_format, settings.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve(settings))
+            return runner.run(serve(settings, log.close))
     finally:
         log.close()
 
 
-async def serve(settings: Settings) -> int:
-    """The life of a daemon: bind, open the store, compose, scan, serve, stop."""
+async def serve(settings: Settings, flush_log: Callable[[], None]) -> int:
+    """The life of a daemon: bind, open the store, compose, scan, serve, stop.
+
+    `flush_log` is called where the process has to end without returning from here.
+    """
     signals = Signals()
     listener = bind(settings)
     with contextlib.closing(listener):
@@ -71,7 +74,7 @@ async def serve(settings: Settings) -> int:
         )
         try:
             async with asyncio.TaskGroup() as tasks:
-                daemon = Daemon(settings, store, tasks, listener, signals)
+                daemon = Daemon(settings, store, tasks, listener, signals, flush_log)
                 exit_status = await daemon.live()
         except* WatcherdError as group:
             raise group.exceptions[0] from group
@@ -81,22 +84,20 @@ async def serve(settings: Settings) -> int:
 
 
 class Signals:
-    """SIGTERM and SIGINT ask for a stop, the second one for its end; SIGHUP for a re-read."""
+    """SIGTERM and SIGINT ask for a stop, the second one for its end; SIGHUP for a re-read.
+
+    `hang_up` is set by each SIGHUP: one that comes during the start waits there for its end.
+    """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         self.name = ""
-        self.on_hangup: Callable[[], object] | None = None
+        self.hang_up = asyncio.Event()
         loop = asyncio.get_running_loop()
         for which in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(which, self._stop, which)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-
-    def _hang_up(self) -> None:
-        # Before the first scan is done there is nothing to read again.
-        if self.on_hangup is not None:
-            self.on_hangup()
+        loop.add_signal_handler(signal.SIGHUP, self.hang_up.set)
 
     def _stop(self, which: signal.Signals) -> None:
         if self.stop.is_set():
@@ -108,17 +109,24 @@ class Signals:
 class Daemon:
     """The running parts, from the first scan to the last stage of the stop."""
 
-    def __init__(
-        self, settings: Settings, store: Store, tasks: asyncio.TaskGroup, listener: socket.socket, signals: Signals
+    def __init__(  # noqa: PLR0913, PLR0917 - what was there before it, each made once
+        self,
+        settings: Settings,
+        store: Store,
+        tasks: asyncio.TaskGroup,
+        listener: socket.socket,
+        signals: Signals,
+        flush_log: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._store = store
         self._tasks = tasks
         self._listener = listener
         self._signals = signals
+        self._last_resort = LastResort(self._publish, flush_log)
+        self._passed = sdnotify.passed_socket() is not None
         self._started_at = time.monotonic()
-        self._scanned = False
-        self._rereads: set[asyncio.Task[None]] = set()
+        self._scanned = asyncio.Event()
         self._log = structlog.stdlib.get_logger("watcherd")
         self._metrics = Metrics()
         publish = self._publish
@@ -164,7 +172,7 @@ class Daemon:
         )
         self._gateway.host = make_host(
             [
-                health_routes(self.readiness),
+                health_routes(self.readiness_with_store),
                 metrics_routes(self._metrics, self._state),
                 admin_routes(settings, self._gateway, self._reloader, self._drains),
             ],
@@ -184,11 +192,13 @@ class Daemon:
                 f"cannot watch {self._settings.models}: there is no such directory, and the database in "
                 f"{self._settings.data_dir} knows no models to serve instead; make it, or name another as --models"
             )
-        serving = self._tasks.create_task(self._server.serve([self._listener]), name="server")
+        serving = self._tasks.create_task(self._serve(), name="server")
         serving.add_done_callback(lambda _: self._signals.stop.set())
         working = [
             self._tasks.create_task(self._watcher.run(), name="watcher"),
             self._tasks.create_task(self._scan_and_follow(), name="reloads"),
+            self._tasks.create_task(self._reread_at_each_hang_up(), name="reloads by SIGHUP"),
+            self._tasks.create_task(self._tell_that_all_is_well(), name="watchdog"),
             self._tasks.create_task(measure_lag(self._metrics.lag), name="event-loop lag"),
         ]
         await self._signals.stop.wait()
@@ -202,22 +212,43 @@ class Daemon:
             graceful_timeout=self._settings.graceful_timeout,
             cleanup_timeout=self._settings.cleanup_timeout,
             hurry=self._signals.hurry,
-        ).run(self._signals.name, [*working, *self._rereads], serving)
+            stop_accepting=self._passed,
+            last_resort=self._last_resort,
+        ).run(self._signals.name, working, serving)
 
     def readiness(self) -> Readiness:
         """Whether requests should be sent here, and what is not as it should be."""
         generation = self._gateway.table.generation
         if self._gateway.stopping:
             return Readiness("stopping", ("the daemon is stopping",), generation)
-        if not self._scanned:
+        if not self._scanned.is_set():
             return Readiness("starting", ("the first scan is not done",), generation)
         health = self._watcher.health
         reasons = health.reasons
-        if health.state is not WatchState.WATCHING or reasons:
-            return Readiness("degraded", reasons or (f"the watcher is {health.state.value}",), generation)
+        if health.state is not WatchState.WATCHING and not reasons:
+            reasons = (f"the watcher is {health.state.value}",)
+        if self._reloader.failure is not None:
+            reasons = (*reasons, self._reloader.failure)
+        if reasons:
+            return Readiness("degraded", reasons, generation)
         return Readiness("ok", (), generation)
 
+    async def readiness_with_store(self) -> Readiness:
+        """The same after a look at the database: without it every request is a 503, but it comes back by itself."""
+        now = self.readiness()
+        reason = await self._store.health() if now.status in {"ok", "degraded"} else None
+        return now if reason is None else Readiness("degraded", (*now.reasons, reason), now.generation)
+
     # -- start --------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        """Serve, from now on; on a socket that was passed, once there is something to serve.
+
+        There a restart must not be seen: connections wait for this process as they did for the last.
+        """
+        if self._passed:
+            await self._scanned.wait()
+        await self._server.serve([self._listener])
 
     async def _scan_and_follow(self) -> None:
         # What was imported and composed stays for good: no collection has to look at it again. The
@@ -225,8 +256,6 @@ class Daemon:
         gc.collect()
         gc.freeze()
         await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
-        self._scanned = True
-        self._signals.on_hangup = self._reread
         live, rejected = self._counts()
         self._publish(
             events.DaemonStarted(
@@ -241,28 +270,37 @@ class Daemon:
         if self._settings.admin_token is None:
             self._publish(events.AdminUnguarded())
         sdnotify.ready(self._status())
+        self._scanned.set()
         await self._reloader.follow(self._watcher)
 
-    def _reread(self) -> None:
-        task = self._tasks.create_task(self._reload_by_signal(), name="reload by SIGHUP")
-        self._rereads.add(task)
-        task.add_done_callback(self._rereads.discard)
-
-    async def _reload_by_signal(self) -> None:
-        sdnotify.reloading()
-        try:
-            await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="signal"))
-        except WatcherdError:
-            pass  # the reload has told of it
-        finally:
+    async def _reread_at_each_hang_up(self) -> None:
+        """Read everything again for each SIGHUP; several that come during one reload are one more."""
+        await self._scanned.wait()
+        while True:
+            await self._signals.hang_up.wait()
+            self._signals.hang_up.clear()
+            sdnotify.reloading()
+            try:
+                await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="signal"))
+            except StoreError:
+                pass  # the reload has told of it
+            except Exception:  # noqa: BLE001 - whatever it was, the daemon goes on with what it serves
+                self._log.exception("reload.crashed", reason="signal")
+            # Whatever came of it: a manager that waits for this would call the reload hung.
             sdnotify.ready(self._status())
+
+    async def _tell_that_all_is_well(self) -> None:
+        interval = sdnotify.watchdog_seconds()
+        await self._scanned.wait()
+        if interval is not None:
+            await watchdog.keep_telling(interval, self._listener, lambda: self._watcher.health.beat_at)
 
     # -- what the parts ask for ---------------------------------------------------------------
 
     def _publish(self, event: events.Event) -> None:
         getattr(self._log, event.level)(event.name, **event.as_fields())
         self._metrics.heard(event)
-        if isinstance(event, events.ReloadFinished) and self._scanned:
+        if isinstance(event, events.ReloadFinished) and self._scanned.is_set():
             sdnotify.status(self._status())
 
     def _state(self) -> State:
@@ -273,6 +311,9 @@ class Daemon:
 
     def _why_missing(self, model: str) -> Problem:
         """Why no model of this name is served."""
+        if not self._scanned.is_set():
+            # Whether there is one is not known yet: a 404 would be taken for an answer.
+            return Problem(UNAVAILABLE, "the first scan is not done", headers={"retry-after": "1"})
         world, name = self._reloader.world, fold(model)
         path = world.owners.get(name)
         if path is not None and path in world.files and world.state_of(path) is ModelState.REJECTED:

@@ -83,9 +83,16 @@ class Drains:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _start(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = self._tasks.create_task(work, name=name)
+        task = self._tasks.create_task(self._survive(work), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    async def _survive(self, work: Coroutine[None, None, None]) -> None:
+        """Whatever goes wrong with what is retired must not end what serves."""
+        try:
+            await work
+        except Exception:  # noqa: BLE001 - whatever nobody thought of, with its traceback
+            self._log.exception("drain.failed")
 
     async def _drain(self, revision: Revision, cut_short: asyncio.Event) -> None:
         started = time.monotonic()

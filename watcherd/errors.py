@@ -29,6 +29,10 @@ class StoreUnavailableError(StoreError):
     """The database cannot be reached or is too busy; trying again later may help (503)."""
 
 
+class TooManyRowsError(StoreError):
+    """A read would bring more rows than its caller allows."""
+
+
 class ConstraintError(StoreError):
     """A write that breaks a constraint of the model (409).
 

@@ -234,7 +234,7 @@ class ShutdownStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ShutdownStage(Event):
-    """A stage of the shutdown ended; `held_by` says what held it over its time, if anything."""
+    """A stage of the shutdown ended; `held_by` says what held it over its time, or how it failed, if anything."""
 
     name: ClassVar[str] = "shutdown.stage"
     stage: str
@@ -249,3 +249,12 @@ class ShutdownFinished(Event):
     name: ClassVar[str] = "shutdown.finished"
     ms: float
     exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAbandoned(Event):
+    """The stop hung, and the process ends as it is; `held_by` are the threads that still ran."""
+
+    name: ClassVar[str] = "shutdown.abandoned"
+    level: ClassVar[Level] = "error"
+    held_by: tuple[str, ...]

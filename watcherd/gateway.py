@@ -42,6 +42,14 @@ class RouteTable:
     generation: int = 0
     revisions: Mapping[str, Revision] = field(default_factory=lambda: MappingProxyType({}))
 
+    def neighbour(self, model: str, entity: str) -> object:
+        """What a model, by folded name, shows to others of an entity; None when it does not serve.
+
+        Nobody enters the revision for it: what it reads is there as long as the database is open.
+        """
+        revision = self.revisions.get(model)
+        return None if revision is None else revision.exposed.get(entity)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -126,6 +134,7 @@ class Gateway:
                     request_id=exchange.request_id,
                     max_body_bytes=self._max_body_bytes,
                     max_json_depth=self._limits.max_json_depth,
+                    neighbour=table.neighbour,
                 )
                 await exchange.answer(call, revision)
             finally:

@@ -151,8 +151,9 @@ def settle_owners(
     A valid file claims the domain it declares. A refused one goes on speaking for the model that
     it spoke for `before` (model -> path), so that a mistake in it never hands its model to
     somebody else; if there was none, it claims what it declares. Of several claimants the one
-    that spoke before stays, then one that says what is `live` (it was renamed), then the first by
-    path, valid ones first.
+    that spoke before stays, unless it declares another domain by now and one of the others is
+    valid: that one is what the directory says of the model. Else it is one that says what is
+    `live` (it was renamed), then the first by path, valid ones first.
 
     Returns the owners (model -> path) and the losers (path -> path of the owner).
     """
@@ -167,12 +168,17 @@ def settle_owners(
     losers: dict[str, str] = {}
     for model, paths in claims.items():
         owner = before.get(model)
-        if owner not in paths:
+        if owner not in paths or (_moved_away(files[owner], model) and not refused.issuperset(paths)):
             renamed = [path for path in paths if model in live and files[path].spec == live[model].spec]
             owner = min(renamed or paths, key=lambda path: (path in refused, path))
         owners[model] = owner
         losers.update({path: owner for path in paths if path != owner})
     return MappingProxyType(owners), MappingProxyType(losers)
+
+
+def _moved_away(entry: FileEntry, model: str) -> bool:
+    """Whether a file is valid by itself and meant for another model."""
+    return entry.spec is not None and entry.spec.name != model
 
 
 def _claim(entry: FileEntry, before: str | None, *, refused: bool) -> str | None:

@@ -66,6 +66,8 @@ class Reloader:
         publish: events.Publish,
     ) -> None:
         self.world = World()
+        self.failure: str | None = None
+        """Why what serves may lag behind the directory: the database failed a reload; None when all is read."""
         self._intake = intake
         self._store = store
         self._gateway = gateway
@@ -107,10 +109,14 @@ class Reloader:
         async with self._lock:
             self._stages = Stages()
             try:
-                return await self._reload(change, order or Order())
+                report = await self._reload(change, order or Order())
             except Exception as error:
+                self.failure = f"the last reload failed: {str(error) or type(error).__name__}"
                 self._publish(events.ReloadFailed(change.reason, str(error), self._stages.total()))
                 raise
+            if change.full:
+                self.failure = None  # only a full one makes good for what others have missed
+            return report
 
     async def _reload(self, change: ChangeSet, order: Order) -> Report:
         self._publish(events.ReloadStarted(change.reason, len(change.paths)))
@@ -306,10 +312,10 @@ class Reloader:
 
         Nothing is awaited here: no request and no reader of the world sees one without the other.
         """
-        self.world = after
         if report.changed:
             revisions = {model: live.revision for model, live in after.live.items()}
             self._gateway.swap(RouteTable(report.generation, MappingProxyType(revisions)))
+        self.world = after
 
     def _retire(self, before: World, after: World) -> None:
         """Hand over to the drains what serves no more, and what is to be loosened after it."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from watcherd.pim.spec import LinkedModel
 from watcherd.wire import Answer, Call
@@ -36,12 +37,13 @@ class OpenApiFragment:
     """A model's part of `/openapi.json`, as JSON text that only has to be joined.
 
     `paths` and `schemas` are the members of an object without its braces (`"/api/x": {...},...`),
-    `tags` the elements of an array without its brackets; each may be empty.
+    `parameters` too, `tags` the elements of an array without its brackets; each may be empty.
     """
 
     paths: bytes
     schemas: bytes
     tags: bytes
+    parameters: bytes = b""
 
 
 class InFlight:
@@ -66,12 +68,16 @@ class InFlight:
 
 
 class Revision:
-    """One compiled model. `model` is the folded domain, `linked` what it was compiled from."""
+    """One compiled model. `model` is the folded domain, `linked` what it was compiled from.
 
-    __slots__ = ("__weakref__", "_idle", "domain", "handle", "in_flight", "linked", "model", "number", "openapi",
-                 "operations", "retired_at")  # fmt: skip
+    `exposed` is what requests to other models may see of its entities, by name; `compile`, which
+    made it, knows what it is.
+    """
 
-    def __init__(
+    __slots__ = ("__weakref__", "_idle", "domain", "exposed", "handle", "in_flight", "linked", "model", "number",
+                 "openapi", "operations", "retired_at")  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - the parts of a compiled model, put together once
         self,
         linked: LinkedModel,
         number: int,
@@ -79,6 +85,7 @@ class Revision:
         handle: Handle,
         operations: tuple[Operation, ...],
         openapi: OpenApiFragment,
+        exposed: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.model = linked.spec.name
         self.domain = linked.spec.domain
@@ -87,6 +94,7 @@ class Revision:
         self.handle = handle
         self.operations = operations
         self.openapi = openapi
+        self.exposed = exposed
         self.in_flight: set[InFlight] = set()
         self.retired_at: float | None = None
         self._idle: asyncio.Event | None = None

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from watcherd import sdnotify
 from watcherd.connection import Patience, Refuse, bounded
 from watcherd.errors import SettingsError
 from watcherd.settings import Settings
@@ -34,6 +35,11 @@ CLOSE_SECONDS = 2
 
 class Server(uvicorn.Server):
     """A uvicorn server that leaves the signals alone; it stops when `should_exit` is set."""
+
+    def stop_accepting(self) -> None:
+        """Take no new connection; those that are open stay. May be called again by the end itself."""
+        for listening in self.servers if self.started else ():
+            listening.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -64,7 +70,15 @@ def make_server(app: AsgiApp, patience: Patience, refuse: Refuse) -> Server:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The listening socket that the settings ask for. Raises SettingsError if it cannot be had."""
+    """The socket that the service manager passed, else the one that the settings ask for.
+
+    SettingsError if it cannot be had.
+    """
+    passed = sdnotify.passed_socket()
+    if passed is not None:
+        if settings.uds is not None or settings.fd is not None:
+            raise SettingsError("cannot listen twice: the service manager passes a socket; leave out uds and fd")
+        return _inherited(passed)
     if settings.fd is not None:
         return _inherited(settings.fd)
     if settings.uds is not None:
@@ -131,9 +145,13 @@ def _remove_stale(path: Path) -> None:
 
 def _inherited(descriptor: int) -> socket.socket:
     try:
-        return socket.socket(fileno=descriptor)
+        inherited = socket.socket(fileno=descriptor)
     except OSError as error:
         raise SettingsError(f"cannot listen on descriptor {descriptor}: {error.strerror}") from error
+    if inherited.type != socket.SOCK_STREAM or not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        inherited.detach()  # it is not ours to close
+        raise SettingsError(f"cannot listen on descriptor {descriptor}: it is no listening stream socket")
+    return inherited
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +163,7 @@ class Readiness:
     generation: int
 
 
-def health_routes(readiness: Callable[[], Readiness]) -> APIRouter:
+def health_routes(readiness: Callable[[], Awaitable[Readiness]]) -> APIRouter:
     """`/healthz` (the process answers) and `/readyz` (it serves; degraded counts as serving)."""
     router = APIRouter(tags=["health"])
 
@@ -160,7 +178,7 @@ def health_routes(readiness: Callable[[], Readiness]) -> APIRouter:
         responses={503: {"description": "Not yet, or not any more"}},
     )
     async def readyz() -> JSONResponse:
-        now = readiness()
+        now = await readiness()
         serves = now.status in {"ok", "degraded"}
         return JSONResponse(
             {"status": now.status, "reasons": list(now.reasons), "generation": now.generation},

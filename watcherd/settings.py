@@ -120,7 +120,9 @@ class Settings(BaseSettings):
     uds: _Path | None = Field(None, description="a unix socket to listen on instead of host and port")
     fd: int | None = Field(None, ge=0, description="an inherited descriptor to listen on instead of host and port")
     database_url: Annotated[str, BeforeValidator(_not_blank)] | None = Field(
-        None, repr=False, description="where rows are stored; default: SQLite in data_dir"
+        None,
+        repr=False,
+        description="sqlite:///path or postgresql+asyncpg://user@host/database; default: SQLite in data_dir",
     )
     data_dir: _Path = Field(
         default_factory=_default_data_dir,

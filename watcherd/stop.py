@@ -1,17 +1,22 @@
 """Stopping: the stages, their bounds, and the exit status.
 
-watch (no new change) -> drain (requests in flight end) -> server (connections close) -> store.
-Each stage has its time; one that runs over it is logged with what held it, and the exit status is
-1. A second signal skips to the end. Deadlines are on the monotonic clock.
+watch (no new change) -> drain (requests in flight end) -> cut (those that did not are cancelled)
+-> server (connections close) -> store.
+
+Each stage has its time; one that runs over it, or fails, is logged with what held it, and the exit
+status is 1. A second signal skips to the end. Deadlines are on the monotonic clock. What cannot be
+cancelled, such as a thread that a dead file system holds, is left behind by the last resort.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 
-from watcherd import events
+from watcherd import events, sdnotify
 from watcherd.drain import Drains, cut
 from watcherd.gateway import Gateway
 from watcherd.revision import InFlight
@@ -21,9 +26,43 @@ from watcherd.store import Store
 CUT_SECONDS = 1.0
 """How long requests that were cancelled may take to end."""
 
+SPARE_SECONDS = 5.0
+"""What a stage has beyond its time: to cancel what held it, and to tell."""
+
+
+class LastResort:
+    """Ends the process, with exit status 1, when a stop itself does not get on.
+
+    A thread of its own, since what hangs may be the event loop, or what Python waits for after it.
+    """
+
+    def __init__(self, publish: events.Publish, flush: Callable[[], None]) -> None:
+        self._publish = publish
+        self._flush = flush
+        self._timer: threading.Timer | None = None
+
+    def end_within(self, seconds: float) -> None:
+        """End the process after this time, instead of what was said before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.name = "watcherd-last-resort"
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        held_by = tuple(sorted(thread.name for thread in threading.enumerate() if not thread.daemon))
+        self._publish(events.ShutdownAbandoned(held_by))
+        self._flush()
+        os._exit(1)
+
 
 class Stop:
-    """One stop of a daemon. Times are seconds."""
+    """One stop of a daemon. Times are seconds.
+
+    With `stop_accepting` new connections are left to whoever holds the socket too, from the first
+    moment on; without it they are accepted to the end, and told to come again.
+    """
 
     def __init__(  # noqa: PLR0913 - the parts that end, composed once by the daemon
         self,
@@ -36,6 +75,8 @@ class Stop:
         graceful_timeout: float,
         cleanup_timeout: float,
         hurry: asyncio.Event,
+        stop_accepting: bool,
+        last_resort: LastResort,
     ) -> None:
         self._gateway = gateway
         self._drains = drains
@@ -45,6 +86,8 @@ class Stop:
         self._graceful_timeout = graceful_timeout
         self._cleanup_timeout = cleanup_timeout
         self._hurry = hurry
+        self._stop_accepting = stop_accepting
+        self._last_resort = last_resort
         self._overran = False
 
     async def run(self, signal_name: str, working: list[asyncio.Task[None]], serving: asyncio.Task[None]) -> int:
@@ -56,16 +99,24 @@ class Stop:
         started = time.monotonic()
         crashed = serving.done()
         self._gateway.stopping = True
+        if self._stop_accepting:
+            self._server.stop_accepting()
         requests = self._in_flight()
         self._publish(events.ShutdownStarted(signal_name or "server ended", len(requests)))
         await self._stage("watch", _end(working), self._cleanup_timeout, lambda: _names(working))
         await self._stage("drain", _wait_for(requests), self._graceful_timeout, self._holders)
-        await self._cut_what_is_left()
+        await self._stage("cut", self._cut_what_is_left(), self._cleanup_timeout, self._holders, skips=False)
         self._server.should_exit = True
-        await self._stage("server", _end([serving], cancel=False), self._cleanup_timeout, lambda: _names([serving]))
+        waits_still = not self._server.started  # it waits for the first scan, and has no connection to close
+        await self._stage(
+            "server", _end([serving], cancel=waits_still), self._cleanup_timeout, lambda: _names([serving])
+        )
         await self._stage(
             "store", self._store.close(self._cleanup_timeout), self._cleanup_timeout, lambda: ("the database",)
         )
+        self._end_within(self._cleanup_timeout)
+        for task in (*working, serving):
+            task.cancel()  # whatever a stage left; nothing, where all went well
         exit_status = 1 if self._overran or crashed else 0
         self._publish(events.ShutdownFinished(_ms(started), exit_status))
         return exit_status
@@ -76,20 +127,28 @@ class Stop:
         work: Coroutine[None, None, None],
         seconds: float,
         holders: Callable[[], tuple[str, ...]],
+        *,
+        skips: bool = True,
     ) -> None:
-        """Run one stage within its time, or until a second signal; then say what held it."""
+        """Run one stage within its time, or (if it `skips`) until a second signal; then say what held it."""
         started = time.monotonic()
+        self._end_within(seconds)
         task = asyncio.create_task(work, name=f"stop: {name}")
         hurry = asyncio.create_task(self._hurry.wait(), name="stop: second signal")
         try:
-            await asyncio.wait({task, hurry}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            held_by = None if task.done() else holders()
+            await asyncio.wait({task, hurry} if skips else {task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            held_by = _failure(task) if task.done() else holders()
             self._overran = self._overran or held_by is not None
             self._publish(events.ShutdownStage(name, _ms(started), held_by))
         finally:
             for waiting in (task, hurry):
                 waiting.cancel()
             await asyncio.gather(task, hurry, return_exceptions=True)
+
+    def _end_within(self, seconds: float) -> None:
+        """Announce how long the next stage may take, to whoever would end us if it took longer."""
+        sdnotify.extend(seconds + SPARE_SECONDS)
+        self._last_resort.end_within(seconds + SPARE_SECONDS)
 
     async def _cut_what_is_left(self) -> None:
         """Cancel and await what did not finish in its time, then the drains that watched over it."""
@@ -105,6 +164,12 @@ class Stop:
     def _holders(self) -> tuple[str, ...]:
         now = time.monotonic()
         return tuple(request.describe(now) for request in self._in_flight())
+
+
+def _failure(task: asyncio.Task[None]) -> tuple[str, ...] | None:
+    """What a stage ended with, if not well: the stages after it are run all the same."""
+    error = task.exception()
+    return None if error is None else (f"{type(error).__name__}: {error}",)
 
 
 async def _wait_for(requests: Iterable[InFlight]) -> None:

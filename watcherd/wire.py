@@ -22,6 +22,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Neighbour = Callable[[str, str], object]
 Headers = Sequence[tuple[bytes, bytes]]
 
 JSON = b"application/json"
@@ -57,13 +58,14 @@ class Call:
 
     `base` is the path of the model as the client wrote it, such as `/api/user-management`.
     Whoever dispatches the call sets `template`, its path below the model with placeholders, such
-    as `/users/{id}`: logs and metrics name requests by it. Until then it is `UNMATCHED`.
+    as `/users/{id}`: logs and metrics name requests by it. Until then it is `UNMATCHED`. `neighbour`
+    answers what another model shows of one of its entities, by folded domain and entity name, as of
+    the same route table; None when it does not serve.
     """
 
     __slots__ = (
-        "_digest", "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method", "path",
-        "request_id",
-        "segments", "template",
+        "_digest", "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method", "neighbour",
+        "path", "request_id", "segments", "template",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of one request, set once by the gateway
@@ -75,6 +77,7 @@ class Call:
         segments: Sequence[str],
         request_id: str,
         max_body_bytes: int,
+        neighbour: Neighbour,
         max_json_depth: int = 200,
     ) -> None:
         self.method: str = scope["method"]
@@ -84,6 +87,7 @@ class Call:
         self.request_id = request_id
         self.max_body_bytes = max_body_bytes
         self.max_json_depth = max_json_depth
+        self.neighbour = neighbour
         self.template = UNMATCHED
         self._scope = scope
         self._receive = receive

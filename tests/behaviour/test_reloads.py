@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers import Walk, drained, model_text, serving
 from watcherd import intake
+from watcherd.errors import StoreUnavailableError
 from watcherd.pim.spec import LinkedModel
 from watcherd.store import Record, Rejection, SchemaPlan, StalePlanError, Store
 from watcherd.watch import ChangeSet
@@ -152,6 +153,33 @@ async def test_a_file_that_wants_an_owned_domain_goes_on_serving_its_former_one(
         assert (await walk.listed("a.yaml"))["name"] == "shop"
         assert await walk.state("a.yaml") == "stale"
         assert await walk.codes("a.yaml") == ["PIM501"]
+
+
+async def test_a_domain_that_its_file_has_left_goes_to_the_file_that_declares_it(tmp_path: Path) -> None:
+    files = {"a.yaml": SHOP, "b.yaml": LIBRARY}
+    async with serving(tmp_path, files) as walk:
+        await walk.save("a.yaml", LIBRARY)
+        await walk.save("new.yaml", BIGGER_SHOP)
+
+        assert await walk.state("new.yaml") == "live"
+        assert await walk.state("a.yaml") == "rejected"
+        assert await walk.codes("a.yaml") == ["PIM501"]
+        assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
+
+    async with serving(tmp_path) as walk:
+        assert await walk.state("new.yaml") == "live"
+        assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
+
+
+async def test_a_domain_that_its_file_has_left_stays_with_it_while_nobody_else_is_valid(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"a.yaml": SHOP, "b.yaml": LIBRARY}) as walk:
+        served = walk.revision("shop")
+        await walk.save("a.yaml", LIBRARY)
+        await walk.save("new.yaml", BROKEN_SHOP)
+
+        assert await walk.state("a.yaml") == "stale"
+        assert await walk.state("new.yaml") == "rejected"
+        assert walk.revision("shop") is served
 
 
 # -- models that refer to others ------------------------------------------------------------------
@@ -486,6 +514,27 @@ async def test_a_plan_that_has_become_stale_is_made_again(tmp_path: Path, monkey
         assert report.swapped == ("shop",)
         assert len(plans) == 2
         assert plans[0] is not plans[1]
+        assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
+
+
+async def test_what_the_database_failed_is_known_until_the_whole_directory_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise StoreUnavailableError("the disk is full")
+
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        with monkeypatch.context() as broken:
+            broken.setattr(Store, "expand", fails)
+            with pytest.raises(StoreUnavailableError):
+                await walk.save("shop.yaml", BIGGER_SHOP)
+        failed = walk.reloader.failure
+        await walk.save("library.yaml", LIBRARY)
+        still = walk.reloader.failure
+        await walk.reload_all("restart")
+
+        assert failed == still == "the last reload failed: the disk is full"
+        assert walk.reloader.failure is None
         assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
 
 

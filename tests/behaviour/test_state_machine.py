@@ -92,7 +92,10 @@ class Expected:
         return next((domain for domain, owner in self.owners.items() if owner == path), None)
 
     def _settle(self) -> None:
-        """An owner stays while it claims its domain; who claims in vain falls back to what it spoke for."""
+        """An owner stays while it claims its domain; who claims in vain falls back to what it spoke for.
+
+        A fallback yields to a valid file that declares the domain.
+        """
         before = {path: domain for domain, path in self.owners.items()}
         self.refused = {path for path, content in self.files.items() if not content.valid}
         while True:
@@ -110,11 +113,14 @@ class Expected:
             self.refused |= losers
 
     def _owner(self, domain: str, claimants: list[str]) -> str:
-        if self.owners.get(domain) in claimants:
-            return self.owners[domain]
+        valid = [path for path in claimants if path not in self.refused]
+        owner = self.owners.get(domain)
+        if owner in claimants:
+            left = self.files[owner].valid and self.files[owner].domain != domain
+            if not (left and valid):
+                return owner
         same = Content(domain, self.served[domain]) if domain in self.served else None
         renamed = [path for path in claimants if self.files[path] == same]
-        valid = [path for path in claimants if path not in self.refused]
         return (renamed or valid or claimants)[0]
 
 

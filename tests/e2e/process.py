@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,19 @@ class Process:
 
 @asynccontextmanager
 async def running(
-    models: Path, data: Path, *arguments: str, environment: dict[str, str] | None = None, ready: bool = True
+    models: Path,
+    data: Path,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    ready: bool = True,
+    entry: Sequence[str] = (sys.executable, "-m", "watcherd"),
+    pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[Process]:
     """Start a daemon on a free port; on the way out it is stopped, if it still runs."""
     models.mkdir(exist_ok=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "watcherd",
+        *entry,
         "serve",
         "--models",
         str(models),
@@ -103,6 +107,7 @@ async def running(
         stdout=asyncio.subprocess.PIPE,
         limit=2**22,
         env=clean | (environment or {}),
+        pass_fds=pass_fds,
     )
     daemon = Process(process, models, data)
     try:

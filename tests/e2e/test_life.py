@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
+import sqlite3
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.e2e.connections import REST, half_a_request, in_flight
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
 
@@ -195,30 +199,11 @@ async def test_a_taken_port_is_one_clear_line(daemon: Process, tmp_path: Path) -
         assert await second.ended() == 2
 
 
-async def half_a_request(daemon: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, port = daemon.address.removeprefix("http://").rsplit(":", 1)
-    reader, writer = await asyncio.open_connection(host, int(port))
-    body = b'{"name": "half"}'
-    head = b"POST /api/shop/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-    writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body[:5])
-    await writer.drain()
-    return reader, writer
-
-
-async def entered(daemon: Process) -> None:
-    """Wait until a request is in flight on the model, as the admin API shows it."""
-    async with daemon.client() as client:
-        while True:
-            (entry,) = (await client.get("/admin/pim")).json()["pims"]
-            if entry["in_flight"] == 1:
-                return
-
-
 async def test_a_half_sent_request_is_answered_by_the_old_revision_after_a_swap(daemon: Process) -> None:
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
     reader, writer = await half_a_request(daemon)
-    await entered(daemon)
+    await in_flight(daemon, 1)
     daemon.write("shop.yaml", shop("colour"))
     await daemon.wait_for("model.swapped")
     async with daemon.client() as client:
@@ -227,7 +212,7 @@ async def test_a_half_sent_request_is_answered_by_the_old_revision_after_a_swap(
         assert entry["draining"][0]["revision"] == 1
         assert entry["draining"][0]["held_by"][0]["path"] == "/api/shop/items"
 
-    writer.write(b'e": "half"}')
+    writer.write(REST)
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 201")
     assert b"watcherd-revision: 1\r\n" in head
@@ -248,7 +233,7 @@ async def test_a_stop_lets_requests_in_flight_finish_and_refuses_new_ones(
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
     reader, writer = await half_a_request(daemon)
-    await entered(daemon)
+    await in_flight(daemon, 1)
     daemon.kill(which)
     started = await daemon.wait_for("shutdown.started")
     assert started["signal"] == which.name
@@ -260,11 +245,11 @@ async def test_a_stop_lets_requests_in_flight_finish_and_refuses_new_ones(
         assert refused.headers["connection"] == "close"
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.get("/healthz")).status_code == 200
-    writer.write(b'e": "half"}')
+    writer.write(REST)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
 
     assert await daemon.ended() == 0
-    assert [line["stage"] for line in daemon.of("shutdown.stage")] == ["watch", "drain", "server", "store"]
+    assert [line["stage"] for line in daemon.of("shutdown.stage")] == ["watch", "drain", "cut", "server", "store"]
     writer.close()
 
 
@@ -275,7 +260,7 @@ async def test_a_request_over_the_graceful_time_is_cut_named_and_makes_the_exit_
         daemon.write("shop.yaml", shop())
         await daemon.wait_for("model.loaded")
         reader, writer = await half_a_request(daemon)
-        await entered(daemon)
+        await in_flight(daemon, 1)
         daemon.kill(signal.SIGTERM)
         drained = await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "drain")
         assert "POST /api/shop/items" in drained["held_by"][0]
@@ -288,7 +273,7 @@ async def test_a_second_signal_skips_to_the_end(daemon: Process) -> None:
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
     _, writer = await half_a_request(daemon)
-    await entered(daemon)
+    await in_flight(daemon, 1)
     daemon.kill(signal.SIGTERM)
     await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
     daemon.kill(signal.SIGTERM)
@@ -313,3 +298,64 @@ async def test_it_serves_on_a_unix_socket(tmp_path: Path) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.get("/readyz")).status_code == 200
             assert (await client.get("/admin/pim")).status_code == 200
+
+
+async def test_before_the_first_scan_is_done_a_model_is_not_called_missing(tmp_path: Path) -> None:
+    models, address = tmp_path / "models", tmp_path / "socket"
+    models.mkdir()
+    for number in range(100):
+        (models / f"m{number}.yaml").write_text(shop(domain=f"m{number}"), encoding="utf-8")
+    seen = []
+    async with running(models, tmp_path / "data", "--uds", str(address), ready=False) as daemon:
+        transport = httpx.AsyncHTTPTransport(uds=str(address))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            await daemon.wait_for("watch.started")  # connections are taken before the models are read
+            while 200 not in seen:
+                answer = await client.get("/api/m99/items")
+                seen.append(answer.status_code)
+                if answer.status_code != 200:
+                    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert seen[0] == 503
+
+
+async def test_a_hang_up_during_the_start_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    async with running(tmp_path / "models", tmp_path / "data", ready=False) as daemon:
+        await ignores(daemon.pid, signal.SIGHUP)
+        daemon.kill(signal.SIGHUP)
+        await daemon.wait_for("daemon.started")
+
+
+@pytest.mark.slow
+async def test_a_save_that_the_database_cannot_take_shows_in_readiness_until_it_is_served(daemon: Process) -> None:
+    daemon.write("shop.yaml", shop())
+    await daemon.wait_for("model.loaded")
+    with contextlib.closing(sqlite3.connect(daemon.data / "watcherd.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        daemon.write("shop.yaml", shop("color"))
+        await daemon.wait_for("reload.failed")
+        async with daemon.client() as client:
+            failed = await client.get("/readyz")
+            other.execute("ROLLBACK")
+            await daemon.wait_for("model.swapped")
+            await daemon.wait_for("reload.finished", where=lambda line: line["reason"] == "restart")
+            healed = await client.get("/readyz")
+
+    assert (failed.status_code, failed.json()["status"]) == (200, "degraded")
+    assert "database is locked" in failed.json()["reasons"][0]
+    assert healed.json()["status"] == "ok"
+
+
+async def ignores(pid: int, which: signal.Signals) -> None:
+    """Until the process ignores a signal, as the kernel tells; fails once it catches it instead."""
+    while True:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        masks = {name: int(line.split()[1], 16) for line in status.splitlines() if (name := line[:6]) in MASKS}
+        bit = 1 << (which - 1)
+        if masks["SigIgn"] & bit:
+            return
+        assert not masks["SigCgt"] & bit, "it was caught without having been ignored"
+        await asyncio.sleep(0)
+
+
+MASKS = frozenset({"SigIgn", "SigCgt"})

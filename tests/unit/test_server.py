@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from watcherd import sdnotify
 from watcherd.errors import SettingsError
 from watcherd.server import address_of, bind
 from watcherd.settings import Settings, load
@@ -69,3 +70,27 @@ def test_an_inherited_descriptor_is_used() -> None:
 def test_a_descriptor_that_is_no_socket_is_refused() -> None:
     with Path("/dev/null").open() as file, pytest.raises(SettingsError, match=f"descriptor {file.fileno()}"):
         bind(settings(fd=file.fileno()))
+
+
+def test_a_descriptor_that_does_not_listen_is_refused_and_left_open() -> None:
+    with socket.socket() as given:
+        with pytest.raises(SettingsError, match=f"descriptor {given.fileno()}: it is no listening stream socket"):
+            bind(settings(fd=given.fileno()))
+        assert given.getsockname()
+
+
+def test_the_socket_that_the_manager_passed_wins_over_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        monkeypatch.setattr(sdnotify, "passed_socket", given.fileno)
+        listener = bind(settings(host="256.1.1.1"))
+        assert listener.getsockname() == given.getsockname()
+        listener.detach()
+
+
+@pytest.mark.parametrize("also", [{"uds": "s"}, {"fd": 0}])
+def test_a_passed_socket_beside_another_place_to_listen_is_refused(
+    also: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sdnotify, "passed_socket", lambda: 3)
+    with pytest.raises(SettingsError, match="leave out uds and fd"):
+        bind(settings(**also))

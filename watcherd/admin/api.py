@@ -6,18 +6,20 @@ Owns what these requests mean and how they are answered. What they do is a reloa
 
 from __future__ import annotations
 
+import contextlib
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Query, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from watcherd import directory, problems
 from watcherd.admin import views
 from watcherd.admin.guard import guard
 from watcherd.directory import SourceFile
 from watcherd.drain import Drains
-from watcherd.errors import PathOutsideError
+from watcherd.errors import PathOutsideError, StoreError
 from watcherd.gateway import Gateway
 from watcherd.ledger import State, World
 from watcherd.pim import parse
@@ -28,13 +30,25 @@ from watcherd.settings import Settings
 from watcherd.watch import ChangeSet
 
 
+def _encodable(text: str) -> str:
+    """Refuse lone surrogates: they are valid escapes of JSON, but no file and no model has such a name."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected valid Unicode text") from None
+    return text
+
+
+Name = Annotated[str, AfterValidator(_encodable)]
+
+
 class LoadRequest(BaseModel):
     """Which model to load, from which file; one of the two is enough where the other follows."""
 
     model_config = ConfigDict(extra="forbid")
 
-    pim_name: str | None = Field(None, description="the model's domain", examples=["user-management"])
-    pim_file: str | None = Field(
+    pim_name: Name | None = Field(None, description="the model's domain", examples=["user-management"])
+    pim_file: Name | None = Field(
         None, description="the file, relative to the models directory", examples=["user_management.yaml"]
     )
     dry_run: bool = Field(default=False, description="say what would happen, change nothing")
@@ -93,6 +107,7 @@ def admin_routes(settings: Settings, gateway: Gateway, reloader: Reloader, drain
         methods=["POST"],
         operation_id="admin_reload",
         summary="Read the whole directory again, now",
+        responses={202: {"description": "Under way (`wait=false`)"}},
     )
     return router
 
@@ -167,10 +182,18 @@ class Api:
             raise Problem(problems.NO_SUCH_MODEL, f"no file speaks for a model named {name}")
         return views.full(world, owner, self._drains, self._prefix)
 
-    async def reload_all(self) -> dict[str, Any]:
-        """Answers when it is done, with what changed and what was rejected."""
+    async def reload_all(self, background: BackgroundTasks, response: Response, *, wait: bool = True) -> dict[str, Any]:
+        """Answers when it is done, with what changed and what was rejected; with `wait=false` at once."""
         change = ChangeSet(paths=frozenset(), full=True, reason="request")
-        return views.report(await self._reloader.reload(change))
+        if wait:
+            return views.report(await self._reloader.reload(change))
+        background.add_task(self._reload_unseen, change)
+        response.status_code = HTTPStatus.ACCEPTED
+        return {"status": "accepted"}
+
+    async def _reload_unseen(self, change: ChangeSet) -> None:
+        with contextlib.suppress(StoreError):  # the reload tells of it
+            await self._reloader.reload(change)
 
 
 def _find(root: Path, reloader: Reloader, name: str | None, file: str | None, max_bytes: int) -> SourceFile:

@@ -12,7 +12,7 @@ from typing import Any
 import pydantic_core
 from fastapi import Request, Response
 
-from watcherd.compile.openapi import PROBLEM_SCHEMA
+from watcherd.compile.openapi import joined_components
 from watcherd.gateway import TABLE, RouteTable
 
 
@@ -50,8 +50,6 @@ class Document:
 def join(base: dict[str, Any], table: RouteTable) -> bytes:
     """Join the host's document and the fragments of a route table, models in order of name."""
     fragments = [table.revisions[model].openapi for model in sorted(table.revisions)]
-    components = {name: part for name, part in base.get("components", {}).items() if name != "schemas"}
-    schemas = base.get("components", {}).get("schemas", {}) | {"Problem": PROBLEM_SCHEMA}
     head = {
         "openapi": base["openapi"],
         "info": base["info"],
@@ -64,10 +62,9 @@ def join(base: dict[str, Any], table: RouteTable) -> bytes:
             _joined([*(fragment.tags for fragment in fragments), _elements(base.get("tags", []))]),
             b'],"paths":{',
             _joined([*(fragment.paths for fragment in fragments), _members(base["paths"])[1:]]),
-            b'},"components":{',
-            _joined([_members(components)[1:], b'"schemas":{']),
-            _joined([*(fragment.schemas for fragment in fragments), _members(schemas)[1:]]),
-            b"}}}",
+            b'},"components":',
+            joined_components(fragments, base.get("components", {})),
+            b"}",
         ]
     )
 

@@ -1,11 +1,13 @@
 """The host application: FastAPI, for everything that is not a model.
 
-Owns how its parts are put together and how its errors become problem bodies. No route of a model
-is ever added here: models are served by the gateway from their revisions.
+Owns how its parts are put together, how its errors become problem bodies, and that HEAD and OPTIONS
+are answered wherever HTTP expects it. No route of a model is ever added here: models are served by
+the gateway from their revisions.
 """
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import pydantic_core
@@ -14,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 
 import watcherd
 from watcherd import problems
@@ -22,16 +24,21 @@ from watcherd.admin.document import Document
 from watcherd.errors import StoreError, WatcherdError
 from watcherd.exchange import REQUEST_ID
 from watcherd.problems import CATALOGUE, Finding, Problem
-from watcherd.wire import PROBLEM_JSON
+from watcherd.wire import PROBLEM_JSON, AsgiApp, Message, Receive, Scope, Send
 
 DESCRIPTION = """\
 The APIs of all models that are in service now, and the management API of the daemon.
 This document changes with the models: `x-watcherd-generation` says which state it describes."""
 
 
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+"""What a path may allow beside OPTIONS."""
+
+
 def make_host(routers: list[APIRouter], pages: list[BaseRoute]) -> FastAPI:
     """The host application. `pages` are routes that the OpenAPI document does not describe."""
     host = FastAPI(title="watcherd", openapi_url=None, docs_url=None, redoc_url=None)
+    host.add_middleware(_HeadAsGet)
     host.include_router(_problem_pages())
     for router in routers:
         host.include_router(router)
@@ -43,6 +50,29 @@ def make_host(routers: list[APIRouter], pages: list[BaseRoute]) -> FastAPI:
     )
     _answer_errors_as_problems(host)
     return host
+
+
+class _HeadAsGet:
+    """Lets every route that answers GET answer HEAD: FastAPI's own know only what they declare."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        scope["method"] = "GET"
+        try:
+            await self._app(scope, receive, send_head)
+        finally:
+            scope["method"] = "HEAD"  # what the log says
 
 
 def _to_docs(_request: Request) -> Response:
@@ -83,10 +113,11 @@ def _answer_errors_as_problems(host: FastAPI) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         if isinstance(error.__cause__, Problem):
             return _problem(request, error.__cause__)  # FastAPI takes what reading a body raised for a 400
-        kinds = {404: problems.NO_SUCH_PATH, 405: problems.METHOD_NOT_ALLOWED}
-        kind = kinds.get(error.status_code, problems.BAD_REQUEST)
-        details = {404: f"nothing is served at {request.url.path}", 405: f"{request.method} is not allowed here"}
-        detail = details.get(error.status_code, str(error.detail))
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            return _wrong_method(request, _allowed(host, request))
+        missing = error.status_code == HTTPStatus.NOT_FOUND
+        kind = problems.NO_SUCH_PATH if missing else problems.BAD_REQUEST
+        detail = f"nothing is served at {request.url.path}" if missing else str(error.detail)
         return _problem(request, Problem(kind, detail, headers=dict(error.headers or {})))
 
     @host.exception_handler(RequestValidationError)
@@ -107,10 +138,33 @@ def _answer_errors_as_problems(host: FastAPI) -> None:
         return _problem(request, Problem(problems.INTERNAL, detail))
 
 
+def _wrong_method(request: Request, allowed: str) -> Response:
+    """405, or what an OPTIONS asks for: routes are made for the other methods alone."""
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers={"allow": allowed})
+    detail = f"{request.method} is not allowed here; there are {allowed}"
+    return _problem(request, Problem(problems.METHOD_NOT_ALLOWED, detail, headers={"allow": allowed}))
+
+
+def _allowed(host: FastAPI, request: Request) -> str:
+    """The methods of a path, over all of its routes: each of them knows its own alone."""
+    full = [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": "GET" if method == "HEAD" else method})[0] is Match.FULL
+            for route in host.routes
+        )
+    ]
+    return ", ".join(sorted([*full, "OPTIONS"]))
+
+
 def _pointer(location: tuple[int | str, ...]) -> str:
     """Where a finding is: a JSON pointer into the body, or the name of a parameter."""
-    where, *rest = location
-    return "#" + "".join(f"/{part}" for part in rest) if where == "body" else ".".join(str(part) for part in rest)
+    where, *parts = location
+    # A lone surrogate is a valid escape of JSON, and in no encoding of an answer.
+    rest = [str(part).encode("utf-8", "backslashreplace").decode() for part in parts]
+    return "#" + "".join(f"/{part}" for part in rest) if where == "body" else ".".join(rest)
 
 
 def _problem(request: Request, problem: Problem) -> Response:

@@ -16,6 +16,7 @@ import typer
 
 import watcherd
 from watcherd.cli.check import check
+from watcherd.cli.reload import reload
 from watcherd.cli.schema import schema
 from watcherd.cli.serve import serve
 from watcherd.errors import WatcherdError
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(check)
+app.command()(reload)
 app.command()(schema)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -63,6 +64,10 @@ def serve(
 
     Example: `watcherd serve --models pim_models --port 9000`
     """
+    # Imports take a while, and a hang-up in the middle would end the process: the first scan reads
+    # everything anyway. The daemon takes this signal over, and the others, once it has a loop.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     from watcherd import settings
 
     chosen = settings.load(
@@ -83,6 +88,9 @@ def serve(
     if print_config:
         _print_config(chosen)
         return
+    # The daemon takes a while to import and has no handler before: a SIGHUP then would end the
+    # process, where it may be ignored, since the first scan reads everything anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from watcherd import daemon
 
     raise typer.Exit(daemon.run(chosen))

@@ -15,13 +15,15 @@ from pydantic_core import to_json
 from watcherd.compile import etag
 from watcherd.compile.batch import BatchEndpoint
 from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
-from watcherd.compile.entity import EntityEndpoints, compile_entity
+from watcherd.compile.entity import Children, EntityEndpoints, compile_entity
 from watcherd.compile.export import ExportEndpoint
 from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.imports import ImportEndpoint
+from watcherd.compile.naming import children_segment
 from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
+from watcherd.compile.relations import expose
 from watcherd.compile.service import compile_method
 from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import LinkedModel, ModelSpec, Service
@@ -37,18 +39,20 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
     """
     spec = linked.spec
     description = describe(linked, options)
-    entities = {
-        entity.plural: compile_entity(entity, tables, linked.targets, options) for entity in spec.entities.values()
+    exposed = expose(spec, tables)
+    endpoints = {
+        entity.name: compile_entity(entity, linked, tables, exposed, options) for entity in spec.entities.values()
     }
-    collections, items = _entity_paths(linked, entities, tables, options)
+    collections, items = _entity_paths(linked, endpoints, tables, options)
     dispatcher = Dispatcher(
         domain=spec.domain,
         index=Path.of("", {"GET": Index(spec, number).answer}),
         collections=collections,
         items=items,
+        children=_children_paths(spec, endpoints),
         actions=_action_paths(linked, tables, options),
-        system=_system_paths(linked, description, entities, tables, options),
-        bulk=_bulk_paths(linked, entities, tables, options),
+        system=_system_paths(linked, description, endpoints, tables, options),
+        bulk=_bulk_paths(linked, endpoints, tables, options),
     )
     return Revision(
         linked,
@@ -56,38 +60,53 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
         handle=dispatcher.handle,
         operations=description.operations,
         openapi=description.fragment,
+        exposed=exposed,
     )
 
 
 def _entity_paths(
-    linked: LinkedModel, entities: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
+    linked: LinkedModel, endpoints: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     collections: dict[str, Path] = {}
     items: dict[str, Path] = {}
-    for plural, endpoints in entities.items():
-        create = _post(linked, f"/{plural}", endpoints.create, tables, options)
-        collections[plural] = Path.of(f"/{plural}", {"GET": endpoints.list, "POST": create})
+    for entity in linked.spec.entities.values():
+        own, plural = endpoints[entity.name], entity.plural
+        create = _post(linked, f"/{plural}", own.create, tables, options)
+        collections[plural] = Path.of(f"/{plural}", {"GET": own.list, "POST": create})
         items[plural] = Path.of(
             f"/{plural}/{{id}}",
             {
-                "GET": endpoints.read,
-                "PUT": endpoints.replace,
-                "PATCH": endpoints.patch,
-                "DELETE": endpoints.delete,
+                "GET": own.read,
+                "PUT": own.replace,
+                "PATCH": own.patch,
+                "DELETE": own.delete,
             },
         )
     return collections, items
 
 
+def _children_paths(spec: ModelSpec, endpoints: Mapping[str, EntityEndpoints]) -> dict[tuple[str, str], Path]:
+    """The lists below a row, by plural and by the relation's name: in kebab-case, and as it is."""
+    paths: dict[tuple[str, str], Path] = {}
+    for entity in spec.entities.values():
+        for end in entity.to_many:
+            if not end.single:
+                children = Children(endpoints[entity.name], endpoints[end.child.entity], end.via)
+                segment = children_segment(end)
+                path = Path.of(f"/{entity.plural}/{{id}}/{segment}", {"GET": children.list})
+                paths[entity.plural, end.name] = paths[entity.plural, segment] = path
+    return paths
+
+
 def _bulk_paths(
-    linked: LinkedModel, entities: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
+    linked: LinkedModel, endpoints: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
 ) -> dict[tuple[str, str], Path]:
     paths: dict[tuple[str, str], Path] = {}
     for entity in linked.spec.entities.values():
         template = f"/{entity.plural}/-"
-        endpoints = entities[entity.plural]
-        export = ExportEndpoint(entity, tables.entities[entity.name], endpoints.query)
-        name, bodies = f"/{linked.spec.name}{template}/import", endpoints.bodies
+        own = endpoints[entity.name]
+        export = ExportEndpoint(entity, tables.entities[entity.name], own.query)
+        name, bodies = f"/{linked.spec.name}{template}/import", own.bodies
         import_ = ImportEndpoint(name, entity, tables, linked.targets, bodies=bodies, options=options)
         paths[entity.plural, "export"] = Path.of(f"{template}/export", {"GET": export.answer})
         paths[entity.plural, "import"] = Path.of(f"{template}/import", {"POST": import_.answer})
@@ -116,12 +135,13 @@ def _post(linked: LinkedModel, template: str, prepare: Prepare, tables: ModelTab
 def _system_paths(
     linked: LinkedModel,
     description: Description,
-    entities: Mapping[str, EntityEndpoints],
+    endpoints: Mapping[str, EntityEndpoints],
     tables: ModelTables,
     options: Options,
 ) -> Mapping[str, Path]:
     spec = linked.spec
-    batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, entities).prepare, tables, options)
+    by_plural = {entity.plural: endpoints[entity.name] for entity in spec.entities.values()}
+    batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, by_plural).prepare, tables, options)
     return {
         "openapi.json": Path.of("/-/openapi.json", {"GET": Document(spec, description.fragment).answer}),
         "batch": Path.of("/-/batch", {"POST": batch}),

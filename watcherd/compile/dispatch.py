@@ -41,14 +41,16 @@ class Path:
 class Dispatcher:
     """All paths of a model.
 
-    `collections` and `items` are keyed by an entity's plural, `actions` by service and method,
-    both as declared and in kebab-case; `system` by what follows `-`, `bulk` by plural and that.
+    `collections` and `items` are keyed by an entity's plural, `children` by that and the relation,
+    `actions` by service and method, each as declared and in kebab-case; `system` by what follows
+    `-`, `bulk` by plural and that.
     """
 
     domain: str
     index: Path
     collections: Mapping[str, Path]
     items: Mapping[str, Path]
+    children: Mapping[tuple[str, str], Path]
     actions: Mapping[tuple[str, str], Path]
     system: Mapping[str, Path]
     bulk: Mapping[tuple[str, str], Path]
@@ -74,7 +76,7 @@ class Dispatcher:
         except StoreUnavailableError as error:
             raise Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "1"}) from error
 
-    def _find(self, segments: Sequence[str]) -> Path | None:
+    def _find(self, segments: Sequence[str]) -> Path | None:  # noqa: PLR0911 - one return a form of path
         match segments:
             case [plural]:
                 return self.collections.get(plural)
@@ -84,6 +86,8 @@ class Dispatcher:
                 return self.items.get(first) or self.actions.get((first, second))
             case [plural, "-", name]:
                 return self.bulk.get((plural, name))
+            case [plural, _, children]:
+                return self.children.get((plural, children))
             case []:
                 return self.index
             case _:
@@ -92,6 +96,10 @@ class Dispatcher:
     def _not_found(self, segments: Sequence[str]) -> Problem:
         first = segments[0]
         methods = sorted({method for service, method in self.actions if service == first})
+        below = sorted({path.template.rpartition("/")[2] for (own, _), path in self.children.items() if own == first})
+        if below and len(segments) > 2:  # noqa: PLR2004 - the entity, the row, and what is below it
+            hint = nearest(segments[2], below)
+            return Problem(problems.NO_SUCH_PATH, f"{self.domain} has nothing at /{'/'.join(segments)}{hint}")
         if first in self.collections or first == "-":
             return Problem(problems.NO_SUCH_PATH, f"{self.domain} has nothing at /{'/'.join(segments)}")
         if methods and len(segments) > 1:

@@ -1,4 +1,4 @@
-"""The endpoints of one entity: list, create, read, replace, patch, delete.
+"""The endpoints of one entity: list, create, read, replace, patch, delete, and the lists below a row.
 
 Owns the order of what happens in a request to an entity and its answers' headers. Does not own
 what a body may say (bodies), what a query may say (query), nor how rows are kept (store).
@@ -17,15 +17,27 @@ from watcherd import problems
 from watcherd.compile import etag, reading
 from watcherd.compile.bodies import Bodies, changed, compile_bodies, created, read
 from watcherd.compile.conflicts import conflict
+from watcherd.compile.cursor import position, token_after
 from watcherd.compile.options import Options
-from watcherd.compile.query import ListQuery, compile_query, page_links, read_query, refuse_parameters
-from watcherd.compile.validators import Targets
+from watcherd.compile.query import (
+    Asked,
+    ListQuery,
+    View,
+    compile_query,
+    cursor_link,
+    page_links,
+    read_query,
+    read_view,
+    refuse_parameters,
+    refused,
+)
+from watcherd.compile.relations import Exposed, Relation, compile_relations, shown
 from watcherd.compile.values import Reader, text_reader
 from watcherd.compile.writes import Work
-from watcherd.errors import ConstraintError
-from watcherd.pim.spec import Entity
+from watcherd.errors import ConstraintError, TooManyRowsError
+from watcherd.pim.spec import Entity, LinkedModel
 from watcherd.problems import Finding, Problem
-from watcherd.store import Cursor, ModelTables, Row
+from watcherd.store import Cursor, Filter, ModelTables, Page, Row, Select
 from watcherd.wire import JSON, Answer, Call
 
 Values = Mapping[str, Any]
@@ -37,17 +49,31 @@ Wanted = Collection[int] | None
 class EntityEndpoints:
     """One entity's operations on its rows; made once per revision, holds no state of a request."""
 
-    __slots__ = ("_bodies", "_hidden", "_key", "_name", "_plural", "_query", "_rows", "_tables")
+    __slots__ = ("_bodies", "_hidden", "_key", "_model", "_name", "_plural", "_query", "_rows", "_siblings",
+                 "_tables")  # fmt: skip
 
-    def __init__(self, entity: Entity, tables: ModelTables, *, bodies: Bodies, query: ListQuery, key: Reader) -> None:
+    def __init__(  # noqa: PLR0913 - the parts of an entity, put together once
+        self,
+        entity: Entity,
+        siblings: Mapping[str, Exposed],
+        tables: ModelTables,
+        *,
+        model: str,
+        bodies: Bodies,
+        query: ListQuery,
+        key: Reader,
+    ) -> None:
+        own = siblings[entity.name]
         self._name = entity.name
         self._plural = quote(entity.plural)
-        self._rows = tables.entities[entity.name]
+        self._rows = own.rows
+        self._hidden = own.hidden
+        self._siblings = siblings
         self._tables = tables
+        self._model = model
         self._bodies = bodies
         self._query = query
         self._key = key
-        self._hidden = frozenset(item.name for item in entity.attributes.values() if item.write_only)
 
     @property
     def bodies(self) -> Bodies:
@@ -61,27 +87,77 @@ class EntityEndpoints:
 
     async def list(self, call: Call) -> Answer:
         """200: a page of rows."""
-        raw = call.query
-        select = read_query(self._query, raw)
+        return await self._answer_page(call, read_query(self._query, call.query), self._path(call))
+
+    async def list_below(self, call: Call, within: Filter) -> Answer:
+        """200: a page of the rows that belong to a row of another entity, at the path of the call."""
+        asked = read_query(self._query, call.query, within)
+        parent, key, children = call.segments[:3]
+        path = "/".join([quote(call.base), *(quote(segment, safe="") for segment in (parent, key, children))])
+        return await self._answer_page(call, asked, path)
+
+    async def _answer_page(self, call: Call, asked: Asked, path: str) -> Answer:
+        query = self._query
+        select = asked.select
+        if asked.at_row is not None:
+            select = replace(select, after=await self._position(asked.at_row.key, select))
+        page, rows = await self._read_page(call, select, asked.view)
         skip, limit = select.skip, select.limit or 0
-        if not select.count:
-            # Without a total, one row more than asked for tells whether there is a next page.
-            select = replace(select, limit=limit + 1)
-        page = await self._rows.list(select)
-        rows = page.rows[:limit]
-        more = len(page.rows) > len(rows) if page.total is None else skip + len(rows) < page.total
+        token = token_after(page.rows[-1], select, query.owner, query.key) if page.more and page.rows else None
         body = to_json(
             {
-                "items": [self._shown(row) for row in rows],
+                "items": rows,
                 "total": page.total,
                 "skip": skip,
                 "limit": limit,
-                # A token to go on from, once there are cursors; until then `Link` leads on.
-                "next": None,
+                "next": token,
             }
         )
-        link = page_links(self._path(call), raw, skip=skip, limit=limit, more=more) if more or skip else b""
+        link = b""
+        if asked.by_cursor:
+            link = cursor_link(path, call.query, token) if token is not None else b""
+        elif skip or token is not None:
+            more = token is not None or (page.total is not None and skip + len(page.rows) < page.total)
+            link = page_links(path, call.query, skip=skip, limit=limit, more=more)
         return Answer(200, body, JSON, [(b"link", link)] if link else ())
+
+    async def _read_page(self, call: Call, select: Select, view: View) -> tuple[Page, Sequence[Values]]:
+        """A page, and its rows as they were asked for."""
+        exposed = [self._exposed(call, relation) for relation in view.expand]
+        related = [relation.related(one) for relation, one in zip(view.expand, exposed, strict=True)]
+        try:
+            page = await self._rows.list(select, related, max_related=self._query.related_limit)
+        except TooManyRowsError as error:
+            message = f"expand: {error}; ask for fewer rows, or read them below each row"
+            raise refused([Finding("expand", "too_many", message)]) from error
+        return page, self._viewed(page, view, exposed)
+
+    def _exposed(self, call: Call, relation: Relation) -> Exposed:
+        """Where the rows of a relation are."""
+        model, entity = relation.target.model, relation.target.entity
+        found = self._siblings[entity] if model == self._model else call.neighbour(model, entity)
+        if not isinstance(found, Exposed):
+            message = f"expand={relation.name}: it leads into the model {model}, which is not in service"
+            raise refused([Finding("expand", "not_served", message)])
+        return found
+
+    async def _position(self, key: object, select: Select) -> tuple[Any, ...]:
+        row = await self._rows.get(key)
+        if row is None:
+            raise refused([Finding("cursor", "gone", "cursor: the row that it stands at is gone; begin again")])
+        return position(row, select, self._query.key)
+
+    def _viewed(self, page: Page, view: View, exposed: Sequence[Exposed]) -> Sequence[Values]:
+        if view.fields is None and not view.expand:
+            return [shown(row, self._hidden) for row in page.rows]
+        viewed = []
+        for row in page.rows:
+            values = shown(row, self._hidden)
+            picked = dict(values) if view.fields is None else {name: values[name] for name in view.fields}
+            for relation, one in zip(view.expand, exposed, strict=True):
+                picked[relation.name] = relation.shown(row, page.related[relation.name], one)
+            viewed.append(picked)
+        return viewed
 
     async def create(self, call: Call) -> Work:
         """201: the new row, or the new rows of an array: all or none."""
@@ -100,11 +176,11 @@ class EntityEndpoints:
 
         def work(cursor: Cursor) -> Answer:
             [row] = insert(cursor)
-            shown = to_json(self._shown(row))
+            body = to_json(shown(row, self._hidden))
             key = quote(str(row.values[self._bodies.key]), safe="")
             # The path as the client wrote the model's name, percent-encoded.
             location = f"{quote(base)}/{self._plural}/{key}".encode("ascii")
-            return Answer(201, shown, JSON, [(b"location", location), (b"etag", etag.etag(row.version, shown))])
+            return Answer(201, body, JSON, [(b"location", location), (b"etag", etag.etag(row.version, body))])
 
         return work
 
@@ -128,23 +204,38 @@ class EntityEndpoints:
                 rows = insert(cursor)
             except ConstraintError as error:
                 raise conflict(error, batch=True) from error
-            return Answer(201, to_json({"items": [self._shown(row) for row in rows]}))
+            return Answer(201, to_json({"items": [shown(row, self._hidden) for row in rows]}))
 
         return work
 
     async def read(self, call: Call) -> Answer:
         """200: the row; 304 when the client has it already."""
-        if call.query:
-            refuse_parameters(call.query)
+        view = read_view(self._query, call.query) if call.query else None
         text = call.segments[1]
-        row = await self._rows.get(self._key_of(text))
+        key = self._key_of(text)
+        if view is None:
+            # The shortest way, for what is asked most.
+            row = await self._rows.get(key)
+            values = None if row is None else shown(row, self._hidden)
+        else:
+            one = Select(filters=(Filter(self._query.key, "eq", key),), limit=1, count=False)
+            page, rows = await self._read_page(call, one, view)
+            row, values = (page.rows[0], rows[0]) if page.rows else (None, None)
         if row is None:
             raise self._no_such_row(text)
-        shown = to_json(self._shown(row))
-        tag = etag.etag(row.version, shown)
+        body = to_json(values)
+        tag = etag.etag(row.version, body)
         if etag.is_known(call.header(b"if-none-match"), tag):
             return Answer(304, headers=[(b"etag", tag)])
-        return Answer(200, shown, JSON, [(b"etag", tag)])
+        return Answer(200, body, JSON, [(b"etag", tag)])
+
+    async def require(self, call: Call) -> Any:
+        """The key in the path, of a row that exists. Raises `Problem` 404."""
+        text = call.segments[1]
+        key = self._key_of(text)
+        if await self._rows.get(key) is None:
+            raise self._no_such_row(text)
+        return key
 
     async def replace(self, call: Call) -> Answer:
         """200: the row, replaced as a whole."""
@@ -201,8 +292,8 @@ class EntityEndpoints:
             row = update(cursor)
             if row is None:
                 raise self._no_such_row(text)
-            shown = to_json(self._shown(row))
-            return Answer(200, shown, JSON, [(b"etag", etag.etag(row.version, shown))])
+            body = to_json(shown(row, self._hidden))
+            return Answer(200, body, JSON, [(b"etag", etag.etag(row.version, body))])
 
         return work
 
@@ -233,21 +324,36 @@ class EntityEndpoints:
         """The collection's path as the client wrote the model's name, percent-encoded."""
         return f"{quote(call.base)}/{self._plural}"
 
-    def _shown(self, row: Row) -> Values:
-        if not self._hidden:
-            return row.values
-        return {name: value for name, value in row.values.items() if name not in self._hidden}
-
     def _no_such_row(self, text: str) -> Problem:
         return Problem(problems.NO_SUCH_ROW, f"{self._name} has no row {text!r}")
 
 
-def compile_entity(entity: Entity, tables: ModelTables, targets: Targets, options: Options) -> EntityEndpoints:
-    """Build everything that requests to an entity need."""
+class Children:
+    """The `has many` end below a row: the rows of `child` whose attribute `via` holds the key of the row."""
+
+    __slots__ = ("_child", "_parent", "_via")
+
+    def __init__(self, parent: EntityEndpoints, child: EntityEndpoints, via: str) -> None:
+        self._parent = parent
+        self._child = child
+        self._via = via
+
+    async def list(self, call: Call) -> Answer:
+        """200: a page of rows; 404 when there is no such parent."""
+        key = await self._parent.require(call)
+        return await self._child.list_below(call, Filter(self._via, "eq", key))
+
+
+def compile_entity(
+    entity: Entity, linked: LinkedModel, tables: ModelTables, siblings: Mapping[str, Exposed], options: Options
+) -> EntityEndpoints:
+    """Build everything that requests to an entity need; `siblings` are all entities of the model, by name."""
     return EntityEndpoints(
         entity,
+        siblings,
         tables,
-        bodies=compile_bodies(entity, targets, options),
-        query=compile_query(entity, targets, options),
-        key=text_reader(entity.key, targets),
+        model=linked.spec.name,
+        bodies=compile_bodies(entity, linked.targets, options),
+        query=compile_query(entity, linked.targets, compile_relations(entity, linked), options),
+        key=text_reader(entity.key, linked.targets),
     )

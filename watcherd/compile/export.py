@@ -64,7 +64,7 @@ class ExportEndpoint:
     async def answer(self, call: Call) -> Answer:
         """200: a stream of rows. Raises `Problem` 400; 503 when too many exports run."""
         name, raw = self._format(call.query)
-        select = replace(read_query(self._query, raw), skip=0, limit=None, count=False)
+        select = replace(read_query(self._query, raw).select, skip=0, limit=None, count=False)
         stream = await self._rows.stream(select)
         file = quote(f"{self._plural}.{name}")
         disposition = f"attachment; filename*=UTF-8''{file}"

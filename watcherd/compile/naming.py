@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection
 from typing import Literal
 
-from watcherd.pim.spec import ModelSpec
+from watcherd.pim.spec import ModelSpec, ToMany
 
-Shape = Literal["", "Create", "Replace", "Patch", "Page"]
+Shape = Literal["", "Create", "Replace", "Patch", "Page", "View"]
 
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
 
@@ -42,6 +42,11 @@ def operation_id(spec: ModelSpec, owner: str, operation: str, taken: Collection[
     while name in taken:
         name += "_"
     return name
+
+
+def children_segment(end: ToMany) -> str:
+    """The last segment of the list below a row: `order_items` is found at `/orders/{id}/order-items`."""
+    return end.name.replace("_", "-")
 
 
 def title(name: str) -> str:

@@ -1,12 +1,12 @@
 """A model's part of the OpenAPI 3.1 document, made once per revision, and its own whole document.
 
 Owns paths, operation ids, parameters, responses. Does not own what values look like (schemas) nor
-the host's document, which joins the fragments of all models and adds `PROBLEM_SCHEMA`.
+the host's document, which joins the fragments of all models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,14 @@ from pydantic_core import to_json
 
 from watcherd.compile import openapi_bulk as bulk
 from watcherd.compile.idempotency import MAX_KEY_LENGTH
-from watcherd.compile.naming import component, operation_id, schema_ref, title
+from watcherd.compile.naming import children_segment, component, operation_id, schema_ref, title
 from watcherd.compile.options import Options
-from watcherd.compile.query import PAGING, RESERVED, is_scalar
-from watcherd.compile.schemas import Schema, entity_schemas, method_schema, parameter_schema
-from watcherd.pim.spec import Attribute, Entity, LinkedModel, Method, ModelSpec, Service
+from watcherd.compile.parameters import FILTERS, list_parameters, shared_parameters
+from watcherd.compile.schemas import Schema, entity_schemas, method_schema, parameter_schema, view_schema
+from watcherd.pim.spec import Entity, LinkedModel, Method, ModelSpec, Service
 from watcherd.revision import OpenApiFragment, Operation
 
-PROBLEM_SCHEMA: Mapping[str, Any] = {
+PROBLEM_SCHEMA: Schema = {
     "title": "Problem",
     "description": "What went wrong (RFC 9457). `type` is a path that answers with an explanation.",
     "type": "object",
@@ -54,8 +54,15 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
 OPENAPI_VERSION = "3.1.0"
 
 _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_ERRORS: Mapping[int, Schema] = {
-    status: {"description": description, "content": _PROBLEM_CONTENT}
+_TEXT: Schema = {"type": "string"}
+_HEADERS: Schema = {
+    "X-Request-ID": {"schema": _TEXT, "description": "The id of this request in the log."},
+    "Watcherd-Generation": {"schema": {"type": "integer"}, "description": "The number of the route table."},
+    "Watcherd-Revision": {"schema": {"type": "integer"}, "description": "The number of the model's revision."},
+}
+_SYSTEM_HEADERS: Schema = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
+_ERRORS: Mapping[str, Schema] = {
+    f"Problem{status}": {"description": description, "content": _PROBLEM_CONTENT}
     for status, description in {
         400: "Malformed JSON, or a query parameter that is unknown or not valid",
         404: "No such row",
@@ -69,12 +76,14 @@ _ERRORS: Mapping[int, Schema] = {
         503: "Try again after `Retry-After` seconds",
     }.items()
 }
-_TEXT: Schema = {"type": "string"}
-_SYSTEM_HEADERS: Schema = {
-    "X-Request-ID": {"schema": _TEXT, "description": "The id of this request in the log."},
-    "Watcherd-Generation": {"schema": {"type": "integer"}, "description": "The number of the route table."},
-    "Watcherd-Revision": {"schema": {"type": "integer"}, "description": "The number of the model's revision."},
+
+SHARED_COMPONENTS: Mapping[str, Mapping[str, Schema]] = {
+    "schemas": {"Problem": PROBLEM_SCHEMA},
+    "responses": _ERRORS,
+    "headers": _HEADERS,
 }
+"""What the fragments of all models refer to; whoever joins them adds it once."""
+
 _ETAG: Schema = {"ETag": {"schema": _TEXT, "description": "The row's version and a hash of what is shown."}}
 _LOCATION: Schema = {"Location": {"schema": _TEXT, "description": "The path of the new row."}}
 _LINK: Schema = {"Link": {"schema": _TEXT, "description": "The neighbouring pages, as `next` and `prev`."}}
@@ -149,8 +158,9 @@ def describe(linked: LinkedModel, options: Options) -> Description:
     for entity in spec.entities.values():
         for shape, schema in entity_schemas(linked, entity).items():
             schemas[component(spec, entity.name, shape)] = schema  # type: ignore[arg-type] # the keys are shapes
-        _add_entity(paths, linked, entity, options)
-        _add_bulk(paths, linked, entity, options)
+        schemas[component(spec, entity.name, "View")] = view_schema(linked, entity)
+        _add_entity(paths, linked, entity)
+        _add_bulk(paths, linked, entity)
     for service in spec.services.values():
         for method in service.methods:
             _add_method(paths, linked, service, method)
@@ -165,7 +175,10 @@ def describe(linked: LinkedModel, options: Options) -> Description:
     return Description(
         operations=tuple(paths.operations),
         fragment=OpenApiFragment(
-            paths=to_json(paths.paths)[1:-1], schemas=to_json(schemas)[1:-1], tags=to_json([tag])[1:-1]
+            paths=to_json(paths.paths)[1:-1],
+            schemas=to_json(schemas)[1:-1],
+            tags=to_json([tag])[1:-1],
+            parameters=to_json(shared_parameters(linked, options))[1:-1],
         ),
     )
 
@@ -175,19 +188,31 @@ def document(spec: ModelSpec, fragment: OpenApiFragment) -> bytes:
     info = {"title": spec.title or title(spec.name), "version": spec.version or "0"}
     if spec.description:
         info["description"] = spec.description
-    schemas = b",".join(part for part in (fragment.schemas, b'"Problem":' + to_json(PROBLEM_SCHEMA)) if part)
-    return b'{"openapi":"%s","info":%s,"paths":{%s},"components":{"schemas":{%s}},"tags":[%s]}' % (
+    components = joined_components([fragment], {})
+    return b'{"openapi":"%s","info":%s,"paths":{%s},"components":%s,"tags":[%s]}' % (
         OPENAPI_VERSION.encode("ascii"),
         to_json(info),
         fragment.paths,
-        schemas,
+        components,
         fragment.tags,
     )
 
 
-def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity, options: Options) -> None:
+def joined_components(fragments: Sequence[OpenApiFragment], own: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """The components of several fragments, what they share, and those that somebody has of his own."""
+    made = {"schemas": [one.schemas for one in fragments], "parameters": [one.parameters for one in fragments]}
+    sections = []
+    for section in dict.fromkeys([*made, *SHARED_COMPONENTS, *own]):
+        rest = {**own.get(section, {}), **SHARED_COMPONENTS.get(section, {})}
+        members = b",".join(part for part in (*made.get(section, ()), to_json(rest)[1:-1]) if part)
+        sections.append(b"%s:{%s}" % (to_json(section), members))
+    return b"{%s}" % b",".join(sections)
+
+
+def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity) -> None:
     spec, name = linked.spec, entity.name
     row = _json(schema_ref(spec, name))
+    viewed = _json({"anyOf": [schema_ref(spec, name), schema_ref(spec, name, "View")]})
     collection, item = f"/{entity.plural}", f"/{entity.plural}/{{id}}"
     key: Schema = {
         "name": "id",
@@ -205,8 +230,8 @@ def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity, options: Opt
     }
     paths.add(
         "GET", collection, name, "list", f"List rows of {name}",
-        description=entity.description or None,
-        parameters=_list_parameters(linked, entity, options),
+        description="\n\n".join(part for part in (entity.description, FILTERS) if part),
+        parameters=list_parameters(linked, entity, paged=True),
         responses=_responses(200, page, "A page of rows", 400, 500, 503, headers=_LINK),
     )  # fmt: skip
     paths.add(
@@ -220,9 +245,9 @@ def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity, options: Opt
     )  # fmt: skip
     paths.add(
         "GET", item, name, "read", f"Read a {name}",
-        parameters=[key, _IF_NONE_MATCH],
+        parameters=[key, *list_parameters(linked, entity, paged=False), _IF_NONE_MATCH],
         responses={
-            **_responses(200, row, "The row", 400, 404, 500, 503, headers=_ETAG),
+            **_responses(200, viewed, "The row", 400, 404, 500, 503, headers=_ETAG),
             "304": {"description": "The client has it already", "headers": _ETAG | _SYSTEM_HEADERS},
         },
     )  # fmt: skip
@@ -245,14 +270,27 @@ def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity, options: Opt
         responses=_responses(204, None, "The row is gone", 400, 404, 409, 412, 500, 503),
     )  # fmt: skip
 
+    for end in entity.to_many:
+        if not end.single:
+            child = spec.entities[end.child.entity]
+            paths.add(
+                "GET", f"{item}/{children_segment(end)}", name, f"list_{end.name}",
+                f"List the {child.name} rows of a {name}",
+                parameters=[key, *list_parameters(linked, child, paged=True)],
+                responses=_responses(
+                    200, _json(schema_ref(spec, child.name, "Page")), "A page of rows", 400, 404, 500, 503,
+                    headers=_LINK,
+                ),
+            )  # fmt: skip
 
-def _add_bulk(paths: _Paths, linked: LinkedModel, entity: Entity, options: Options) -> None:
+
+def _add_bulk(paths: _Paths, linked: LinkedModel, entity: Entity) -> None:
     name, path = entity.name, f"/{entity.plural}/-"
     rows = bulk.export_content(schema_ref(linked.spec, name))
     paths.add(
         "GET", f"{path}/export", name, "export", f"Export rows of {name}",
         description=bulk.EXPORT_WORDS,
-        parameters=bulk.export_parameters(entity, _list_parameters(linked, entity, options)),
+        parameters=bulk.export_parameters(entity, list_parameters(linked, entity, paged=True)),
         responses=_responses(200, rows, "The rows", 400, 500, 503, headers=bulk.EXPORT_HEADERS),
     )  # fmt: skip
     paths.add(
@@ -295,46 +333,6 @@ def _add_batch(paths: _Paths, spec: ModelSpec) -> None:
     )  # fmt: skip
 
 
-def _list_parameters(linked: LinkedModel, entity: Entity, options: Options) -> list[Schema]:
-    scalars = [item for item in entity.attributes.values() if is_scalar(item) and not item.write_only]
-    names = [item.name for item in scalars]
-    sort, skip, limit, count = PAGING
-    paging: list[tuple[str, str, Schema]] = [
-        (
-            sort,
-            f"Some of {', '.join(names)}, joined by commas; `-` before one: descending. Ties are broken by the key.",
-            _TEXT,
-        ),
-        (skip, "How many rows to leave out.", {"type": "integer", "minimum": 0, "default": 0}),
-        (
-            limit,
-            "How many rows to answer at most.",
-            {"type": "integer", "minimum": 0, "maximum": options.max_limit, "default": options.default_limit},
-        ),
-        (
-            count,
-            "Whether `total` counts all rows; `none` is faster.",
-            {"type": "string", "enum": ["exact", "none"], "default": "exact"},
-        ),
-    ]
-    return [_filter(item, linked) for item in scalars] + [
-        {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
-        for name, description, schema in paging
-    ]
-
-
-def _filter(attribute: Attribute, linked: LinkedModel) -> Schema:
-    """One equality filter; `__eq` is written where the plain name means something else."""
-    name = attribute.name
-    return {
-        "name": f"{name}__eq" if name in RESERVED else name,
-        "in": "query",
-        "required": False,
-        "description": f"Only rows whose {name} is this." + ("" if name in RESERVED else f" Also `{name}__eq`."),
-        "schema": parameter_schema(attribute, linked.targets),
-    }
-
-
 def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
@@ -353,4 +351,4 @@ def _responses(
 
 
 def _problems(statuses: Iterable[int]) -> Schema:
-    return {str(status): _ERRORS[status] for status in statuses}
+    return {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in statuses}

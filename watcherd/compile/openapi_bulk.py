@@ -98,10 +98,16 @@ def export_parameters(entity: Entity, listed: list[Schema]) -> list[Schema]:
         "description": "How rows are written.",
         "schema": {"type": "string", "enum": list(formats(entity)), "default": "json"},
     }
-    return [format_, *(one for one in listed if one["name"] not in PAGES)]
+    return [format_, *(one for one in listed if _name(one) not in PAGES)]
 
 
 def export_content(row: Schema) -> Schema:
     """The rows in each format."""
     rows: Schema = {"application/json": {"schema": {"type": "array", "items": row}}}
     return {**rows, CSV: {"schema": _TEXT}, NDJSON: {"schema": _TEXT}}
+
+
+def _name(parameter: Schema) -> str:
+    """What a parameter is called, also where it is a reference to one that is shared."""
+    name: str = parameter["name"] if "name" in parameter else parameter["$ref"].rpartition(".")[2]
+    return name

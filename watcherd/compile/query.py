@@ -1,20 +1,23 @@
-"""Query strings of lists -> `Select`, or the `Problem` (400) that names what is wrong.
+"""Query strings -> what they ask for, or the `Problem` (400) that names what is wrong.
 
-Owns which parameters exist, their types, and the links to the neighbouring pages. Does not own
-how rows are found (store). In a list of parameters a name counts once: repeating it is refused,
-since it is unclear what is meant.
+Owns which parameters exist and how a query string is taken apart. Does not own which operators an
+attribute knows (operators), what a cursor holds (cursor) nor how rows are found (store). A name
+counts once: repeating it is refused, since it is unclear what is meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from watcherd import problems
-from watcherd.compile import values
+from watcherd.compile import cursor
+from watcherd.compile.operators import MAX_VALUES, Filterable, filterable, read_filter, value_count
 from watcherd.compile.options import Options
 from watcherd.compile.reading import nearest
+from watcherd.compile.relations import Relation
 from watcherd.compile.validators import Targets
 from watcherd.compile.values import Reader
 from watcherd.pim.spec import Attribute, Entity, Kind
@@ -22,54 +25,72 @@ from watcherd.problems import Finding, Problem
 from watcherd.store import Filter, Select
 
 RESERVED = frozenset({"sort", "limit", "skip", "count", "fields", "expand", "cursor", "filter"})
-PAGING = ("sort", "skip", "limit", "count")
+PAGING = ("sort", "skip", "limit", "cursor", "count")
+VIEWING = ("fields", "expand")
 MAX_PARAMETERS = 100
 MAX_SKIP = 2**31 - 1
+
+_SHOWN = 100  # characters of what a client sent, in a message
+_NAMED = 3  # wrong names of one list, each with a look for what is near
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
     """One entity's query language, compiled.
 
-    `filters` maps each parameter to its attribute and the reader of its value; `unfiltered` are
-    the attributes that exist but cannot be compared, with the reason; `everything` is the select
-    of a request without parameters.
+    `attributes` are those that answers show; `everything` is what a request without parameters asks
+    for. `related_limit` bounds the rows that one relation adds to an answer.
     """
 
     owner: str
-    filters: Mapping[str, tuple[str, Reader]]
-    unfiltered: Mapping[str, str]
+    key: str
+    attributes: Mapping[str, Filterable]
     sortable: tuple[str, ...]
+    relations: Mapping[str, Relation]
     default_limit: int
     max_limit: int
-    everything: Select
+    everything: Asked
+
+    @property
+    def related_limit(self) -> int:
+        """How many related rows an answer holds at most, for each relation."""
+        return 10 * self.max_limit
+
+    def reader(self, name: str) -> Reader:
+        """The reader of what is compared with an attribute."""
+        return self.attributes[name].read_text
 
 
-def compile_query(entity: Entity, targets: Targets, options: Options) -> ListQuery:
-    """Build what the query strings of an entity's lists may say."""
-    shown = [item for item in entity.attributes.values() if not item.write_only]
-    scalar = [item for item in shown if is_scalar(item)]
-    filters: dict[str, tuple[str, Reader]] = {}
-    for item in scalar:
-        entry = (item.name, query_reader(item, targets))
-        filters[f"{item.name}__eq"] = entry
-        if item.name not in RESERVED:
-            filters[item.name] = entry
-    unfiltered = {
-        name: f"{item.name} is {'a list' if item.is_list else 'free-form JSON'}, it cannot be compared with a value"
-        for item in shown
-        if not is_scalar(item)
-        for name in (item.name, f"{item.name}__eq")
-        if name not in RESERVED
-    }
+@dataclass(frozen=True, slots=True)
+class View:
+    """How rows are shown: `fields` None means all; `expand` are the relations shown beside."""
+
+    fields: tuple[str, ...] | None = None
+    expand: tuple[Relation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a query string asks for. `at_row`: the page follows this row, which has to be looked up."""
+
+    select: Select
+    view: View = View()
+    by_cursor: bool = False
+    at_row: cursor.AtRow | None = None
+
+
+def compile_query(entity: Entity, targets: Targets, relations: Mapping[str, Relation], options: Options) -> ListQuery:
+    """Build what the query strings of an entity may say."""
+    seen = [item for item in entity.attributes.values() if not item.write_only]
     return ListQuery(
         owner=entity.name,
-        filters=filters,
-        unfiltered=unfiltered,
-        sortable=tuple(item.name for item in scalar),
+        key=entity.key.name,
+        attributes={item.name: filterable(item, targets) for item in seen},
+        sortable=tuple(item.name for item in seen if is_scalar(item)),
+        relations=relations,
         default_limit=options.default_limit,
         max_limit=options.max_limit,
-        everything=Select(filters=(), sort=(), skip=0, limit=options.default_limit, count=True),
+        everything=Asked(Select(limit=options.default_limit)),
     )
 
 
@@ -78,46 +99,50 @@ def is_scalar(attribute: Attribute) -> bool:
     return not attribute.is_list and attribute.kind is not Kind.JSON
 
 
-def query_reader(attribute: Attribute, targets: Targets) -> Reader:
-    """The reader of a filter's value."""
-    read = values.text_reader(attribute, targets)
-    if values.resolve(attribute, targets).kind is Kind.DATETIME:
-        # A `+` that nobody escaped arrives as a space: no date and time has one before its offset.
-        return lambda text: read(text[:-6] + "+" + text[-5:] if text[-6:-5] == " " and ":" in text[-5:] else text)
-    return read
-
-
-def read_query(query: ListQuery, raw: bytes) -> Select:
-    """The select that a query string asks for. Raises `Problem` 400 with every finding."""
+def read_query(query: ListQuery, raw: bytes, within: Filter | None = None) -> Asked:
+    """What the query string of a list asks for, `within` some rows. Raises `Problem` 400 with every finding."""
     if not raw:
-        return query.everything
-    filters: list[Filter] = []
+        asked = query.everything
+        return asked if within is None else replace(asked, select=replace(asked.select, filters=(within,)))
     findings: list[Finding] = []
-    seen: dict[str, str] = {}
-    for name, text in parameters(raw):
-        if name in seen:
-            findings.append(Finding(name, "repeated", f"{name} is given more than once"))
-            continue
-        seen[name] = text
-        if name in PAGING:
-            continue
-        entry = query.filters.get(name)
-        if entry is None:
-            findings.append(_unknown(query, name))
-            continue
-        try:
-            filters.append(Filter(entry[0], "eq", entry[1](values.plain_text(text))))
-        except ValueError as error:
-            findings.append(Finding(name, "value", f"{name}={text}: {error}"))
-    skip = _number(seen, "skip", 0, MAX_SKIP, findings)
-    limit = _number(seen, "limit", query.default_limit, query.max_limit, findings)
+    seen = _once(parameters(raw), findings)
+    filters = [within] if within is not None else []
+    for name, text in seen.items():
+        if name not in PAGING and name not in VIEWING:
+            filters += _filter(query, name, text, findings)
+    if value_count(filters) > MAX_VALUES:
+        findings.append(Finding("in", "too_many", f"the filters have over {MAX_VALUES} values in all"))
     count = seen.get("count", "exact")
     if count not in {"exact", "none"}:
         findings.append(Finding("count", "value", f"count={count}: expected exact or none"))
-    sort = _sort(query, seen.get("sort"), findings)
+    select = Select(
+        filters=tuple(filters),
+        sort=_sort(query, seen.get("sort"), findings),
+        skip=_number(seen, "skip", 0, MAX_SKIP, findings),
+        limit=_number(seen, "limit", query.default_limit, query.max_limit, findings),
+        count=count == "exact",
+    )
+    view = _view(query, seen, findings)
+    begin = _begin(query, seen, select, findings)
     if findings:
         raise refused(findings)
-    return Select(filters=tuple(filters), sort=sort, skip=skip, limit=limit, count=count == "exact")
+    if isinstance(begin, cursor.AtRow):
+        return Asked(select, view, by_cursor=True, at_row=begin)
+    return Asked(replace(select, after=begin), view, by_cursor=True) if begin else Asked(select, view)
+
+
+def read_view(query: ListQuery, raw: bytes) -> View:
+    """What the query string of a single row asks for: `fields` and `expand`. Raises `Problem` 400."""
+    findings: list[Finding] = []
+    seen = _once(parameters(raw), findings)
+    for name in seen:
+        if name not in VIEWING:
+            message = f"there is no parameter {name} here{_near(name, VIEWING)}; there are {', '.join(VIEWING)}"
+            findings.append(Finding(name, "unknown", message))
+    view = _view(query, seen, findings)
+    if findings:
+        raise refused(findings)
+    return view
 
 
 def parameters(raw: bytes) -> list[tuple[str, str]]:
@@ -136,21 +161,54 @@ def refuse_parameters(raw: bytes) -> None:
         raise refused([Finding(name, "unknown", f"there is no parameter {name} here") for name, _ in found])
 
 
-def refused(findings: list[Finding]) -> Problem:
+def refused(findings: Sequence[Finding]) -> Problem:
     """400 that names every parameter that is wrong."""
     return Problem(problems.INVALID_QUERY, "; ".join(item.message for item in findings[:3]), errors=findings)
 
 
-def _unknown(query: ListQuery, name: str) -> Finding:
-    if name in query.unfiltered:
-        return Finding(name, "not_comparable", query.unfiltered[name])
-    plain = [item for item in query.filters if not item.endswith("__eq") or item.removesuffix("__eq") in RESERVED]
-    exists = ", ".join([*plain, *PAGING])
-    near = nearest(name, [*query.filters, *PAGING])
-    hint = near if near.startswith("; did") else ""
-    return Finding(
-        name, "unknown", f"there is no parameter {name}{hint}; there are {exists} (each attribute also as __eq)"
-    )
+def _once(pairs: Sequence[tuple[str, str]], findings: list[Finding]) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    for name, text in pairs:
+        if name in seen:
+            findings.append(Finding(name, "repeated", f"{name} is given more than once"))
+        seen[name] = text
+    return seen
+
+
+def _filter(query: ListQuery, parameter: str, text: str, findings: list[Finding]) -> list[Filter]:
+    """The condition that a parameter states, or a finding."""
+    name, _, operator = parameter.rpartition("__")
+    if not name:
+        name, operator = parameter, "eq"
+    item = query.attributes.get(name)
+    if item is None or parameter in RESERVED:
+        findings.append(Finding(parameter, "unknown", _unknown(query, parameter, name, operator)))
+    elif operator not in item.operators:
+        findings.append(_unfit(item, parameter, operator))
+    else:
+        try:
+            return [read_filter(item, operator, text)]
+        except ValueError as error:
+            findings.append(Finding(parameter, "value", f"{parameter}={_short(text)}: {error}"))
+    return []
+
+
+def _unknown(query: ListQuery, parameter: str, name: str, operator: str) -> str:
+    known = [item for item in query.attributes if item not in RESERVED]
+    if parameter == name:
+        hint = _near(name, [*known, *PAGING, *VIEWING])
+    else:
+        hint = _near(name, query.attributes).replace("'?", f"__{operator}'?")
+    there = ", ".join([*known, *PAGING, *VIEWING])
+    return f"there is no parameter {parameter}{hint}; there are {there}; attributes take operators, as {query.key}__in"
+
+
+def _unfit(item: Filterable, parameter: str, operator: str) -> Finding:
+    known = ", ".join(f"{item.name}__{one}" for one in item.operators)
+    if operator == "eq":
+        return Finding(parameter, "not_comparable", f"{item.why}; there are {known}")
+    hint = _near(operator, item.operators)
+    return Finding(parameter, "operator", f"{item.name} has no operator {operator!r}{hint}; there are {known}")
 
 
 def _number(seen: Mapping[str, str], name: str, default: int, most: int, findings: list[Finding]) -> int:
@@ -159,25 +217,70 @@ def _number(seen: Mapping[str, str], name: str, default: int, most: int, finding
         return default
     if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most:
         return int(text)
-    findings.append(Finding(name, "value", f"{name}={text}: expected an integer from 0 to {most}"))
+    findings.append(Finding(name, "value", f"{name}={_short(text)}: expected an integer from 0 to {most}"))
     return default
 
 
 def _sort(query: ListQuery, text: str | None, findings: list[Finding]) -> tuple[tuple[str, bool], ...]:
     if text is None:
         return ()
-    sort: dict[str, bool] = {}
-    for part in text.split(","):
-        descending = part.startswith("-")
-        name = part[1:] if descending else part
-        if name not in query.sortable:
-            findings.append(
-                Finding("sort", "value", f"sort={text}: no attribute {name!r}; there are {', '.join(query.sortable)}")
-            )
-        elif name in sort:
-            findings.append(Finding("sort", "repeated", f"sort={text}: {name} is named more than once"))
-        sort[name] = descending
-    return tuple(sort.items())
+    names = _names("sort", [part.removeprefix("-") for part in text.split(",")], query.sortable, "attribute", findings)
+    parts = text.split(",")
+    return tuple((name, part.startswith("-")) for name, part in zip(names, parts, strict=False))
+
+
+def _view(query: ListQuery, seen: Mapping[str, str], findings: list[Finding]) -> View:
+    fields, expand = seen.get("fields"), seen.get("expand")
+    names = None if fields is None else _names("fields", fields.split(","), query.attributes, "attribute", findings)
+    if expand is None:
+        return View(names)
+    relations = _names("expand", expand.split(","), query.relations, "relation", findings)
+    return View(names, tuple(query.relations[name] for name in relations))
+
+
+def _names(
+    parameter: str, parts: Sequence[str], known: Collection[str], what: str, findings: list[Finding]
+) -> tuple[str, ...]:
+    """The names that a parameter lists; empty, with findings, if one of them does not exist or comes twice."""
+    before = len(findings)
+    there = f"there are {', '.join(known)}" if known else "there are none"
+    for name in [name for name in parts if name not in known][:_NAMED]:
+        message = f"{parameter}: no {what} {_short(name)!r}{_near(name, known)}; {there}"
+        findings.append(Finding(parameter, "value", message))
+    if len(findings) == before:
+        twice = next((name for name in parts if parts.count(name) > 1), None)
+        if twice is None:
+            return tuple(parts)
+        findings.append(Finding(parameter, "repeated", f"{parameter}: {twice} is named more than once"))
+    return ()
+
+
+def _begin(
+    query: ListQuery, seen: Mapping[str, str], select: Select, findings: list[Finding]
+) -> tuple[Any, ...] | cursor.AtRow | None:
+    """Where a page begins by its cursor, if it has one."""
+    token = seen.get("cursor")
+    if token is None:
+        return None
+    if "skip" in seen:
+        findings.append(Finding("cursor", "combination", "cursor and skip are two ways to begin a page: give one"))
+    if findings:
+        return None  # the token belongs to a query, which is not understood
+    try:
+        return cursor.read_token(token, select, query.owner, query.key, query.reader)
+    except ValueError as error:
+        findings.append(Finding("cursor", "value", f"cursor={_short(token)}: {error}"))
+        return None
+
+
+def _near(name: str, names: Collection[str]) -> str:
+    # The search for what is near grows with the square of the length, and no name is longer.
+    near = nearest(name, names) if len(name) <= _SHOWN else ""
+    return near if near.startswith("; did") else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def page_links(path: str, raw: bytes, *, skip: int, limit: int, more: bool) -> bytes:
@@ -187,12 +290,17 @@ def page_links(path: str, raw: bytes, *, skip: int, limit: int, more: bool) -> b
     """
     links = []
     if more and limit:
-        links.append(_link(path, raw, skip + limit, "next"))
+        links.append(_link(path, raw, "next", "skip", skip + limit))
     if skip:
-        links.append(_link(path, raw, max(skip - limit, 0), "prev"))
+        links.append(_link(path, raw, "prev", "skip", max(skip - limit, 0)))
     return ", ".join(links).encode("ascii")
 
 
-def _link(path: str, raw: bytes, skip: int, relation: str) -> str:
-    kept = [(name, value) for name, value in parameters(raw) if name != "skip"] if raw else []
-    return f'<{path}?{urlencode([*kept, ("skip", skip)])}>; rel="{relation}"'
+def cursor_link(path: str, raw: bytes, token: str) -> bytes:
+    """The `Link` header of a page that was found by a cursor: there is no way back."""
+    return _link(path, raw, "next", "cursor", token).encode("ascii")
+
+
+def _link(path: str, raw: bytes, relation: str, name: str, value: str | int) -> str:
+    kept = [(known, text) for known, text in parameters(raw) if known != name] if raw else []
+    return f'<{path}?{urlencode([*kept, (name, value)])}>; rel="{relation}"'

@@ -81,6 +81,30 @@ def entity_schemas(linked: LinkedModel, entity: Entity) -> dict[str, Schema]:
     }
 
 
+def view_schema(linked: LinkedModel, entity: Entity) -> Schema:
+    """A row as `fields` and `expand` show it: whatever was asked for."""
+    spec = linked.spec
+    related: dict[str, Schema] = {}
+    for to_one in entity.to_one:
+        target = to_one.target
+        other = schema_ref(spec, target.entity)
+        if target.model != spec.name:
+            # Its own schema is in the document of its model, which need not be at hand.
+            described = f"A {target.entity} of the model {linked.targets[target].domain}."
+            other = {"type": "object", "description": described}
+        listed = entity.attributes[to_one.attribute].is_list
+        related[to_one.name] = {"type": "array", "items": other} if listed else _row_or_null(other)
+    for to_many in entity.to_many:
+        other = schema_ref(spec, to_many.child.entity)
+        related[to_many.name] = _row_or_null(other) if to_many.single else {"type": "array", "items": other}
+    described = "The attributes that `fields` names, or all; the rows that `expand` names."
+    return _object(f"{title(entity.name)}: view", described, related, [])
+
+
+def _row_or_null(row: Schema) -> Schema:
+    return {"anyOf": [row, {"type": "null"}]}
+
+
 def attribute_schema(attribute: Attribute, targets: Targets, direction: Direction, *, nullable: bool) -> Schema:
     """The values of one attribute, without what is said about it."""
     schema = _scalar(values.resolve(attribute, targets), direction)
@@ -94,7 +118,7 @@ def parameter_schema(attribute: Attribute, targets: Targets) -> Schema:
     actual = values.resolve(attribute, targets)
     bare = replace(actual, min_length=None, max_length=None, pattern=None, minimum=None, maximum=None,
                    exclusive_minimum=None, exclusive_maximum=None, multiple_of=None)  # fmt: skip
-    return {"type": "string", "format": "decimal"} if actual.kind is Kind.DECIMAL else _scalar(bare, "in")
+    return _scalar(bare, "out" if actual.kind is Kind.DECIMAL else "in")
 
 
 def method_schema(linked: LinkedModel, method: Method) -> Schema:
@@ -238,11 +262,14 @@ def _page(spec: ModelSpec, entity: Entity) -> Schema:
         f"{title(entity.name)}: page",
         "",
         {
-            "items": {"type": "array", "items": schema_ref(spec, entity.name)},
+            "items": {
+                "type": "array",
+                "items": {"anyOf": [schema_ref(spec, entity.name), schema_ref(spec, entity.name, "View")]},
+            },
             "total": {"type": ["integer", "null"], "description": "How many rows there are; null with `count=none`."},
             "skip": {"type": "integer"},
             "limit": {"type": "integer"},
-            "next": {"type": ["string", "null"], "description": "A token that the next page begins at, if any."},
+            "next": {"type": ["string", "null"], "description": "The `cursor` of the next page, if there is one."},
         },
         ["items", "total", "skip", "limit", "next"],
     )

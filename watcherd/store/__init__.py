@@ -10,9 +10,9 @@ Nothing else in the package imports SQLAlchemy or a driver.
 from watcherd.store.answers import AnswerName, Answers, KeptAnswer
 from watcherd.store.cursor import Cursor
 from watcherd.store.plan import EntityNames, Rejection, SchemaPlan, StalePlanError, Step, StepKind
-from watcherd.store.queries import Filter, Select
+from watcherd.store.queries import Filter, Select, ordering
 from watcherd.store.records import Applied, KeptRevision, Record
-from watcherd.store.rows import Page, Row, Rows
+from watcherd.store.rows import Page, Related, Row, RowList, Rows
 from watcherd.store.store import ModelTables, Store
 from watcherd.store.stream import RowStream
 from watcherd.store.usage import Usage
@@ -30,7 +30,9 @@ __all__ = [
     "Page",
     "Record",
     "Rejection",
+    "Related",
     "Row",
+    "RowList",
     "RowStream",
     "Rows",
     "SchemaPlan",
@@ -40,4 +42,5 @@ __all__ = [
     "StepKind",
     "Store",
     "Usage",
+    "ordering",
 ]

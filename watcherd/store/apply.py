@@ -7,6 +7,7 @@ everything or nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from watcherd.pim.spec import LinkedModel
@@ -14,9 +15,10 @@ from watcherd.store import catalog, foreign_keys, records
 from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ
 from watcherd.store.layout import Layout
-from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError, StepKind
+from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.records import Record
 from watcherd.store.scan import rows_in_the_way
+from watcherd.store.tables import drop_column
 
 
 class RejectedError(Exception):
@@ -52,16 +54,18 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
 
     Returns the layout that was applied.
     """
-    plan = with_rows(cursor, _as_of_now(cursor, plan))
-    if plan.rejections:
-        raise RejectedError(plan.rejections)
+    plan = _as_of_now(cursor, plan)
     try:
-        for step in plan.steps:
-            for statement in step.statements:
-                cursor.execute(statement)
+        _keep_writers_out(cursor, plan)
+        plan = with_rows(cursor, plan)
+        if plan.rejections:
+            raise RejectedError(plan.rejections)
+        _do(cursor, [step for step in plan.steps if step.kind is not StepKind.CREATE_CHECK])
         if plan.changes_schema:
             catalog.write_layout(cursor, plan.base.layout, plan.after)
             foreign_keys.complete(cursor, [entity.table for entity in plan.after.entities])
+        # Last, since on PostgreSQL readers wait from here to the end.
+        _do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_CHECK])
     except DatabaseError as error:
         if is_passing(error):
             raise
@@ -70,12 +74,63 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
     return plan.after
 
 
+def adds_to_rows(plan: SchemaPlan) -> bool:
+    """Whether tables that may have rows get columns, and indexes, which take their time over the rows.
+
+    A column that is filled is no such case: what fills it is lost when it is taken for an old one.
+    """
+    kinds = {step.kind for step in plan.steps}
+    return {StepKind.ADD_COLUMN, StepKind.CREATE_INDEX} <= kinds and StepKind.FILL not in kinds
+
+
+def add_columns(cursor: Cursor, plan: SchemaPlan) -> None:
+    """Add the columns that a plan needs, parked: the plan that is made next takes them into service.
+
+    For a database in which readers wait from ALTER TABLE to the end of the transaction. A kill
+    after it leaves parked columns without data, as if the attributes had been there before.
+    """
+    plan = _as_of_now(cursor, plan)
+    after = {entity.table: entity for entity in plan.after.entities}
+    entities = []
+    for entity in plan.base.layout.entities:
+        known = {one.column for one in entity.attributes}
+        added = [replace(one, parked=True) for one in after[entity.table].attributes if one.column not in known]
+        entities.append(replace(entity, attributes=(*entity.attributes, *added)))
+    _do(cursor, [step for step in plan.steps if step.kind is StepKind.ADD_COLUMN])
+    catalog.write_layout(cursor, plan.base.layout, replace(plan.base.layout, entities=tuple(entities)))
+
+
+def take_columns_back(cursor: Cursor, plan: SchemaPlan) -> None:
+    """Undo `add_columns` after a rejection: whatever comes next must not find the defaults of this plan."""
+    layout = catalog.layout(cursor, plan.after.model)
+    added = {(plan.names[step.entity].table, step.name) for step in plan.steps if step.kind is StepKind.ADD_COLUMN}
+    entities = []
+    for entity in layout.entities:
+        gone = [one for one in entity.attributes if one.parked and (entity.table, one.column) in added]
+        for one in gone:
+            cursor.execute(drop_column(entity.table, one.column))
+        entities.append(replace(entity, attributes=tuple(one for one in entity.attributes if one not in gone)))
+    catalog.write_layout(cursor, layout, replace(layout, entities=tuple(entities)))
+
+
 def loosen(cursor: Cursor, plan: SchemaPlan) -> None:
     """Drop what the plan says, except what a later plan has taken into service again."""
     for step in plan.loosen:
         if catalog.drop_constraint(cursor, step.name):
-            for statement in step.statements:
-                cursor.execute(statement)
+            _do(cursor, [step])
+
+
+def _do(cursor: Cursor, steps: Iterable[Step]) -> None:
+    for step in steps:
+        for statement in step.statements:
+            cursor.execute(statement)
+
+
+def _keep_writers_out(cursor: Cursor, plan: SchemaPlan) -> None:
+    """Let nobody write between the look at the rows and the constraint that it allows."""
+    for table in sorted({plan.names[scan.entity].table for scan in plan.scans}):
+        for statement in cursor.dialect.keep_writers_out(table):
+            cursor.execute(statement)
 
 
 def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:

@@ -57,6 +57,8 @@ def create(cursor: Cursor) -> None:
         for statement in _TABLES:
             cursor.execute(statement.replace("BLOB", cursor.dialect.blob))
         cursor.execute("INSERT INTO watcherd_catalog (version) VALUES (?)", (CATALOG_VERSION,))
+    for statement in cursor.dialect.functions:
+        cursor.execute(statement)
 
 
 def layout(cursor: Cursor, model: str) -> Layout:

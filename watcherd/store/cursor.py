@@ -83,11 +83,18 @@ class Cursor(Protocol):
 
     def __iter__(self) -> Iterator[Any]: ...
 
+    def stream(self, sql: str, parameters: Sequence[Any] = ..., /) -> Iterator[Any]:
+        """The rows of a statement that may be more than memory holds, fetched as they are asked for."""
+
 
 class SqliteCursor(sqlite3.Cursor):
     """SQLite's own cursor, which knows what it speaks."""
 
     dialect: Final[Dialect] = SQLITE
+
+    def stream(self, sql: str, parameters: Sequence[Any] = (), /) -> Iterator[Any]:
+        """What iterating does already."""
+        return self.execute(sql, parameters)
 
 
 def is_passing(error: AnyDatabaseError) -> bool:

@@ -15,12 +15,30 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect as Compiler
 from sqlalchemy.types import TypeEngine
 
 from watcherd.store.names import quoted
+
+FOLD: Final = "watcherd_fold"
+"""The SQL function that takes the case out of a text, see `operators.folded`."""
+
+# With the best knowledge of Unicode that the server has: its own (18), that of ICU, its own in part
+# (17), else that of the system. The database's locale has no say.
+_MAKE_FOLD: Final = f"""DO $do$
+DECLARE found text;
+BEGIN
+  SELECT collname INTO found FROM pg_collation
+  WHERE collname IN ('pg_unicode_fast', 'und-x-icu', 'C.UTF-8', 'C.utf8', 'default')
+    AND collencoding IN (-1, (SELECT encoding FROM pg_database WHERE datname = current_database()))
+  ORDER BY array_position(ARRAY['pg_unicode_fast', 'und-x-icu', 'C.UTF-8', 'C.utf8', 'default'], collname::text)
+  LIMIT 1;
+  EXECUTE format('CREATE OR REPLACE FUNCTION {FOLD}(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE '
+    'AS $f$ SELECT normalize(upper(lower(normalize($1, NFC) COLLATE pg_catalog.%I)), NFC) $f$', found);
+END $do$"""  # noqa: S608 - from a constant
 
 _INTEGERS: Final = ("integer", "boolean", "decimal")
 
@@ -35,6 +53,10 @@ class Dialect(Protocol):
     @property
     def references_in_tables(self) -> bool:
         """Whether a table can refer to one that is not made yet; else foreign keys are added later."""
+
+    @property
+    def readers_wait(self) -> bool:
+        """Whether readers of a table wait from ALTER TABLE to the end of its transaction."""
 
     @property
     def blob(self) -> str:
@@ -66,11 +88,24 @@ class Dialect(Protocol):
     def items(self, column: str, signature: str) -> str:
         """What stands in FROM for the items of a list, with the column `value`."""
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Statements that make the functions used here, run when the database is opened."""
+
+    def contains(self, text: sa.ColumnElement[Any], part: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+        """Whether a text has a part, character by character."""
+
+    def has_item(self, column: sa.ColumnClause[Any], wanted: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+        """Whether a list has an item; `wanted` is the JSON text of the list of that item alone."""
+
     def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:
         """Statements that refuse a row from now on for which `violation` (with `new_row`) is true."""
 
     def drop_check(self, name: str, table: str) -> tuple[str, ...]:
         """The opposite of `create_check`."""
+
+    def keep_writers_out(self, table: str) -> tuple[str, ...]:
+        """Statements after which nobody else writes to a table until the end of the transaction."""
 
 
 class Sqlite:
@@ -78,9 +113,11 @@ class Sqlite:
 
     compiler: Final[Compiler] = SQLiteDialect_pysqlite(paramstyle="qmark")
     references_in_tables: Final = True
+    readers_wait: Final = False
     blob: Final = "BLOB"
     new_row: Final = "NEW."
     tables: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    functions: Final = ()  # a connection gets them from `operators.install`
 
     def column_type(self, signature: str) -> TypeEngine[Any]:
         """An affinity: INTEGER, REAL or TEXT."""
@@ -114,6 +151,16 @@ class Sqlite:
         """The items of a JSON text, each of its own type."""
         return f"json_each({column}) AS item"
 
+    def contains(self, text: sa.ColumnElement[Any], part: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+        """No pattern: no character means more than itself, and the case of ASCII counts."""
+        return sa.func.instr(text, part) > sa.literal_column("0")
+
+    def has_item(self, column: sa.ColumnClause[Any], wanted: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+        """Both sides are JSON of the same codec, read by the same function: a float is equal to itself."""
+        items = sa.func.json_each(column).table_valued("value", name="item")
+        asked = sa.func.json_each(wanted).table_valued("value", name="wanted")
+        return sa.exists(sa.select(sa.literal_column("1")).where(items.c.value == asked.c.value))
+
     def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:
         """A pair of triggers: a table cannot get a constraint later."""
         refusal = f"BEGIN SELECT RAISE(ABORT, 'watcherd:check:{name}'); END"
@@ -128,15 +175,21 @@ class Sqlite:
         """Both triggers."""
         return tuple(f"DROP TRIGGER IF EXISTS {quoted(trigger)}" for trigger in _trigger_names(name))
 
+    def keep_writers_out(self, table: str) -> tuple[str, ...]:  # noqa: ARG002 - whichever it is
+        """Nothing: a transaction that may write is the only one."""
+        return ()
+
 
 class Postgresql:
     """PostgreSQL: wide types that do not depend on the locale, checks are named constraints."""
 
     compiler: Final[Compiler] = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
     references_in_tables: Final = False
+    readers_wait: Final = True
     blob: Final = "BYTEA"
     new_row: Final = ""
     tables: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+    functions: Final = (_MAKE_FOLD,)
 
     def column_type(self, signature: str) -> TypeEngine[Any]:
         """`bigint`, `double precision`, or text that is ordered by code point."""
@@ -180,6 +233,15 @@ class Postgresql:
         values = f"json_array_elements_text(CAST({column} AS json)) AS one"
         return f"(SELECT CAST(one AS {self._name(item)}) AS value FROM {values}) AS item"  # noqa: S608 - quoted names
 
+    def contains(self, text: sa.ColumnElement[Any], part: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+        """No pattern here either."""
+        return sa.func.strpos(text, part) > sa.literal_column("0")
+
+    def has_item(self, column: sa.ColumnClause[Any], wanted: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+        """Containment, which JSON as it is kept does not know."""
+        asked = sa.cast(sa.cast(wanted, sa.TEXT), JSONB)
+        return sa.cast(column, JSONB).contains(asked)
+
     def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:  # noqa: ARG002 - its columns are in it
         """A named constraint, for what is written from now on."""
         # The rows have been looked at under a lock: no second look, which readers would wait for.
@@ -189,6 +251,13 @@ class Postgresql:
     def drop_check(self, name: str, table: str) -> tuple[str, ...]:
         """The constraint, also where somebody dropped it already."""
         return (f"ALTER TABLE IF EXISTS {quoted(table)} DROP CONSTRAINT IF EXISTS {quoted(name)}",)
+
+    def keep_writers_out(self, table: str) -> tuple[str, ...]:
+        """A lock that readers do not notice, and that a row locked by a writer waits for as well.
+
+        A weaker one would let a writer lock its row and then wait for us, while we wait for it.
+        """
+        return (f"LOCK TABLE {quoted(table)} IN EXCLUSIVE MODE",)
 
     def _name(self, signature: str) -> str:
         """The type as CAST takes it."""

@@ -51,10 +51,8 @@ _CACHED_STATEMENTS: Final = 1024
 _HEALTH_TIMEOUT: Final = 2.0
 _PAUSE: Final = 0.02
 
-_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_WRITE: Final = "BEGIN"
-_CHANGE: Final = (
-    f"BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'; "
+_HOLD_SCHEMA: Final = (
+    f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'; "
     f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK}, hashtext(current_schema()))"
 )
 
@@ -111,7 +109,14 @@ class PostgresDatabase:
 
     async def read(self, read: Callable[[Cursor], T]) -> T:
         """Run a read in one transaction that sees one state of the database."""
-        return await _again(partial(self._transact, _READ, read), _TRIES, reads=True)
+
+        async def begin(cursor: PostgresCursor) -> None:
+            await cursor.begin("repeatable_read", readonly=True)
+
+        async def end(cursor: PostgresCursor) -> None:
+            await cursor.abandon()
+
+        return await _again(partial(self._transact, begin, read, end), _TRIES, reads=True)
 
     async def stream(self, sql: str, parameters: tuple[Any, ...]) -> PostgresStream:
         """The rows of a query as of one moment, a slice at a time; whoever asks for it closes it."""
@@ -128,7 +133,7 @@ class PostgresDatabase:
 
     async def write(self, write: Callable[[Cursor], T]) -> T:
         """Run a write in a transaction; again, when the server rolled it back for another's sake."""
-        return await _again(partial(self._transact, _WRITE, write), _TRIES)
+        return await _again(partial(self._transact, PostgresCursor.begin, write, PostgresCursor.commit), _TRIES)
 
     async def change(self, change: Callable[[Cursor], T]) -> T:
         """Run a schema change, one at a time over all processes.
@@ -136,8 +141,13 @@ class PostgresDatabase:
         It waits shortly for each table, and begins again with others let through in between: who
         waits for a table makes all wait who come later.
         """
+
+        async def begin(cursor: PostgresCursor) -> None:
+            await cursor.begin()
+            await cursor.run(_HOLD_SCHEMA, ())
+
         tries = round(CHANGE_TIMEOUT * 1000 / LOCK_TIMEOUT_MS)
-        return await _again(partial(self._transact, _CHANGE, change, timeout=None), tries)
+        return await _again(partial(self._transact, begin, change, PostgresCursor.commit, timeout=None), tries)
 
     def usage(self) -> Usage:
         """Who waits for a connection of the pool, and how many are in use."""
@@ -170,16 +180,17 @@ class PostgresDatabase:
 
     async def _transact(
         self,
-        begin: str,
+        begin: Callable[[PostgresCursor], Awaitable[None]],
         work: Callable[[Cursor], T],
-        timeout: float | None = STATEMENT_TIMEOUT,  # noqa: ASYNC109 - of each statement, and the server's
+        end: Callable[[PostgresCursor], Awaitable[None]],
+        timeout: float | None = STATEMENT_TIMEOUT,  # noqa: ASYNC109 - of each statement, and the driver's
     ) -> T:
         async with self._connection() as connection:
             cursor = PostgresCursor(connection, timeout=timeout)
             try:
-                await cursor.begin(begin)
+                await begin(cursor)
                 result = await greenlet_spawn(work, cursor)
-                await cursor.end(commit=begin is not _READ)
+                await end(cursor)
             except BaseException:
                 await cursor.abandon()
                 raise

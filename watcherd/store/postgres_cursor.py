@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+from asyncpg.transaction import Transaction
 from sqlalchemy.util import await_only
 
 from watcherd.errors import StoreError
@@ -30,6 +31,11 @@ DRIVER_ERRORS: Final = (
 """All that the driver raises when the server refuses, is gone, or does not answer in time."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+Isolation = Literal["repeatable_read", "serializable"]
+
+SLICE: Final = 500
+"""Rows of a stream that are fetched together: few enough for others to have their turn in between."""
 
 _SERIALIZATION: Final = frozenset({"40001", "40P01"})
 _LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -59,7 +65,7 @@ class PostgresCursor:
         self._timeout = timeout
         self._rows: Iterator[tuple[Any, ...]] = iter(())
         self._savepoints: list[str] = []
-        self._in_transaction = False
+        self._transaction: Transaction | None = None
         self._failed = False
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Self:
@@ -77,6 +83,16 @@ class PostgresCursor:
 
     def __iter__(self) -> Iterator[Any]:
         return self._rows
+
+    def stream(self, sql: str, parameters: Sequence[Any] = (), /) -> Iterator[Any]:
+        """The rows of a statement, fetched a slice at a time; the event loop goes on in between."""
+        try:
+            portal = await_only(self._connection.cursor(_read(sql)[0], *parameters, timeout=self._timeout))
+            while records := await_only(portal.fetch(SLICE)):
+                yield from map(tuple, records)
+        except DRIVER_ERRORS as error:
+            await_only(self._step_back())
+            raise translated(error) from error
 
     async def run(self, sql: str, parameters: Sequence[Any]) -> None:
         """What `execute` does, outside of a greenlet."""
@@ -97,31 +113,52 @@ class PostgresCursor:
             raise translated(error) from error
         self._remember(sql)
 
-    async def begin(self, statements: str) -> None:
-        """Begin the transaction."""
-        await self.run(statements, ())
-        self._in_transaction = True
+    async def begin(self, isolation: Isolation | None = None, *, readonly: bool = False) -> None:
+        """Begin the transaction; without an isolation level it is READ COMMITTED."""
+        transaction = self._connection.transaction(isolation=isolation, readonly=readonly)
+        try:
+            await transaction.start()
+        except DRIVER_ERRORS as error:
+            raise translated(error) from error
+        self._transaction = transaction
 
-    async def end(self, *, commit: bool) -> None:
-        """End the transaction; StoreError when it can no longer be committed."""
-        if commit and self._failed:
+    async def commit(self) -> None:
+        """End the transaction; StoreError when a statement that failed has undone it."""
+        if self._failed:
             raise StoreError("the database has undone the transaction after a statement that failed")
-        await self.run("COMMIT", ())
+        if self._transaction is None:
+            return
+        try:
+            await self._transaction.commit()
+        except DRIVER_ERRORS as error:
+            raise translated(error) from error
 
     async def abandon(self) -> None:
         """Undo the transaction, if there is still one; a lost connection has undone it."""
-        if self._connection.is_closed() or not self._connection.is_in_transaction():
+        if self._transaction is None or self._is_lost() or not self._connection.is_in_transaction():
             return
         try:
-            await self._connection.execute("ROLLBACK")
+            await self._transaction.rollback()
         except DRIVER_ERRORS:
+            self._give_up()
+
+    def _is_lost(self) -> bool:
+        """Whether the connection has ended; the pool has it back by then, and says so with an error."""
+        try:
+            return bool(self._connection.is_closed())
+        except asyncpg.InterfaceError:
+            return True
+
+    def _give_up(self) -> None:
+        """End a connection that cannot be brought back into a known state."""
+        if not self._is_lost():
             self._connection.terminate()
 
     async def _step_back(self) -> None:
         """Make the transaction usable again after a statement that failed."""
-        if self._connection.is_closed():
+        if self._is_lost():
             return
-        if not self._in_transaction:
+        if self._transaction is None:
             # A value that the driver cannot encode leaves the conversation in the middle.
             statements = "ROLLBACK"
         elif self._savepoints:
@@ -132,7 +169,7 @@ class PostgresCursor:
         try:
             await self._connection.execute(statements)
         except DRIVER_ERRORS:
-            self._connection.terminate()  # what comes next says that it is lost
+            self._give_up()
 
     def _remember(self, sql: str) -> None:
         """Which savepoints there are."""

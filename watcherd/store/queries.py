@@ -1,14 +1,18 @@
 """What is asked of one entity's table: the shape of a list query, and the text of all statements.
 
-Owns `Select` and its compilation. A shape (which attributes, operators and order, not which values)
-is compiled once and kept in a bounded cache of its entity; values go in by position.
+Owns `Select` and its compilation: filters, order, and where a page begins. A shape (which
+attributes, operators and order, not which values) is compiled once and kept in a bounded cache of
+its entity; values go in by position. What an operator means is in `operators`.
+
+The order is the same on every database: null comes before every value, text goes by code points,
+and the key breaks ties, so that every row has its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -16,7 +20,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from watcherd.errors import StoreError
 from watcherd.store.codecs import Codec
 from watcherd.store.dialect import Dialect
+from watcherd.store.operators import OPERATORS, padded
 from watcherd.store.tables import VERSION_COLUMN
+
+MAX_KEYS: Final = 8192
+"""How many keys one statement looks for; SQLite binds four times as many values, PostgreSQL too."""
 
 _MAX_SHAPES: Final = 128
 _NO_LIMIT: Final = 2**63 - 1
@@ -24,37 +32,38 @@ _LIMIT: Final = "limit"
 _SKIP: Final = "skip"
 
 V = TypeVar("V")
-Condition = Callable[[sa.ColumnClause[Any], sa.BindParameter[Any]], sa.ColumnElement[bool]]
-
-OPERATORS: Final[Mapping[str, Condition]] = {
-    "eq": lambda column, value: column == value,
-}
-"""Operator name to SQL, for values that are not null."""
-
-NULL_OPERATORS: Final[Mapping[str, Callable[[sa.ColumnClause[Any]], sa.ColumnElement[bool]]]] = {
-    "eq": lambda column: column.is_(None),
-}
-"""The same for null, which SQL compares with nothing."""
+Order = tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One condition; several are joined by AND. `value` is a wire value, None means null."""
+    """One condition; several are joined by AND. `value` is what the operator takes, in wire form."""
 
     attribute: str
     operator: str
-    value: Any
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
-    """A list query. `sort` holds (attribute, descending); the key breaks ties. `limit` None: all rows."""
+    """A list query. `sort` holds (attribute, descending); the key breaks ties. `limit` None: all rows.
+
+    `after` are the wire values of the row that the page follows, one for each entry of `ordering`;
+    that row need not be there any more.
+    """
 
     filters: tuple[Filter, ...] = ()
-    sort: tuple[tuple[str, bool], ...] = ()
+    sort: Order = ()
     skip: int = 0
     limit: int | None = None
     count: bool = True
+    after: tuple[Any, ...] | None = None
+
+
+def ordering(sort: Order, key: str) -> Order:
+    """The whole order of a query: what follows the key in `sort` says nothing, and without it there are ties."""
+    names = [name for name, _ in sort]
+    return sort[: names.index(key) + 1] if key in names else (*sort, (key, False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,13 @@ class Statement:
 
     sql: str
     binds: tuple[str, ...]
+
+
+class Bound(NamedTuple):
+    """SQL text and its values, stored forms, in the order of its `?`."""
+
+    sql: str
+    parameters: tuple[Any, ...]
 
 
 class Statements:
@@ -87,6 +103,7 @@ class Statements:
         self._key = key
         self._codecs = codecs
         self._selects: _Recent[tuple[Statement, Statement]] = _Recent()
+        self._related: _Recent[Statement] = _Recent()
         self._updates: _Recent[Statement] = _Recent()
         row = (*self._columns.values(), self._table.c[VERSION_COLUMN])
         self._row = row
@@ -109,22 +126,38 @@ class Statements:
         """UPDATE of some attributes of one row: the values in the order of `names`, then the key."""
         return self._updates.get(names, lambda: self._update(names))
 
-    def select(self, query: Select) -> tuple[Statement, Statement]:
-        """The rows and their count for the shape of a query. StoreError for what the entity does not have."""
-        shape = (
-            tuple((one.attribute, one.operator, one.value is None) for one in query.filters),
-            query.sort,
-        )
-        return self._selects.get(shape, lambda: self._select(query))
-
-    def parameters(self, statement: Statement, query: Select) -> tuple[Any, ...]:
-        """The values of a query, stored forms, in the order of the statement."""
+    def select(self, query: Select) -> tuple[Bound, Bound]:
+        """The rows of a query, and their count. StoreError for what the entity does not have."""
         limit = _NO_LIMIT if query.limit is None else query.limit
         values: dict[str, Any] = {_LIMIT: limit, _SKIP: query.skip}
+        filters = []
         for place, one in enumerate(query.filters):
-            if one.value is not None:
-                values[f"f{place}"] = self._codecs[one.attribute].stored(one.value)
-        return tuple(values[name] for name in statement.binds)
+            bound = self._bound(one)
+            filters.append((one.attribute, one.operator, len(bound)))
+            values.update({f"f{place}_{number}": value for number, value in enumerate(bound)})
+        order = ordering(query.sort, self._key)
+        after = None
+        if query.after is not None:
+            after = tuple(value is None for value in query.after)
+            for place, ((name, _), wire) in enumerate(zip(order, query.after, strict=True)):
+                values[f"a{place}"] = self._codecs[name].stored(wire)
+        shape = (tuple(filters), order, after)
+        rows, count = self._selects.get(shape, lambda: self._select(*shape))
+        return _filled(rows, values), _filled(count, values)
+
+    def related(self, attribute: str, wanted: Sequence[Any], limit: int) -> Bound:
+        """The rows whose attribute has one of these values, at most `MAX_KEYS` of them, in order of the key."""
+        codec = self._codecs[attribute]
+        values = padded([codec.stored(value) for value in wanted])
+        statement = self._related.get((attribute, len(values)), lambda: self._select_related(attribute, len(values)))
+        named = {f"f{number}": value for number, value in enumerate(values)}
+        return _filled(statement, {**named, _LIMIT: limit, _SKIP: 0})
+
+    def _bound(self, one: Filter) -> tuple[Any, ...]:
+        self._attribute(one.attribute)
+        if one.operator not in OPERATORS:
+            raise StoreError(f"cannot filter by {one.attribute} with the operator {one.operator!r}")
+        return OPERATORS[one.operator].bind(self._codecs[one.attribute], one.value)
 
     def _update(self, names: tuple[str, ...]) -> Statement:
         version = self._table.c[VERSION_COLUMN]
@@ -135,26 +168,55 @@ class Statements:
         statement = sa.update(self._table).values({**values, VERSION_COLUMN: version + sa.literal_column("1")})
         return self._compiled(statement.where(identified).returning(*self._row))
 
-    def _select(self, query: Select) -> tuple[Statement, Statement]:
-        where = [self._condition(place, one) for place, one in enumerate(query.filters)]
-        order = [
-            column.desc().nulls_last() if descending else column.asc().nulls_first()
-            for column, descending in ((self._attribute(name), descending) for name, descending in query.sort)
+    def _select(
+        self, filters: tuple[tuple[str, str, int], ...], order: Order, after: tuple[bool, ...] | None
+    ) -> tuple[Statement, Statement]:
+        where = [
+            OPERATORS[operator].condition(
+                self._dialect,
+                self._columns[attribute],
+                [sa.bindparam(f"f{place}_{number}") for number in range(length)],
+            )
+            for place, (attribute, operator, length) in enumerate(filters)
         ]
-        if all(name != self._key for name, _ in query.sort):
-            order.append(self._columns[self._key].asc())
-        rows = sa.select(*self._row).where(*where).order_by(*order)
+        page = where if after is None else [*where, self._follows(order, after)]
+        rows = sa.select(*self._row).where(*page).order_by(*(self._ordered(*one) for one in order))
         rows = rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP))
         count = sa.select(sa.func.count()).select_from(self._table).where(*where)
         return self._compiled(rows), self._compiled(count)
 
-    def _condition(self, place: int, one: Filter) -> sa.ColumnElement[bool]:
-        column = self._attribute(one.attribute)
-        if one.value is None and one.operator in NULL_OPERATORS:
-            return NULL_OPERATORS[one.operator](column)
-        if one.operator not in OPERATORS:
-            raise StoreError(f"cannot filter by {one.attribute} with the operator {one.operator!r}")
-        return OPERATORS[one.operator](column, sa.bindparam(f"f{place}"))
+    def _select_related(self, attribute: str, length: int) -> Statement:
+        column = self._attribute(attribute)
+        among = column.in_([sa.bindparam(f"f{number}") for number in range(length)])
+        rows = sa.select(*self._row).where(among).order_by(self._columns[self._key].asc())
+        return self._compiled(rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP)))
+
+    def _ordered(self, name: str, descending: bool) -> sa.ColumnElement[Any]:  # noqa: FBT001 - a pair of `sort`
+        column = self._attribute(name)
+        if name == self._key:
+            return column.desc() if descending else column.asc()
+        return column.desc().nulls_last() if descending else column.asc().nulls_first()
+
+    def _follows(self, order: Order, nulls: tuple[bool, ...]) -> sa.ColumnElement[bool]:
+        """A row comes later if it is beyond in the first attribute in which it differs."""
+        later: list[sa.ColumnElement[bool]] = []
+        same: list[sa.ColumnElement[bool]] = []
+        for place, ((name, descending), is_null) in enumerate(zip(order, nulls, strict=True)):
+            column = self._attribute(name)
+            value: sa.BindParameter[Any] = sa.bindparam(f"a{place}")
+            beyond: sa.ColumnElement[bool] | None = column < value if descending else column > value
+            if is_null:
+                beyond = None if descending else column.is_not(None)
+            elif descending and name != self._key:
+                beyond = sa.or_(column < value, column.is_(None))
+            if beyond is not None:
+                later.append(sa.and_(*same, beyond))
+            same.append(column.is_(None) if is_null else column == value)
+        (first, descending), *_ = order
+        if descending or nulls[0] or len(order) == 1:
+            return sa.or_(*later)
+        # Says nothing new, but an index on the first attribute can begin there.
+        return sa.and_(self._columns[first] >= sa.bindparam("a0"), sa.or_(*later))
 
     def _attribute(self, name: str) -> sa.ColumnClause[Any]:
         if name not in self._columns:
@@ -183,6 +245,10 @@ class _Recent(Generic[V]):
                 del self._made[next(iter(self._made))]
         self._made[shape] = found
         return found
+
+
+def _filled(statement: Statement, values: Mapping[str, Any]) -> Bound:
+    return Bound(statement.sql, tuple(values[name] for name in statement.binds))
 
 
 def _column(name: str) -> sa.ColumnClause[Any]:

@@ -6,16 +6,16 @@ one read and write the same table at the same time, each what it knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
-from watcherd.errors import ConstraintError, PreconditionError, StoreError
+from watcherd.errors import ConstraintError, PreconditionError, StoreError, TooManyRowsError
 from watcherd.store.codecs import Codec
 from watcherd.store.cursor import Cursor, IntegrityError, run
 from watcherd.store.database import Database
 from watcherd.store.layout import StoredEntity
-from watcherd.store.queries import Select, Statements
+from watcherd.store.queries import MAX_KEYS, Select, Statements
 from watcherd.store.refusals import delete_refused, write_refused
 from watcherd.store.stream import RowStream
 
@@ -38,10 +38,26 @@ Refusals = list[tuple[int, ConstraintError]]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a list query answers; `total` is None where it was not asked for."""
+    """What a list query answers.
+
+    `total` is None where it was not asked for; `more` says whether rows follow. `related` holds,
+    by the name of each relation and the value that they share, the rows that were asked for beside.
+    """
 
     rows: RowList
     total: int | None
+    more: bool = False
+    related: Mapping[str, Mapping[Any, RowList]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Rows to be read beside a page: those of `rows` whose attribute `far` has the value of `near` in the page."""
+
+    name: str
+    rows: Rows
+    near: str
+    far: str
 
 
 class Rows:
@@ -72,27 +88,54 @@ class Rows:
         stored = await self._database.fetch_row(self._get, (self._encode_key(key),))
         return None if stored is None else self._row(stored)
 
-    async def list(self, query: Select) -> Page:
-        """The rows that a query finds, and their number in the same state of the database."""
-        select, count = self._statements.select(query)
-        parameters = self._statements.parameters(select, query)
-        count_parameters = self._statements.parameters(count, query)
+    async def list(self, query: Select, related: Sequence[Related] = (), *, max_related: int = 0) -> Page:
+        """The rows that a query finds, and their number, in the same state of the database.
+
+        One row more than asked for is looked at, and the count is left out where that tells it. The
+        `related` rows take one more query a relation; TooManyRowsError when one finds over `max_related`.
+        """
+        wanted = replace(query, limit=query.limit + 1) if query.limit else query
+        select, count = self._statements.select(wanted)
 
         def read(cursor: Cursor) -> Page:
-            rows = [self._row(stored) for stored in run(cursor, select.sql, parameters).fetchall()]
-            total = run(cursor, count.sql, count_parameters).fetchone()[0] if query.count else None
-            return Page(rows, total)
+            found: RowList = []
+            if query.limit != 0:
+                found = [self._row(stored) for stored in run(cursor, *select).fetchall()]
+            rows = found[: query.limit]
+            more = len(found) > len(rows)
+            total = None
+            if query.count:
+                total = _told(query, len(rows), more=more)
+                if total is None:
+                    total = run(cursor, *count).fetchone()[0]
+            beside = {one.name: one.rows.sharing(cursor, one, rows, max_related) for one in related}
+            return Page(rows, total, more, beside)
 
         return await self._database.read(read)
 
     async def stream(self, query: Select) -> RowStream:
         """The rows that a query finds, all as of one moment, a slice at a time: see `slice`."""
         select, _ = self._statements.select(query)
-        return await self._database.stream(select.sql, self._statements.parameters(select, query))
+        return await self._database.stream(*select)
 
     async def slice(self, stream: RowStream, most: int, convert: Callable[[RowList], T]) -> T | None:
         """What `convert` makes of the next rows, in a reader's thread; None at the end."""
         return await stream.slice(most, lambda stored: convert([self._row(one) for one in stored]))
+
+    def sharing(self, cursor: Cursor, relation: Related, near: Sequence[Row], limit: int) -> dict[Any, RowList]:
+        """The rows here that are related to others, by the value that they share, in order of the key."""
+        wanted = _distinct(row.values[relation.near] for row in near)
+        found: dict[Any, RowList] = {}
+        room = limit
+        for place in range(0, len(wanted), MAX_KEYS):
+            bound = self._statements.related(relation.far, wanted[place : place + MAX_KEYS], room + 1)
+            for stored in run(cursor, *bound).fetchall():
+                row = self._row(stored)
+                found.setdefault(row.values[relation.far], []).append(row)
+                room -= 1
+            if room < 0:
+                raise TooManyRowsError(f"{relation.name} finds over {limit} rows of {self._entity.name}")
+        return found
 
     async def insert(self, rows: Sequence[Mapping[str, Any]]) -> RowList:
         """Insert all or none, and answer the rows as stored, in order.
@@ -254,3 +297,19 @@ class Rows:
             if value is not None:
                 values[name] = decode(value)
         return Row(stored[-1], values)
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    """The values that there are, once each; those of a list one by one."""
+    found: dict[Any, None] = {}
+    for value in values:
+        found.update(dict.fromkeys(value if isinstance(value, list) else (value,)))
+    found.pop(None, None)
+    return list(found)
+
+
+def _told(query: Select, found: int, *, more: bool) -> int | None:
+    """How many rows there are, where the page says it: it is the last one and holds any."""
+    if more or query.after is not None or query.limit == 0 or (query.skip and not found):
+        return None
+    return query.skip + found

@@ -43,7 +43,7 @@ def _look_at_each(cursor: Cursor, scan: Scan, limit: Limit) -> tuple[int, list[A
     """The same for a limit that SQL cannot express."""
     passes = _predicate(limit)
     column = quoted(str(scan.column))
-    rows = cursor.execute(
+    rows = cursor.stream(
         f"SELECT {KEY_ALIAS}, {column} FROM {scan.source} WHERE {column} IS NOT NULL ORDER BY {KEY_ALIAS}"  # noqa: S608 - built by `columns`
     )
     count, first = 0, []

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.store import operators
 from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
 from watcherd.store.dialect import SQLITE
 from watcherd.store.sqlite_stream import SqliteStream
@@ -212,6 +213,7 @@ class SqliteDatabase:
         try:
             for pragma in self._pragmas:
                 connection.execute(pragma)
+            operators.install(connection)
         except sqlite3.Error:
             connection.close()
             raise

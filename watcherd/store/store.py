@@ -129,9 +129,15 @@ class Store:
         StalePlanError when the plan has to be made again; StoreUnavailableError. A plan without
         steps only writes the record, and nothing when that is applied already.
         """
+        apart = self._database.dialect.readers_wait and apply.adds_to_rows(plan) and not plan.rejections
         try:
+            if apart:
+                await self._database.change(lambda cursor: apply.add_columns(cursor, plan))
             applied = await self._database.change(lambda cursor: apply.expand(cursor, plan, record))
         except apply.RejectedError as rejected:
+            self._memory.forget(plan.after.model)
+            if apart:
+                await self._database.change(lambda cursor: apply.take_columns_back(cursor, plan))
             return rejected.rejections
         except BaseException:
             # Stale, failed, or nobody waited for it: what is there now has to be read.

@@ -52,6 +52,11 @@ def add_column(dialect: Dialect, entity: StoredEntity, attribute: StoredAttribut
     return text
 
 
+def drop_column(table: str, column: str) -> str:
+    """The opposite of `add_column`."""
+    return f"ALTER TABLE {quoted(table)} DROP COLUMN {quoted(column)}"
+
+
 def foreign_key_name(table: str, column: str) -> str:
     """What the foreign key of a column is called where it has a name."""
     return constraint_name("fk", table, (column,), "foreign key")

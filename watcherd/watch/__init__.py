@@ -9,6 +9,7 @@ hint, and whoever takes it reads the directory.
 - `settling.py` is the rules of reload.md as a state machine without files, clock or loop;
 - `notify.py` is the one module that knows watchfiles;
 - `mounts.py` tells where inotify cannot be relied upon;
+- `canary.py` finds out where else events do not come;
 - `polling.py` compares digests instead;
 - `watcher.py` puts them together, supervised.
 """

@@ -23,6 +23,7 @@ from watcherd import directory
 from watcherd.directory import Stamp
 from watcherd.errors import ModelsDirectoryError
 from watcherd.events import Publish
+from watcherd.watch import canary
 from watcherd.watch.health import Condition, Health, WatchState
 from watcherd.watch.mounts import remote_filesystem
 from watcherd.watch.notify import Notifier, NotifyFailedError, NotifyUnavailableError, RawEvents
@@ -44,6 +45,7 @@ class Waits:
     root_return: float = 0.2  # between looks for a root that is missing
     poll: float = 1.0
     retry_inotify: float = 60.0
+    canary: float = 5.0  # for the event of a file that was made to cause one
     backoff_first: float = 0.1
     backoff_most: float = 30.0  # a run that lasted this long starts with `backoff_first` again
 
@@ -91,6 +93,9 @@ class Watcher:
         self._known_root: tuple[int, int] | None = None
         self._places: frozenset[str] = frozenset()
         self._linked = False
+        self._canary = ""
+        self._canary_due = _FOREVER
+        self._deaf_root: tuple[int, int] | None = None
         self._survey_at = _FOREVER
         self._reconcile_at = _FOREVER
         self._resume_at = 0.0
@@ -195,6 +200,8 @@ class Watcher:
     def _reason_to_poll(self) -> str | None:
         if self._force_polling is not None:
             return None
+        if self._deaf_root == self._known_root:
+            return "no event came for a file made in the models directory to see one; polling instead"
         kind = self._remote(self._root)
         if kind is None:
             return None
@@ -214,6 +221,7 @@ class Watcher:
         polled = await self._poll(None) if polling else {}
         await self._survey("restart" if self._started else "start")
         self._started = True
+        await self._send_canary(polling=polling)
         poll_at = _now() + self._waits.poll if polling else _FOREVER
         check_at = _now() + self._waits.root_check
         while _now() < until:
@@ -237,7 +245,17 @@ class Watcher:
             if self._settling.is_ready(_now()):
                 self._ready.set()
             due = self._settling.next_due() or _FOREVER
-            await self._sleep_until(min(until, check_at, poll_at, self._survey_at, self._reconcile_at, due))
+            wake_at = min(check_at, poll_at, self._survey_at, self._reconcile_at, self._canary_due)
+            await self._sleep_until(min(until, due, wake_at))
+
+    async def _send_canary(self, *, polling: bool) -> None:
+        """Cause an event, unless none is relied upon, and note until when it has to be here."""
+        self._canary_due = _FOREVER
+        if polling or self._force_polling is False:
+            return
+        self._canary = canary.new_name()
+        if await asyncio.to_thread(canary.fly, self._root, self._canary):
+            self._canary_due = _now() + self._waits.canary
 
     def _deliver(self, message: RawEvents | NotifyFailedError) -> None:
         if isinstance(message, RawEvents):
@@ -247,14 +265,24 @@ class Watcher:
         self._woken.set()
 
     def _take_events(self) -> bool:
-        """Turn raw events into hints; False when the root itself went away, so that it has to be armed again."""
+        """Turn raw events into hints; False when it has to be armed again.
+
+        That is when the root itself went away, or when the canary's event has not come in time.
+        """
         batches, self._raw = self._raw, []
         for batch in batches:
-            self._last_event_at = datetime.now(UTC)
+            if self._canary in batch.changed:
+                self._canary_due = _FOREVER
+            changed = batch.changed - {self._canary}
+            if changed:
+                self._last_event_at = datetime.now(UTC)
             if "" in batch.deleted:
                 return False
-            for path in batch.changed:
+            for path in changed:
                 self._take_event(path, deleted=path in batch.deleted)
+        if _now() >= self._canary_due:
+            self._deaf_root = self._known_root
+            return False
         return True
 
     def _take_event(self, path: str, *, deleted: bool) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,6 +105,7 @@ class Client:
             request_id="r1",
             max_body_bytes=100_000,
             max_json_depth=self.max_json_depth,
+            neighbour=lambda _model, _entity: None,
         )
         try:
             answer = await self.revision.handle(call)
@@ -226,6 +228,29 @@ def serve(store: Store, options: Options) -> Callable[..., Awaitable[Client]]:
 
 def plain(name: str, kind: Kind = Kind.STRING, **more: Any) -> Attribute:
     return Attribute(name=name, kind=kind, **more)
+
+
+@pytest.fixture
+def statements(store: Store) -> Iterator[list[str]]:
+    """What readers of the store run, but for the frame of a transaction."""
+    run: list[str] = []
+    connect = store._database._connect_reader
+
+    def note(sql: str) -> None:
+        if sql.startswith("SELECT"):
+            run.append(sql)
+
+    def traced() -> sqlite3.Connection:
+        connection = connect()
+        connection.set_trace_callback(note)
+        return connection
+
+    for connection in store._database._readers:
+        connection.set_trace_callback(note)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._database, "_connect_reader", traced)
+        yield run
 
 
 @pytest.fixture

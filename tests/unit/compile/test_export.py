@@ -126,7 +126,13 @@ async def start(shop: Any, query: str = "") -> tuple[Answer, asyncio.Event]:
 
     scope = {"type": "http", "method": "GET", "path": "", "query_string": query.encode(), "headers": []}
     call = Call(
-        scope, receive, base="/api/shop", segments=["products", "-", "export"], request_id="r", max_body_bytes=1
+        scope,
+        receive,
+        base="/api/shop",
+        segments=["products", "-", "export"],
+        request_id="r",
+        max_body_bytes=1,
+        neighbour=lambda *_: None,
     )
     return await shop.revision.handle(call), gone
 

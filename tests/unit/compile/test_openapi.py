@@ -17,6 +17,7 @@ from pydantic_core import SchemaValidator
 from watcherd.compile import PROBLEM_SCHEMA, Options, naming, values
 from watcherd.compile.bodies import compile_bodies, created
 from watcherd.compile.openapi import describe, document
+from watcherd.compile.query import PAGING, VIEWING, compile_query
 from watcherd.compile.schemas import attribute_schema, entity_schemas
 from watcherd.compile.validators import attribute_schema as core_attribute_schema
 from watcherd.pim.spec import (
@@ -104,6 +105,15 @@ def operations(whole: Any) -> dict[str, Any]:
     }
 
 
+def parameters_of(whole: Any, operation: str) -> dict[str, Any]:
+    """The parameters of an operation by name, references followed."""
+    found = [
+        whole["components"]["parameters"][item["$ref"].rpartition("/")[2]] if "$ref" in item else item
+        for item in operations(whole)[operation]["parameters"]
+    ]
+    return {item["name"]: item for item in found}
+
+
 def test_the_document_is_valid_openapi(whole: Any) -> None:
     validate(whole)
     assert whole["info"] == {"title": "The shop", "version": "1.0.0", "description": "Sells things"}
@@ -117,11 +127,14 @@ def test_a_model_without_entities_has_a_valid_document(model: Callable[..., Link
 
 
 def test_every_reference_leads_somewhere(whole: Any) -> None:
-    schemas = whole["components"]["schemas"]
-    referred = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(whole)))
-    assert referred <= schemas.keys()
-    assert schemas.keys() - referred == set(), "nothing is described in vain"
-    assert all(re.fullmatch(r"[a-zA-Z0-9._-]+", name) for name in schemas)
+    for section in ("schemas", "parameters", "headers"):
+        known = whole["components"][section]
+        referred = set(re.findall(rf'"#/components/{section}/([^"]+)"', json.dumps(whole)))
+        assert referred <= known.keys()
+        assert known.keys() - referred == set(), "nothing is described in vain"
+        assert all(re.fullmatch(r"[a-zA-Z0-9._-]+", name) for name in known)
+    referred = set(re.findall(r'"#/components/responses/([^"]+)"', json.dumps(whole)))
+    assert referred <= whole["components"]["responses"].keys()
 
 
 def test_names_are_unique_and_readable(whole: Any) -> None:
@@ -130,7 +143,7 @@ def test_names_are_unique_and_readable(whole: Any) -> None:
         schemas.keys()
     )
     assert "items" in schemas["shop_Product.Page"]["properties"]
-    assert sum(name.startswith("shop_xn--") for name in schemas) == 10
+    assert sum(name.startswith("shop_xn--") for name in schemas) == 12
     found = operations(whole)
     assert len(found) == sum(len(methods) for methods in whole["paths"].values())
     assert {"shop_index", "shop_openapi", "shop_Product_list", "shop_图书_create", "shop_Product_list_"} <= found.keys()
@@ -156,7 +169,8 @@ def test_every_error_has_a_problem_body_and_every_answer_its_headers(whole: Any)
         assert operation["tags"] == ["shop"]
         for status, answer in operation["responses"].items():
             if int(status) >= 400:
-                assert answer["content"] == {
+                assert answer == {"$ref": f"#/components/responses/Problem{status}"}
+                assert whole["components"]["responses"][f"Problem{status}"]["content"] == {
                     "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
                 }
             else:
@@ -174,22 +188,60 @@ def test_every_error_has_a_problem_body_and_every_answer_its_headers(whole: Any)
     }
     assert found["shop_Product_import"]["requestBody"]["content"].keys() == {"text/csv", "application/x-ndjson"}
     for name, operation in found.items():
-        names = {item["name"] for item in operation.get("parameters", ())}
+        names = names_of(operation)
         is_post = name in {"shop_batch", "shop_Product_list_"} or name.endswith(("_create", "_import", "_read_"))
         assert ("Idempotency-Key" in names) == is_post, name
-    exported = {item["name"] for item in found["shop_Product_export"]["parameters"]}
-    listed = {item["name"] for item in found["shop_Product_list"]["parameters"]}
-    assert exported == listed - {"skip", "limit", "count"} | {"format"}
+    exported, listed = names_of(found["shop_Product_export"]), names_of(found["shop_Product_list"])
+    assert exported == listed - {"skip", "limit", "count", "cursor", "fields", "expand"} | {"format"}
+    assert {"sort", "limit__eq"} <= exported
+
+
+def names_of(operation: Any) -> set[str]:
+    """The names of its parameters, of shared ones too."""
+    given = operation.get("parameters", ())
+    return {item["name"] if "name" in item else item["$ref"].rpartition(".")[2] for item in given}
 
 
 def test_filters_are_typed_and_reserved_names_take_their_operator(whole: Any) -> None:
-    parameters = {item["name"]: item for item in operations(whole)["shop_Product_list"]["parameters"]}
+    parameters = parameters_of(whole, "shop_Product_list")
     assert parameters["enum"]["schema"] == {"type": "string", "enum": ["a", "b"]}
     assert parameters["limit__eq"]["schema"] == {"type": "integer", "format": "int64"}
     assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 0, "maximum": 1000, "default": 100}
     assert parameters["parent"]["schema"] == {"type": "string", "format": "uuid"}
     assert parameters["code"]["schema"] == {"type": "string"}, "limits do not matter for a search"
-    assert not {"secret", "json", "strings"} & parameters.keys()
+    assert parameters["price__gte"]["schema"]["format"] == "decimal"
+    assert parameters["integer__in"]["schema"] == {"type": "array", "items": {"type": "integer", "format": "int64"}}
+    assert parameters["integer__in"]["explode"] is False
+    assert parameters["json__isnull"]["schema"] == {"type": "boolean"}
+    assert parameters["integers__contains"]["schema"] == {"type": "integer", "format": "int64"}
+    assert {"-code", "code"} <= set(parameters["sort"]["schema"]["items"]["enum"])
+    assert {"json", "strings"} <= set(parameters["fields"]["schema"]["items"]["enum"])
+    assert parameters["expand"]["schema"]["items"]["enum"] == ["parent_row"]
+    assert {"cursor", "count", "skip"} <= parameters.keys()
+    assert not {"secret", "json", "strings", "id__isnull"} & parameters.keys()
+    assert not {"-json", "secret"} & set(parameters["sort"]["schema"]["items"]["enum"])
+    assert not {name for name in parameters if name.startswith("secret")}
+
+
+def test_a_parameter_is_described_exactly_when_it_is_understood(
+    whole: Any, linked: LinkedModel, options: Options
+) -> None:
+    entity = linked.spec.entities["Product"]
+    query = compile_query(entity, linked.targets, {}, options)
+    known = {f"{item.name}__{operator}" for item in query.attributes.values() for operator in item.operators}
+    # The plain name stands for `__eq`, unless it means something else.
+    short = {name: name.removesuffix("__eq") for name in known if name != "limit__eq"}
+    described = parameters_of(whole, "shop_Product_list").keys() - {*PAGING, *VIEWING}
+    assert described == {short.get(name, name) for name in known}
+
+
+def test_a_row_is_described_with_what_may_be_shown_beside_it(whole: Any) -> None:
+    found = parameters_of(whole, "shop_Product_read")
+    assert found.keys() == {"id", "fields", "expand", "If-None-Match"}
+    view = whole["components"]["schemas"]["shop_ProductView"]
+    row = {"$ref": "#/components/schemas/shop_Product"}
+    assert view["properties"] == {"parent_row": {"anyOf": [row, {"type": "null"}]}}
+    assert "required" not in view
 
 
 def test_schemas_say_what_people_want_to_know(whole: Any) -> None:

@@ -1,12 +1,14 @@
 """The watcher on real files: what it hears, what it ignores, and that it never dies in silence."""
 
 import asyncio
+import errno
 import gc
 import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from watcherd import directory
 from watcherd.events import Event, WatchDegraded, WatchRecovered, WatchRestarted, WatchStarted
-from watcherd.watch import ChangeSet, Waits, Watcher, WatchState, notify
+from watcherd.watch import ChangeSet, Waits, Watcher, WatchState, canary, notify
 
 WAITS = Waits(root_check=0.02, root_return=0.02, poll=0.02, retry_inotify=0.1, backoff_first=0.01, backoff_most=0.08)
 NO_WATCHES = OSError("OS file watch limit reached. about [...]")
@@ -295,6 +297,88 @@ async def test_a_network_file_system_is_polled_and_said_to_be_one(
         replace(root, "a.yaml")
         assert (await watcher.next()).paths == {"a.yaml"}
     assert "nfs4" in str(published[1])
+
+
+class Deaf:
+    """inotify on a mount that never tells of anything."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def watch(self, debounce: int, step: int, timeout: int, stop: threading.Event) -> str:
+        stop.wait(0.01)
+        return "timeout"
+
+    def close(self) -> None:
+        pass
+
+
+async def test_a_mount_that_tells_of_no_change_is_polled_and_said_to_be_one(
+    root: Path, start: Start, published: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "RustNotify", Deaf)
+    async with start(waits=replace_fields(WAITS, canary=0.05)) as watcher:
+        await watcher.next()
+        assert (await watcher.next()).reason == "restart"
+        replace(root, "a.yaml")
+        assert (await watcher.next()).paths == {"a.yaml"}
+        assert watcher.health.state is WatchState.POLLING
+        assert "no event came" in watcher.health.reasons[0]
+        assert watcher.health.restarts == 0
+
+        monkeypatch.undo()
+        root.rename(root.with_name("away"))
+        root.mkdir()
+        await until(lambda: watcher.health.state is WatchState.WATCHING)
+    assert sorted(path.name for path in root.with_name("away").iterdir()) == ["a.yaml", "b.yaml"]
+    assert [type(event) for event in published[:3]] == [WatchStarted, WatchRecovered, WatchDegraded]
+
+
+async def test_a_mount_whose_events_arrive_goes_on_being_watched(
+    root: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = asyncio.Event()
+    send = Watcher._send_canary
+
+    async def noted(self: Watcher, *, polling: bool) -> None:
+        await send(self, polling=polling)
+        assert self._canary_due < float("inf")
+        sent.set()
+
+    monkeypatch.setattr(Watcher, "_send_canary", noted)
+    async with start() as watcher:
+        await sent.wait()
+        await until(lambda: watcher._canary_due == float("inf"))
+        assert watcher.health.state is WatchState.WATCHING
+        assert watcher.health.last_event_at is None, "the event that we caused is nobody's change"
+        assert sorted(path.name for path in root.iterdir()) == ["a.yaml", "b.yaml"]
+
+
+async def test_a_directory_that_cannot_be_written_is_watched_all_the_same(
+    root: Path, start: Start, published: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    flown = asyncio.Event()
+    fly = canary.fly
+
+    def noted(directory: Path, name: str) -> bool:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", refuse)
+            done = fly(directory, name)
+        loop.call_soon_threadsafe(flown.set)
+        return done
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(canary, "fly", noted)
+    async with start(waits=replace_fields(WAITS, canary=0)) as watcher:
+        await watcher.next()
+        await flown.wait()
+        replace(root, "a.yaml")
+        assert (await watcher.next()).paths == {"a.yaml"}
+        assert watcher.health.state is WatchState.WATCHING
+    assert [type(event) for event in published] == [WatchStarted]
 
 
 async def test_polling_compares_contents_and_not_times(root: Path, start: Start) -> None:

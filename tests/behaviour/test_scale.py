@@ -1,0 +1,47 @@
+"""With a thousand models the cost of a change is that of the model that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import model_text, serving
+from watcherd import directory, intake, reload
+
+MODELS = 1000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_of_a_thousand_models_the_one_that_changed_is_built_and_swapped_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"m{number}.yaml": model_text(f"m{number}", "color") for number in range(MODELS)}
+    async with serving(tmp_path, files) as walk:
+        assert len(walk.gateway.table.revisions) == MODELS
+        before = dict(walk.gateway.table.revisions)
+        done: list[str] = []
+        for module, name in ((reload, "compile_model"), (intake, "parse"), (directory, "read")):
+            monkeypatch.setattr(module, name, noting(done, name, getattr(module, name)))
+
+        report = await walk.save("m500.yaml", model_text("m500", "color", "size"))
+
+        assert report.swapped == ("m500",)
+        assert sorted(done) == ["compile_model", "parse", "read"]
+        after = walk.gateway.table.revisions
+        assert [name for name in after if after[name] is not before[name]] == ["m500"]
+        assert (await walk.get("/api/m500/items")).revision == 2
+        assert (await walk.get("/api/m999/items")).revision == 1
+
+
+def noting(done: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which writes down that it was called."""
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        done.append(name)
+        return function(*arguments, **options)
+
+    return noted

@@ -1,0 +1,45 @@
+"""Connections that do what well-behaved clients do not: stop in the middle, or never read."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from tests.e2e.process import Process
+
+BODY = b'{"name": "half"}'
+SENT = 5
+REST = BODY[SENT:]
+
+
+def place(daemon: Process) -> tuple[str, int]:
+    """Where the daemon listens."""
+    host, port = daemon.address.removeprefix("http://").rsplit(":", 1)
+    return host, int(port)
+
+
+async def half_a_request(daemon: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request whose body ends after some bytes; `REST` is what is missing."""
+    reader, writer = await asyncio.open_connection(*place(daemon))
+    head = b"POST /api/shop/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    writer.write(head + b"content-length: %d\r\n\r\n" % len(BODY) + BODY[:SENT])
+    await writer.drain()
+    return reader, writer
+
+
+async def in_flight(daemon: Process, count: int) -> None:
+    """Wait until so many requests are in flight on the live revision, as the admin API shows it."""
+    async with daemon.client() as client:
+        while True:
+            (entry,) = (await client.get("/admin/pim")).json()["pims"]
+            if entry["in_flight"] == count:
+                return
+
+
+def never_reading(daemon: Process, path: str) -> socket.socket:
+    """A request whose answer nobody reads, on a connection with little room for it."""
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(place(daemon))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+    return connection

@@ -1,0 +1,156 @@
+"""Faults at the named steps of a start, a reload, a drain and a stop; from outside, for tests alone.
+
+A step is a function of the daemon that is called by a name that can be replaced. `inject` wraps
+it: before it is called (or after it has returned, for steps whose name says so) the fault happens,
+if it is armed. Production code knows nothing of it.
+
+As a program it is `watcherd` with one wrapped step: `FAULT_STEP` names it, and whatever the file
+`FAULT_ARMED` says happens once when that step is reached: `raise`, `block SECONDS` (the event loop),
+`delay SECONDS` (only this step), or the name of a signal to send to ourselves. `census PATH` is no
+fault: it writes down how many tasks there are, which nobody can see from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import importlib
+import inspect
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ENTRY = (sys.executable, "-m", "tests.faults")
+"""What to start instead of `python -m watcherd`."""
+
+
+class InjectedError(Exception):
+    """A fault that nobody could have thought of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a step is: `module:Owner.attribute`; the fault happens before it, or after it returned."""
+
+    place: str
+    after: bool = False
+
+
+START = {
+    "open": Step("watcherd.store:Store.open"),
+    "opened": Step("watcherd.store:Store.open", after=True),
+    "recall": Step("watcherd.reload:Reloader.recall"),
+    "first scan": Step("watcherd.reload:Reloader.reload"),
+}
+
+RELOAD = {
+    "read": Step("watcherd.intake:Intake.read"),
+    "link": Step("watcherd.draft:Draft.link"),
+    "plan": Step("watcherd.store:Store.plan"),
+    "compile": Step("watcherd.reload:compile_model"),
+    "expand": Step("watcherd.store:Store.expand"),
+    "in the transaction": Step("watcherd.store.apply:expand", after=True),
+    "expanded": Step("watcherd.store:Store.expand", after=True),
+    "write decisions": Step("watcherd.reload:Reloader._write_decisions"),
+    "swap": Step("watcherd.gateway:Gateway.swap"),
+    "swapped": Step("watcherd.gateway:Gateway.swap", after=True),
+    "retire": Step("watcherd.drain:Drains.retire"),
+    "park": Step("watcherd.store:Store.park"),
+}
+
+DRAIN = {
+    "drain": Step("watcherd.drain:Drains._wait"),
+    "drained": Step("watcherd.drain:Drains._wait", after=True),
+    "loosen": Step("watcherd.store:Store.loosen"),
+    "in the loosening transaction": Step("watcherd.store.apply:loosen", after=True),
+}
+
+STOP = {
+    "end what works": Step("watcherd.stop:_end"),
+    "wait for requests": Step("watcherd.stop:_wait_for"),
+    "cut what is left": Step("watcherd.stop:Stop._cut_what_is_left"),
+    "close the store": Step("watcherd.store:Store.close"),
+    "closed the store": Step("watcherd.store:Store.close", after=True),
+}
+
+THREADS = {"scan": Step("watcherd.directory:scan")}
+"""What runs in a thread, where nothing can cancel it."""
+
+STEPS = START | RELOAD | DRAIN | STOP | THREADS
+
+
+def inject(step: str, fault: Callable[[], float | None]) -> None:
+    """Wrap a step; `fault` raises, kills or blocks, or returns for how many seconds to delay the step."""
+    owner, name = _owner(STEPS[step].place)
+    static = inspect.getattr_static(owner, name)
+    original = getattr(owner, name) if isinstance(static, classmethod) else static
+    after = STEPS[step].after
+
+    @functools.wraps(original)
+    async def wrapped(*arguments: Any, **options: Any) -> Any:
+        if not after:
+            await asyncio.sleep(fault() or 0)
+        result = await original(*arguments, **options)
+        if after:
+            await asyncio.sleep(fault() or 0)
+        return result
+
+    @functools.wraps(original)
+    def wrapped_plain(*arguments: Any, **options: Any) -> Any:
+        if not after:
+            time.sleep(fault() or 0)
+        result = original(*arguments, **options)
+        if after:
+            time.sleep(fault() or 0)
+        return result
+
+    chosen: Any = wrapped if inspect.iscoroutinefunction(original) else wrapped_plain
+    setattr(owner, name, staticmethod(chosen) if isinstance(static, classmethod) else chosen)
+
+
+def armed_by(file: Path) -> Callable[[], float | None]:
+    """The fault that a file describes, once: it is removed as the fault happens."""
+
+    def fault() -> float | None:
+        try:
+            action, *argument = file.read_text().split()
+            file.unlink()
+        except FileNotFoundError:
+            return None
+        if action == "raise":
+            raise InjectedError("injected")
+        if action == "block":
+            time.sleep(float(argument[0]))
+        elif action == "delay":
+            return float(argument[0])
+        elif action == "census":
+            gc.collect()
+            Path(argument[0]).write_text(str(len(asyncio.all_tasks())))
+        else:
+            os.kill(os.getpid(), signal.Signals[action])
+        return None
+
+    return fault
+
+
+def _owner(place: str) -> tuple[Any, str]:
+    module, _, path = place.partition(":")
+    *owners, name = path.split(".")
+    return functools.reduce(getattr, owners, importlib.import_module(module)), name
+
+
+def main() -> None:
+    from watcherd import cli
+
+    inject(os.environ["FAULT_STEP"], armed_by(Path(os.environ["FAULT_ARMED"])))
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

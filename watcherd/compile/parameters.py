@@ -1,0 +1,112 @@
+"""The query parameters of lists and single rows, as OpenAPI says them.
+
+Owns the typed parameter of every operator of every attribute, and the parameters that many
+operations share: those are components of the model, referred to. A filter stands where it is used:
+a reference to one would be longer than what it refers to. What the suffixes mean is told once, in
+the description of the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from watcherd.compile.naming import component
+from watcherd.compile.operators import MAX_VALUES, MEMBERSHIP, operators_of
+from watcherd.compile.options import Options
+from watcherd.compile.query import MAX_SKIP, RESERVED, is_scalar
+from watcherd.compile.schemas import Schema, parameter_schema
+from watcherd.compile.validators import Targets
+from watcherd.pim.spec import Attribute, Entity, LinkedModel, ModelSpec
+
+FILTERS = (
+    "Filters are joined by AND; an attribute alone means `__eq`. `__ne` and `__not_in` also find rows without a value. "
+    f"`__in` takes values joined by commas, in double quotes where they hold one, {MAX_VALUES} in all. "
+    "Text is compared by code points; `__icontains` knows no case, in any script."
+)
+
+
+def shared_parameters(linked: LinkedModel, options: Options) -> dict[str, Schema]:
+    """The parameters that operations refer to, by component key."""
+    spec = linked.spec
+    found = {
+        f"{spec.name}.skip": _query(
+            "skip", {"type": "integer", "minimum": 0, "maximum": MAX_SKIP, "default": 0}, "How many rows to leave out."
+        ),
+        f"{spec.name}.limit": _query(
+            "limit",
+            {"type": "integer", "minimum": 0, "maximum": options.max_limit, "default": options.default_limit},
+            "How many rows to answer at most.",
+        ),
+        f"{spec.name}.cursor": _query(
+            "cursor",
+            {"type": "string"},
+            "What `next` of a page holds: go on behind it, whatever was inserted or deleted since. The same sort and "
+            "filters, and no `skip`.",
+        ),
+        f"{spec.name}.count": _query(
+            "count",
+            {"type": "string", "enum": ["exact", "none"], "default": "exact"},
+            "Whether `total` counts all rows; `none` is faster.",
+        ),
+    }
+    for entity in spec.entities.values():
+        found |= {f"{component(spec, entity.name)}.{name}": shown for name, shown in _of_entity(entity).items()}
+    return found
+
+
+def list_parameters(linked: LinkedModel, entity: Entity, *, paged: bool) -> list[Schema]:
+    """The parameters of a list; without pages, those of a single row."""
+    spec = linked.spec
+    own = _of_entity(entity)
+    if not paged:
+        return [_ref(spec, entity, name) for name in own if name != "sort"]
+    filters = [
+        one for item in entity.attributes.values() if not item.write_only for one in _filters(item, linked.targets)
+    ]
+    paging = [{"$ref": f"#/components/parameters/{spec.name}.{name}"} for name in ("skip", "limit", "cursor", "count")]
+    return [*filters, *(_ref(spec, entity, name) for name in own), *paging]
+
+
+def _of_entity(entity: Entity) -> dict[str, Schema]:
+    """What takes names of one entity."""
+    seen = [item for item in entity.attributes.values() if not item.write_only]
+    sortable = [sign + item.name for item in seen if is_scalar(item) for sign in ("", "-")]
+    own = {
+        "sort": _names("sort", sortable, "`-` before a name: descending. Null comes before every value, and ties "
+                       "are broken by the key."),
+        "fields": _names("fields", [item.name for item in seen], "Show exactly these."),
+    }  # fmt: skip
+    relations = [*(end.name for end in entity.to_one), *(end.name for end in entity.to_many)]
+    if relations:
+        own["expand"] = _names("expand", relations, "Show related rows beside the key, under these names.")
+    return own
+
+
+def _filters(attribute: Attribute, targets: Targets) -> list[Schema]:
+    """One parameter an operator; the plain name stands for `__eq` unless it means something else."""
+    name = attribute.name
+    schema = parameter_schema(replace(attribute, is_list=False), targets)
+    found = []
+    for operator in operators_of(attribute):
+        parameter = name if operator == "eq" and name not in RESERVED else f"{name}__{operator}"
+        if operator in MEMBERSHIP:
+            found.append(_query(parameter, {"type": "array", "items": schema}) | {"explode": False})
+        else:
+            found.append(_query(parameter, {"type": "boolean"} if operator == "isnull" else schema))
+    return found
+
+
+def _names(name: str, names: list[str], description: str) -> Schema:
+    schema = {"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1, "uniqueItems": True}
+    return _query(name, schema, description) | {"explode": False}
+
+
+def _query(name: str, schema: Mapping[str, Any], description: str = "") -> Schema:
+    said = {"description": description} if description else {}
+    return {"name": name, "in": "query", **said, "schema": schema}
+
+
+def _ref(spec: ModelSpec, entity: Entity, name: str) -> Schema:
+    return {"$ref": f"#/components/parameters/{component(spec, entity.name)}.{name}"}
