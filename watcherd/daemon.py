@@ -163,6 +163,7 @@ class Daemon:
             options=Options(
                 api_prefix=settings.api_prefix,
                 max_body_bytes=settings.max_body_bytes,
+                max_import_bytes=settings.max_import_bytes,
                 max_rows=settings.max_rows,
                 default_limit=settings.default_page_size,
                 max_limit=settings.max_page_size,

@@ -61,3 +61,7 @@ class ConstraintError(StoreError):
 
 class PreconditionError(StoreError):
     """The row is not at the version that the client named in `If-Match` (412)."""
+
+
+class StillRunningError(StoreError):
+    """A request with the same idempotency key is running, or was answered this moment (409)."""

@@ -133,6 +133,12 @@ IN_USE = ProblemType(
 REQUEST_TIMEOUT = ProblemType(
     "request-timeout", 408, "Request timeout", "The request stood still before it was complete. Send it again."
 )
+STILL_RUNNING = ProblemType(
+    "still-running",
+    409,
+    "Still running",
+    "A request with the same `Idempotency-Key` has not been answered yet. Send it again after `Retry-After` seconds.",
+)
 PRECONDITION_FAILED = ProblemType(
     "precondition-failed", 412, "Precondition failed", "The row has changed since its ETag was read. Read it again."
 )
@@ -142,6 +148,19 @@ UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type", 415, "Unsupported media type", "Send the body as one of the content types in the detail."
 )
 VALIDATION = ProblemType("validation", 422, "Validation failed", "`errors` lists every finding with its place.")
+KEY_REUSED = ProblemType(
+    "key-reused",
+    422,
+    "Idempotency key reused",
+    "The `Idempotency-Key` belongs to a request with another body. A new request needs a new key.",
+)
+IMPORT_REFUSED = ProblemType(
+    "import-refused",
+    422,
+    "Import refused",
+    "`refused` lists lines that are not valid, each with its number and its errors; `refused_count` counts them all. "
+    "Nothing was imported. `?partial=true` imports the others.",
+)
 INVALID_MODEL = ProblemType(
     "invalid-model", 422, "Invalid model", "The file has errors; `diagnostics` lists them with line and column."
 )

@@ -140,6 +140,7 @@ class Settings(BaseSettings):
         None, description="the bearer token of the admin API; without one it answers to loopback alone"
     )
     max_body_bytes: int = Field(10 * _MIB, ge=1, description="the largest request body")
+    max_import_bytes: int = Field(100 * _MIB, ge=1, description="the largest body of an import")
     max_header_bytes: int = Field(64 * 1024, ge=1024, description="the largest request line with its headers")
     max_json_depth: int = Field(64, ge=1, le=200, description="the deepest nesting of a JSON body")
     max_rows: int = Field(10_000, ge=1, description="the most rows of an array that is created at once")

@@ -7,8 +7,9 @@ Does not own routing (gateway, compile) nor what a problem means (problems).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import pydantic_core
@@ -63,8 +64,8 @@ class Call:
     """
 
     __slots__ = (
-        "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method", "neighbour", "path",
-        "request_id", "segments", "template",
+        "_digest", "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method", "neighbour",
+        "path", "request_id", "segments", "template",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of one request, set once by the gateway
@@ -91,6 +92,7 @@ class Call:
         self._scope = scope
         self._receive = receive
         self._headers: dict[bytes, bytes] | None = None
+        self._digest: blake2b | None = None
 
     @property
     def query(self) -> bytes:
@@ -112,23 +114,41 @@ class Call:
 
         Raises `Problem` (413) as soon as it is over the bound, `ClientGoneError` on a disconnect.
         """
+        chunks = [chunk async for chunk in self.chunks(self.max_body_bytes)]
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def chunks(self, most: int) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, none of it empty; to be read once, and not beside `body`.
+
+        Raises `Problem` (413) as soon as it is over `most` bytes, `ClientGoneError` on a disconnect.
+        """
         declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self.max_body_bytes:
-            raise body_too_large(self.max_body_bytes)
-        chunks: list[bytes] = []
-        size = 0
-        while True:
+        if declared is not None and declared.isdigit() and int(declared) > most:
+            raise body_too_large(most)
+        size, more = 0, True
+        while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
+            more = message.get("more_body", False)
             chunk: bytes = message.get("body", b"")
             if chunk:
-                chunks.append(chunk)
                 size += len(chunk)
-                if size > self.max_body_bytes:
-                    raise body_too_large(self.max_body_bytes)
-            if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                if size > most:
+                    raise body_too_large(most)
+                if self._digest is not None:
+                    self._digest.update(chunk)
+                yield chunk
+
+    async def gone(self) -> None:
+        """Wait until the client has closed the connection; for an answer that nobody may be left to read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def fingerprint_body(self) -> Callable[[], str]:
+        """From now on take the hash of what is read of the body; what is answered tells it."""
+        self._digest = digest = blake2b(digest_size=16)
+        return digest.hexdigest
 
 
 def body_too_large(max_bytes: int) -> Problem:
@@ -148,8 +168,9 @@ async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None
         await send({"type": "http.response.body", "body": b"" if head else body})
         return
     headers.append((b"content-type", answer.media))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     try:
+        # Inside: a stream that is never begun holds something too.
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if not head:
             async for chunk in answer.stream:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -83,3 +83,14 @@ async def test_load_and_unload_work_as_they_are_written(tmp_path: Path) -> None:
     async with running(models, data) as daemon:
         for command in after:
             await run(command, daemon, tmp_path)
+
+
+async def test_export_and_import_work_as_they_are_written(tmp_path: Path) -> None:
+    models = tmp_path / "pim_models"
+    shutil.copytree(ROOT / "pim_models", models)
+    export, import_ = commands("Export and import")
+    async with running(models, tmp_path / "data") as daemon:
+        for command in (*import_, *export):
+            await run(command, daemon, tmp_path)
+    assert (tmp_path / "authors.csv").read_bytes().splitlines()[1] == b"Ursula K. Le Guin,1929-10-21"
+    assert (tmp_path / "books.csv").read_bytes().startswith(b"id,isbn,title,")

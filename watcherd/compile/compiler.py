@@ -13,14 +13,19 @@ from typing import Any
 from pydantic_core import to_json
 
 from watcherd.compile import etag
-from watcherd.compile.dispatch import Dispatcher, Path
+from watcherd.compile.batch import BatchEndpoint
+from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
 from watcherd.compile.entity import Children, EntityEndpoints, compile_entity
+from watcherd.compile.export import ExportEndpoint
+from watcherd.compile.idempotency import PostEndpoint
+from watcherd.compile.imports import ImportEndpoint
 from watcherd.compile.naming import children_segment
 from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
 from watcherd.compile.service import compile_method
+from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import LinkedModel, ModelSpec, Service
 from watcherd.revision import OpenApiFragment, Revision
 from watcherd.store import ModelTables
@@ -35,16 +40,19 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
     spec = linked.spec
     description = describe(linked, options)
     exposed = expose(spec, tables)
-    endpoints = {entity.name: compile_entity(entity, linked, exposed, options) for entity in spec.entities.values()}
-    collections, items = _entity_paths(spec, endpoints)
+    endpoints = {
+        entity.name: compile_entity(entity, linked, tables, exposed, options) for entity in spec.entities.values()
+    }
+    collections, items = _entity_paths(linked, endpoints, tables, options)
     dispatcher = Dispatcher(
         domain=spec.domain,
         index=Path.of("", {"GET": Index(spec, number).answer}),
         collections=collections,
         items=items,
         children=_children_paths(spec, endpoints),
-        actions=_action_paths(linked),
-        system=_system_paths(spec, description),
+        actions=_action_paths(linked, tables, options),
+        system=_system_paths(linked, description, endpoints, tables, options),
+        bulk=_bulk_paths(linked, endpoints, tables, options),
     )
     return Revision(
         linked,
@@ -56,12 +64,15 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
     )
 
 
-def _entity_paths(spec: ModelSpec, endpoints: Mapping[str, EntityEndpoints]) -> tuple[dict[str, Path], dict[str, Path]]:
+def _entity_paths(
+    linked: LinkedModel, endpoints: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
+) -> tuple[dict[str, Path], dict[str, Path]]:
     collections: dict[str, Path] = {}
     items: dict[str, Path] = {}
-    for entity in spec.entities.values():
+    for entity in linked.spec.entities.values():
         own, plural = endpoints[entity.name], entity.plural
-        collections[plural] = Path.of(f"/{plural}", {"GET": own.list, "POST": own.create})
+        create = _post(linked, f"/{plural}", own.create, tables, options)
+        collections[plural] = Path.of(f"/{plural}", {"GET": own.list, "POST": create})
         items[plural] = Path.of(
             f"/{plural}/{{id}}",
             {
@@ -87,21 +98,54 @@ def _children_paths(spec: ModelSpec, endpoints: Mapping[str, EntityEndpoints]) -
     return paths
 
 
-def _action_paths(linked: LinkedModel) -> dict[tuple[str, str], Path]:
+def _bulk_paths(
+    linked: LinkedModel, endpoints: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
+) -> dict[tuple[str, str], Path]:
+    paths: dict[tuple[str, str], Path] = {}
+    for entity in linked.spec.entities.values():
+        template = f"/{entity.plural}/-"
+        own = endpoints[entity.name]
+        export = ExportEndpoint(entity, tables.entities[entity.name], own.query)
+        name, bodies = f"/{linked.spec.name}{template}/import", own.bodies
+        import_ = ImportEndpoint(name, entity, tables, linked.targets, bodies=bodies, options=options)
+        paths[entity.plural, "export"] = Path.of(f"{template}/export", {"GET": export.answer})
+        paths[entity.plural, "import"] = Path.of(f"{template}/import", {"POST": import_.answer})
+    return paths
+
+
+def _action_paths(linked: LinkedModel, tables: ModelTables, options: Options) -> dict[tuple[str, str], Path]:
     """Every method under its kebab-case path, and under its name as declared."""
     paths: dict[tuple[str, str], Path] = {}
     for service in linked.spec.services.values():
         for method in service.methods:
             endpoint = compile_method(linked, service, method)
-            path = Path.of(f"/{service.path}/{method.path}", {"POST": endpoint.call})
+            template = f"/{service.path}/{method.path}"
+            path = Path.of(template, {"POST": _post(linked, template, endpoint.call, tables, options)})
             for owner in (service.path, service.name):
                 for name in (method.path, method.name):
                     paths[owner, name] = path
     return paths
 
 
-def _system_paths(spec: ModelSpec, description: Description) -> Mapping[str, Path]:
-    return {"openapi.json": Path.of("/-/openapi.json", {"GET": Document(spec, description.fragment).answer})}
+def _post(linked: LinkedModel, template: str, prepare: Prepare, tables: ModelTables, options: Options) -> Endpoint:
+    """A POST, which may have an idempotency key."""
+    return PostEndpoint(f"/{linked.spec.name}{template}", prepare, tables, options.clock).answer
+
+
+def _system_paths(
+    linked: LinkedModel,
+    description: Description,
+    endpoints: Mapping[str, EntityEndpoints],
+    tables: ModelTables,
+    options: Options,
+) -> Mapping[str, Path]:
+    spec = linked.spec
+    by_plural = {entity.plural: endpoints[entity.name] for entity in spec.entities.values()}
+    batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, by_plural).prepare, tables, options)
+    return {
+        "openapi.json": Path.of("/-/openapi.json", {"GET": Document(spec, description.fragment).answer}),
+        "batch": Path.of("/-/batch", {"POST": batch}),
+    }
 
 
 class Index:
@@ -131,12 +175,16 @@ class Index:
                             "name": entity.name,
                             "plural": entity.plural,
                             "description": entity.description,
-                            "links": {"self": f"{base}/{entity.plural}"},
+                            "links": {
+                                "self": f"{base}/{entity.plural}",
+                                "export": f"{base}/{entity.plural}/-/export",
+                                "import": f"{base}/{entity.plural}/-/import",
+                            },
                         }
                         for entity in spec.entities.values()
                     ],
                     "services": [_service_entry(service, base) for service in spec.services.values()],
-                    "links": {"self": base, "openapi": f"{base}/-/openapi.json"},
+                    "links": {"self": base, "openapi": f"{base}/-/openapi.json", "batch": f"{base}/-/batch"},
                 }
             ),
         )

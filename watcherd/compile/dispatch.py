@@ -42,7 +42,8 @@ class Dispatcher:
     """All paths of a model.
 
     `collections` and `items` are keyed by an entity's plural, `children` by that and the relation,
-    `actions` by service and method, each as declared and in kebab-case; `system` by what follows `-`.
+    `actions` by service and method, each as declared and in kebab-case; `system` by what follows
+    `-`, `bulk` by plural and that.
     """
 
     domain: str
@@ -52,6 +53,7 @@ class Dispatcher:
     children: Mapping[tuple[str, str], Path]
     actions: Mapping[tuple[str, str], Path]
     system: Mapping[str, Path]
+    bulk: Mapping[tuple[str, str], Path]
 
     async def handle(self, call: Call) -> Answer:
         """The answer to a call. Raises `Problem`, and whatever is a bug."""
@@ -76,16 +78,16 @@ class Dispatcher:
 
     def _find(self, segments: Sequence[str]) -> Path | None:  # noqa: PLR0911 - one return a form of path
         match segments:
-            case [plural, _] if (item := self.items.get(plural)) is not None:
-                return item
             case [plural]:
                 return self.collections.get(plural)
             case ["-", name]:
                 return self.system.get(name)
+            case [first, second]:
+                return self.items.get(first) or self.actions.get((first, second))
+            case [plural, "-", name]:
+                return self.bulk.get((plural, name))
             case [plural, _, children]:
                 return self.children.get((plural, children))
-            case [service, method]:
-                return self.actions.get((service, method))
             case []:
                 return self.index
             case _:

@@ -6,7 +6,7 @@ what a body may say (bodies), what a query may say (query), nor how rows are kep
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -33,24 +33,30 @@ from watcherd.compile.query import (
 )
 from watcherd.compile.relations import Exposed, Relation, compile_relations, shown
 from watcherd.compile.values import Reader, text_reader
+from watcherd.compile.writes import Work
 from watcherd.errors import ConstraintError, TooManyRowsError
 from watcherd.pim.spec import Entity, LinkedModel
 from watcherd.problems import Finding, Problem
-from watcherd.store import Filter, Page, Row, Select
+from watcherd.store import Cursor, Filter, ModelTables, Page, Row, Select
 from watcherd.wire import JSON, Answer, Call
 
 Values = Mapping[str, Any]
+Change = Callable[[Row], Values]
+Wanted = Collection[int] | None
+"""The row versions that a write may be based on; None: any."""
 
 
 class EntityEndpoints:
     """One entity's operations on its rows; made once per revision, holds no state of a request."""
 
-    __slots__ = ("_bodies", "_hidden", "_key", "_model", "_name", "_plural", "_query", "_rows", "_siblings")
+    __slots__ = ("_bodies", "_hidden", "_key", "_model", "_name", "_plural", "_query", "_rows", "_siblings",
+                 "_tables")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of an entity, put together once
         self,
         entity: Entity,
         siblings: Mapping[str, Exposed],
+        tables: ModelTables,
         *,
         model: str,
         bodies: Bodies,
@@ -63,10 +69,21 @@ class EntityEndpoints:
         self._rows = own.rows
         self._hidden = own.hidden
         self._siblings = siblings
+        self._tables = tables
         self._model = model
         self._bodies = bodies
         self._query = query
         self._key = key
+
+    @property
+    def bodies(self) -> Bodies:
+        """What clients may send."""
+        return self._bodies
+
+    @property
+    def query(self) -> ListQuery:
+        """What clients may ask of lists."""
+        return self._query
 
     async def list(self, call: Call) -> Answer:
         """200: a page of rows."""
@@ -142,22 +159,32 @@ class EntityEndpoints:
             viewed.append(picked)
         return viewed
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Work:
         """201: the new row, or the new rows of an array: all or none."""
         refuse_parameters(call.query)
         body = await reading.read_json(call, reading.JSON_ONLY, exact=self._bodies.exact)
+        return self.creating(body, call.base)
+
+    def creating(self, body: Any, base: str) -> Work:
+        """201: what a body creates, in a model at `base`. Raises `Problem` 422."""
         if isinstance(body, list):
-            return await self._create_all(body)
+            return self._creating_all(body)
         values, findings = created(self._bodies, body)
         if findings:
             raise reading.invalid(findings)
-        [row] = await self._rows.insert([values])
-        body = to_json(shown(row, self._hidden))
-        key = quote(str(row.values[self._bodies.key]), safe="")
-        location = f"{self._path(call)}/{key}".encode("ascii")
-        return Answer(201, body, JSON, [(b"location", location), (b"etag", etag.etag(row.version, body))])
+        insert = self._rows.inserting([values])
 
-    async def _create_all(self, items: Sequence[Any]) -> Answer:
+        def work(cursor: Cursor) -> Answer:
+            [row] = insert(cursor)
+            body = to_json(shown(row, self._hidden))
+            key = quote(str(row.values[self._bodies.key]), safe="")
+            # The path as the client wrote the model's name, percent-encoded.
+            location = f"{quote(base)}/{self._plural}/{key}".encode("ascii")
+            return Answer(201, body, JSON, [(b"location", location), (b"etag", etag.etag(row.version, body))])
+
+        return work
+
+    def _creating_all(self, items: Sequence[Any]) -> Work:
         if len(items) > self._bodies.max_rows:
             raise Problem(
                 problems.BODY_TOO_LARGE, f"{len(items)} rows are over the {self._bodies.max_rows} of one request"
@@ -170,16 +197,22 @@ class EntityEndpoints:
             findings += found
         if findings:
             raise reading.invalid(findings)
-        try:
-            rows = await self._rows.insert(batch) if batch else []
-        except ConstraintError as error:
-            raise conflict(error, batch=True) from error
-        return Answer(201, to_json({"items": [shown(row, self._hidden) for row in rows]}))
+        insert = self._rows.inserting(batch)
+
+        def work(cursor: Cursor) -> Answer:
+            try:
+                rows = insert(cursor)
+            except ConstraintError as error:
+                raise conflict(error, batch=True) from error
+            return Answer(201, to_json({"items": [shown(row, self._hidden) for row in rows]}))
+
+        return work
 
     async def read(self, call: Call) -> Answer:
         """200: the row; 304 when the client has it already."""
         view = read_view(self._query, call.query) if call.query else None
-        key = self._key_of(call)
+        text = call.segments[1]
+        key = self._key_of(text)
         if view is None:
             # The shortest way, for what is asked most.
             row = await self._rows.get(key)
@@ -189,7 +222,7 @@ class EntityEndpoints:
             page, rows = await self._read_page(call, one, view)
             row, values = (page.rows[0], rows[0]) if page.rows else (None, None)
         if row is None:
-            raise self._no_such_row(call)
+            raise self._no_such_row(text)
         body = to_json(values)
         tag = etag.etag(row.version, body)
         if etag.is_known(call.header(b"if-none-match"), tag):
@@ -198,9 +231,10 @@ class EntityEndpoints:
 
     async def require(self, call: Call) -> Any:
         """The key in the path, of a row that exists. Raises `Problem` 404."""
-        key = self._key_of(call)
+        text = call.segments[1]
+        key = self._key_of(text)
         if await self._rows.get(key) is None:
-            raise self._no_such_row(call)
+            raise self._no_such_row(text)
         return key
 
     async def replace(self, call: Call) -> Answer:
@@ -213,10 +247,32 @@ class EntityEndpoints:
 
     async def _write(self, call: Call, accepted: Sequence[bytes], *, whole: bool) -> Answer:
         refuse_parameters(call.query)
-        key = self._key_of(call)
+        text = call.segments[1]
+        key = self._key_of(text)
         wanted = etag.wanted_versions(call.header(b"if-match"))
+        body = await reading.read_json(call, accepted, exact=self._bodies.exact)
+        change, valid = self._change(body, wanted, whole=whole)
+        if valid:
+            return await self._tables.write(self._updating(text, key, change))
+        # Nothing will be written; but a missing or changed row is told before what is wrong with
+        # the body, and what only the row can tell belongs to the findings.
+        row = await self._rows.get(key)
+        if row is None:
+            raise self._no_such_row(text)
+        change(row)
+        raise AssertionError("a body with findings has changed a row")
+
+    def changing(self, text: str, body: Any, wanted: Wanted, *, whole: bool) -> Work:
+        """200: the row, replaced as a whole or merged with a patch. Raises `Problem` 404 for a key that none can have.
+
+        `text` is the key as it stands in a path, `wanted` the versions that the write may be based on.
+        """
+        change, _ = self._change(body, wanted, whole=whole)
+        return self._updating(text, self._key_of(text), change)
+
+    def _change(self, body: Any, wanted: Wanted, *, whole: bool) -> tuple[Change, bool]:
+        """What a body makes of a row, and whether it is valid so far: if not, the change raises."""
         bodies = self._bodies
-        body = await reading.read_json(call, accepted, exact=bodies.exact)
         sent, known = read(bodies, body, bodies.required - {bodies.key} if whole else frozenset())
 
         def change(row: Row) -> Values:
@@ -227,49 +283,49 @@ class EntityEndpoints:
                 raise reading.invalid(findings)
             return values
 
-        if known:
-            # Nothing will be written; but a missing or changed row is told before what is wrong
-            # with the body, and what only the row can tell belongs to the findings.
-            row = await self._rows.get(key)
-            if row is not None:
-                change(row)
-        else:
-            row = await self._rows.update(key, change)
-        if row is None:
-            raise self._no_such_row(call)
-        body = to_json(shown(row, self._hidden))
-        return Answer(200, body, JSON, [(b"etag", etag.etag(row.version, body))])
+        return change, not known
+
+    def _updating(self, text: str, key: Any, change: Change) -> Work:
+        update = self._rows.updating(key, change)
+
+        def work(cursor: Cursor) -> Answer:
+            row = update(cursor)
+            if row is None:
+                raise self._no_such_row(text)
+            body = to_json(shown(row, self._hidden))
+            return Answer(200, body, JSON, [(b"etag", etag.etag(row.version, body))])
+
+        return work
 
     async def delete(self, call: Call) -> Answer:
         """204: the row is gone."""
         refuse_parameters(call.query)
-        key = self._key_of(call)
-        wanted = etag.wanted_versions(call.header(b"if-match"))
-        version: int | None = None
-        if wanted is not None:
-            row = await self._rows.get(key)
-            if row is None:
-                raise self._no_such_row(call)
-            etag.require_version(wanted, row.version)
-            # The store compares once more, inside the write.
-            version = row.version
-        if not await self._rows.delete(key, version=version):
-            raise self._no_such_row(call)
-        return Answer(204)
+        return await self._tables.write(self.deleting(call.segments[1], etag.wanted_versions(call.header(b"if-match"))))
 
-    def _key_of(self, call: Call) -> Any:
-        """The key in the path; one that its type cannot have belongs to no row."""
+    def deleting(self, text: str, wanted: Wanted) -> Work:
+        """204: the row is gone. Raises `Problem` 404 for a key that none can have."""
+        delete = self._rows.deleting(self._key_of(text), lambda version: etag.require_version(wanted, version))
+
+        def work(cursor: Cursor) -> Answer:
+            if not delete(cursor):
+                raise self._no_such_row(text)
+            return Answer(204)
+
+        return work
+
+    def _key_of(self, text: str) -> Any:
+        """The key in a path; one that its type cannot have belongs to no row."""
         try:
-            return self._key(call.segments[1])
+            return self._key(text)
         except ValueError:
-            raise self._no_such_row(call) from None
+            raise self._no_such_row(text) from None
 
     def _path(self, call: Call) -> str:
         """The collection's path as the client wrote the model's name, percent-encoded."""
         return f"{quote(call.base)}/{self._plural}"
 
-    def _no_such_row(self, call: Call) -> Problem:
-        return Problem(problems.NO_SUCH_ROW, f"{self._name} has no row {call.segments[1]!r}")
+    def _no_such_row(self, text: str) -> Problem:
+        return Problem(problems.NO_SUCH_ROW, f"{self._name} has no row {text!r}")
 
 
 class Children:
@@ -289,12 +345,13 @@ class Children:
 
 
 def compile_entity(
-    entity: Entity, linked: LinkedModel, siblings: Mapping[str, Exposed], options: Options
+    entity: Entity, linked: LinkedModel, tables: ModelTables, siblings: Mapping[str, Exposed], options: Options
 ) -> EntityEndpoints:
     """Build everything that requests to an entity need; `siblings` are all entities of the model, by name."""
     return EntityEndpoints(
         entity,
         siblings,
+        tables,
         model=linked.spec.name,
         bodies=compile_bodies(entity, linked.targets, options),
         query=compile_query(entity, linked.targets, compile_relations(entity, linked), options),

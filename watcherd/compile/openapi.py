@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from watcherd.compile import openapi_bulk as bulk
+from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import children_segment, component, operation_id, schema_ref, title
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import FILTERS, list_parameters, shared_parameters
@@ -64,7 +66,7 @@ _ERRORS: Mapping[str, Schema] = {
     for status, description in {
         400: "Malformed JSON, or a query parameter that is unknown or not valid",
         404: "No such row",
-        409: "A unique constraint, a foreign key or a check would be broken",
+        409: "A unique constraint, a foreign key or a check would be broken, or a request with the same key still runs",
         412: "The row is not at the version that `If-Match` names",
         413: "The body is too large",
         415: "The body has another content type",
@@ -91,6 +93,17 @@ _IF_MATCH: Schema = {
     "required": False,
     "description": "An ETag: write only if the row is still at its version.",
     "schema": _TEXT,
+}
+_IDEMPOTENCY_KEY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A name of your own for this request, such as a UUID: sent again within 24 hours, it is answered as "
+    "before (with `Idempotency-Replayed: true`) and nothing is written twice. With another body: 422.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
+}
+_REPLAYED: Schema = {
+    "Idempotency-Replayed": {"schema": _TEXT, "description": "`true` on an answer that was given before."}
 }
 _IF_NONE_MATCH: Schema = {
     "name": "If-None-Match",
@@ -147,9 +160,11 @@ def describe(linked: LinkedModel, options: Options) -> Description:
             schemas[component(spec, entity.name, shape)] = schema  # type: ignore[arg-type] # the keys are shapes
         schemas[component(spec, entity.name, "View")] = view_schema(linked, entity)
         _add_entity(paths, linked, entity)
+        _add_bulk(paths, linked, entity)
     for service in spec.services.values():
         for method in service.methods:
             _add_method(paths, linked, service, method)
+    _add_batch(paths, spec)
     paths.add(
         "GET", "/-/openapi.json", "", "openapi", f"This document, of {spec.domain} alone",
         responses=_responses(200, anything, "An OpenAPI document", 400, 500),
@@ -221,10 +236,11 @@ def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity) -> None:
     )  # fmt: skip
     paths.add(
         "POST", collection, name, "create", f"Create a {name}, or several: all or none",
+        parameters=[_IDEMPOTENCY_KEY],
         requestBody=_body(_json({"oneOf": [create, {"type": "array", "items": create}]})),
         responses=_responses(
             201, _json({"anyOf": [schema_ref(spec, name), rows]}), "The new row, or the new rows of an array in order",
-            400, 409, 413, 415, 422, 500, 503, headers=_LOCATION | _ETAG,
+            400, 409, 413, 415, 422, 500, 503, headers=_LOCATION | _ETAG | _REPLAYED,
         ),
     )  # fmt: skip
     paths.add(
@@ -268,6 +284,26 @@ def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity) -> None:
             )  # fmt: skip
 
 
+def _add_bulk(paths: _Paths, linked: LinkedModel, entity: Entity) -> None:
+    name, path = entity.name, f"/{entity.plural}/-"
+    rows = bulk.export_content(schema_ref(linked.spec, name))
+    paths.add(
+        "GET", f"{path}/export", name, "export", f"Export rows of {name}",
+        description=bulk.EXPORT_WORDS,
+        parameters=bulk.export_parameters(entity, list_parameters(linked, entity, paged=True)),
+        responses=_responses(200, rows, "The rows", 400, 500, 503, headers=bulk.EXPORT_HEADERS),
+    )  # fmt: skip
+    paths.add(
+        "POST", f"{path}/import", name, "import", f"Import rows of {name}",
+        description=bulk.IMPORT_WORDS,
+        parameters=[bulk.PARTIAL, _IDEMPOTENCY_KEY],
+        requestBody=_body(bulk.IMPORT_CONTENT),
+        responses=_responses(
+            200, _json(bulk.IMPORTED), "How many rows came in", 400, 409, 413, 415, 422, 500, 503, headers=_REPLAYED
+        ),
+    )  # fmt: skip
+
+
 def _add_method(paths: _Paths, linked: LinkedModel, service: Service, method: Method) -> None:
     returns = method.returns
     described = [method.description] if method.description else []
@@ -278,8 +314,22 @@ def _add_method(paths: _Paths, linked: LinkedModel, service: Service, method: Me
     paths.add(
         "POST", f"/{service.path}/{method.path}", service.name, method.name, title(method.name),
         description="\n\n".join(described),
+        parameters=[_IDEMPOTENCY_KEY],
         requestBody=_body(_json(method_schema(linked, method)), required=bool(method.parameters)),
-        responses=_problems((400, 413, 415, 422, 500, 501)),
+        responses=_problems((400, 409, 413, 415, 422, 500, 501, 503)),
+    )  # fmt: skip
+
+
+def _add_batch(paths: _Paths, spec: ModelSpec) -> None:
+    paths.add(
+        "POST", "/-/batch", "", "batch", f"Write several rows of {spec.domain}: all or none",
+        description=bulk.BATCH_WORDS,
+        parameters=[_IDEMPOTENCY_KEY],
+        requestBody=_body(_json(bulk.BATCH)),
+        responses=_responses(
+            200, _json(bulk.BATCH_RESULTS), "The answer to each operation, in order",
+            400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_REPLAYED,
+        ),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
@@ -21,7 +21,7 @@ from watcherd.compile.reading import Location, pointer
 from watcherd.compile.validators import Targets, any_json, attribute_schema, takes_null
 from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method, ModelSpec, Parameter, Service
 from watcherd.problems import Finding, Problem
-from watcherd.wire import Answer, Call
+from watcherd.wire import Call
 
 _ANY_JSON = core_schema.no_info_plain_validator_function(any_json)
 
@@ -46,7 +46,7 @@ class MethodEndpoint:
     entities: Mapping[str, EntityParameter]
     lacks: tuple[str, ...]
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: Call) -> NoReturn:
         """422 when the body is not what the method takes, else 501."""
         refuse_parameters(call.query)
         body = await self._body(call)

@@ -7,17 +7,24 @@ and `writer` own the connections and `catalog` what the database knows about its
 Nothing else in the package imports SQLAlchemy or a driver.
 """
 
+from watcherd.store.answers import AnswerName, Answers, KeptAnswer
+from watcherd.store.cursor import Cursor
 from watcherd.store.plan import EntityNames, Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.queries import Filter, Select, ordering
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Page, Related, Row, RowList, Rows
 from watcherd.store.store import ModelTables, Store
+from watcherd.store.stream import RowStream
 from watcherd.store.usage import Usage
 
 __all__ = [
+    "AnswerName",
+    "Answers",
     "Applied",
+    "Cursor",
     "EntityNames",
     "Filter",
+    "KeptAnswer",
     "KeptRevision",
     "ModelTables",
     "Page",
@@ -26,6 +33,7 @@ __all__ = [
     "Related",
     "Row",
     "RowList",
+    "RowStream",
     "Rows",
     "SchemaPlan",
     "Select",

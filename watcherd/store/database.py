@@ -15,6 +15,7 @@ from watcherd.errors import StoreError
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
 from watcherd.store.sqlite import Durability, SqliteDatabase
+from watcherd.store.stream import RowStream
 from watcherd.store.usage import MAX_WAITING, Usage
 
 FILE_NAME: Final = "watcherd.db"
@@ -39,6 +40,12 @@ class Database(Protocol):
 
     async def read(self, read: Callable[[Cursor], T]) -> T:
         """Run a read that sees one state of the database."""
+
+    async def stream(self, sql: str, parameters: tuple[Any, ...]) -> RowStream:
+        """The rows of a query as of one moment, a slice at a time; whoever asks for it closes it.
+
+        StoreUnavailableError when too many are open already.
+        """
 
     async def write(self, write: Callable[[Cursor], T]) -> T:
         """Run a write in a transaction and answer when it is committed.

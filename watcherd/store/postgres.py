@@ -26,6 +26,8 @@ from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.cursor import Cursor, ServerError, refused
 from watcherd.store.dialect import POSTGRESQL
 from watcherd.store.postgres_cursor import DRIVER_ERRORS, Connection, PostgresCursor, translated
+from watcherd.store.postgres_stream import PostgresStream
+from watcherd.store.stream import MAX_STREAMS
 from watcherd.store.usage import MAX_WAITING, Usage
 
 MAX_CONNECTIONS: Final = 10
@@ -67,6 +69,7 @@ class PostgresDatabase:
         self._max_waiting = max_waiting
         self._pool = pool
         self._waiting = 0
+        self._streams: set[PostgresStream] = set()
         self._closing = False
 
     @classmethod
@@ -114,6 +117,19 @@ class PostgresDatabase:
             await cursor.abandon()
 
         return await _again(partial(self._transact, begin, read, end), _TRIES, reads=True)
+
+    async def stream(self, sql: str, parameters: tuple[Any, ...]) -> PostgresStream:
+        """The rows of a query as of one moment, a slice at a time; whoever asks for it closes it."""
+        if len(self._streams) >= MAX_STREAMS:
+            raise StoreUnavailableError(f"{MAX_STREAMS} exports are running already")
+        stream = PostgresStream(self._connection(), self._streams.discard)
+        self._streams.add(stream)
+        try:
+            await stream.open(sql, parameters)
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
 
     async def write(self, write: Callable[[Cursor], T]) -> T:
         """Run a write in a transaction; again, when the server rolled it back for another's sake."""

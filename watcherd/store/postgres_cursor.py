@@ -202,16 +202,21 @@ def translated(error: Exception) -> ServerError:
     return ServerError(str(error), passing=False)
 
 
+def numbered(sql: str) -> str:
+    """The statement with numbered parameters."""
+    return _read(sql)[0]
+
+
 @lru_cache(maxsize=4096)
 def _read(sql: str) -> tuple[str, bool]:
     """The statement with numbered parameters, and whether it answers rows."""
     number = 0
 
-    def numbered(found: re.Match[str]) -> str:
+    def number_it(found: re.Match[str]) -> str:
         nonlocal number
         if found[0] != "?":
             return found[0]
         number += 1
         return f"${number}"
 
-    return _PLACEHOLDER.sub(numbered, sql), _ANSWERS.match(sql) is not None
+    return _PLACEHOLDER.sub(number_it, sql), _ANSWERS.match(sql) is not None

@@ -116,7 +116,9 @@ class Statements:
             values[name] = dialect.numbered(table, name, values[name])
         self.get = self._compiled(sa.select(*row).where(identified)).sql
         self.get_to_change = self._compiled(sa.select(*row).where(identified).with_for_update()).sql
-        self.insert = self._compiled(sa.insert(self._table).values(values).returning(*row)).sql
+        insert = sa.insert(self._table).values(values)
+        self.insert = self._compiled(insert.returning(*row)).sql
+        self.insert_only = self._compiled(insert).sql
         self.version = self._compiled(sa.select(self._table.c[VERSION_COLUMN]).where(identified).with_for_update()).sql
         self.delete = self._compiled(sa.delete(self._table).where(identified)).sql
 

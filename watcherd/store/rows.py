@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from watcherd.errors import ConstraintError, PreconditionError, StoreError, TooManyRowsError
 from watcherd.store.codecs import Codec
@@ -17,6 +17,9 @@ from watcherd.store.database import Database
 from watcherd.store.layout import StoredEntity
 from watcherd.store.queries import MAX_KEYS, Select, Statements
 from watcherd.store.refusals import delete_refused, write_refused
+from watcherd.store.stream import RowStream
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -28,6 +31,9 @@ class Row(NamedTuple):
 
 RowList = list[Row]
 """Under another name, since `Rows` has a method `list`."""
+
+Refusals = list[tuple[int, ConstraintError]]
+"""Rows that a constraint refused: the place among those that were written together, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,15 @@ class Rows:
 
         return await self._database.read(read)
 
+    async def stream(self, query: Select) -> RowStream:
+        """The rows that a query finds, all as of one moment, a slice at a time: see `slice`."""
+        select, _ = self._statements.select(query)
+        return await self._database.stream(*select)
+
+    async def slice(self, stream: RowStream, most: int, convert: Callable[[RowList], T]) -> T | None:
+        """What `convert` makes of the next rows, in a reader's thread; None at the end."""
+        return await stream.slice(most, lambda stored: convert([self._row(one) for one in stored]))
+
     def sharing(self, cursor: Cursor, relation: Related, near: Sequence[Row], limit: int) -> dict[Any, RowList]:
         """The rows here that are related to others, by the value that they share, in order of the key."""
         wanted = _distinct(row.values[relation.near] for row in near)
@@ -129,7 +144,11 @@ class Rows:
         numbered by the database. ConstraintError when one of them breaks a constraint, with its
         place among `rows`; StoreError for a name that the entity does not have.
         """
-        encoded = [self._encoded(row) for row in rows]
+        return await self._database.write(self.inserting(rows))
+
+    def inserting(self, rows: Sequence[Mapping[str, Any]]) -> Callable[[Cursor], RowList]:
+        """`insert` as a function over a cursor, to be run inside a write together with others."""
+        encoded = [self.encoded(row) for row in rows]
 
         def write(cursor: Cursor) -> RowList:
             inserted = []
@@ -145,7 +164,28 @@ class Rows:
                 inserted.append(self._row(stored))
             return inserted
 
-        return await self._database.write(write)
+        return write
+
+    def insert_encoded(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> Refusals:
+        """Insert many rows as `encoded` made them, inside a write; answers those that were refused.
+
+        All others are in, in order. One savepoint around all of them while nothing is refused, one
+        for each row once something is.
+        """
+        cursor.execute("SAVEPOINT many")
+        try:
+            for row in rows:
+                run(cursor, self._statements.insert_only, row)
+            refused: Refusals = []
+        except IntegrityError:
+            cursor.execute("ROLLBACK TO many")
+            refused = [
+                (place, refusal)
+                for place, row in enumerate(rows)
+                if (refusal := self._insert_one(cursor, row)) is not None
+            ]
+        cursor.execute("RELEASE many")
+        return refused
 
     async def update(
         self, key: object, change: Callable[[Row], Mapping[str, Any]], *, version: int | None = None
@@ -157,33 +197,45 @@ class Rows:
         nothing shared; what it raises is raised here and nothing has changed. PreconditionError
         when the row is not at `version`.
         """
+
+        def checked(row: Row) -> Mapping[str, Any]:
+            self._check_version(key, row.version, version)
+            return change(row)
+
+        return await self._database.write(self.updating(key, checked))
+
+    def updating(self, key: object, change: Callable[[Row], Mapping[str, Any]]) -> Callable[[Cursor], Row | None]:
+        """`update` as a function over a cursor, to be run inside a write together with others."""
         encoded_key = self._encode_key(key)
 
         def write(cursor: Cursor) -> Row | None:
             stored = run(cursor, self._statements.get_to_change, (encoded_key,)).fetchone()
             if stored is None:
                 return None
-            self._check_version(key, stored[-1], version)
             return self._changed(cursor, stored, encoded_key, change(self._row(stored)))
 
-        return await self._database.write(write)
+        return write
 
     async def delete(self, key: object, *, version: int | None = None) -> bool:
         """Delete one row; False when there is none. ConstraintError when rows refer to it, PreconditionError."""
+        return await self._database.write(self.deleting(key, lambda found: self._check_version(key, found, version)))
+
+    def deleting(self, key: object, check: Callable[[int], None]) -> Callable[[Cursor], bool]:
+        """`delete` as a function over a cursor; `check` gets the row's version and raises if it is not to go."""
         encoded_key = self._encode_key(key)
 
         def write(cursor: Cursor) -> bool:
             found = run(cursor, self._statements.version, (encoded_key,)).fetchone()
             if found is None:
                 return False
-            self._check_version(key, found[0], version)
+            check(found[0])
             try:
                 run(cursor, self._statements.delete, (encoded_key,))
             except IntegrityError as error:
                 raise delete_refused(cursor, error, self._entity, encoded_key) from error
             return True
 
-        return await self._database.write(write)
+        return write
 
     def _changed(self, cursor: Cursor, old: tuple[Any, ...], key: object, values: Mapping[str, Any]) -> Row:
         """Write what a change answered; the key itself stays."""
@@ -202,8 +254,24 @@ class Rows:
             raise write_refused(cursor, error, self._entity, merged, by_name) from error
         return self._row(new)
 
-    def _encoded(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        """One row in stored form, a value for every column."""
+    def _insert_one(self, cursor: Cursor, row: Sequence[Any]) -> ConstraintError | None:
+        """Insert a row in stored form, or say why not; an error that is no constraint's is raised."""
+        cursor.execute("SAVEPOINT one_of_many")
+        refusal = None
+        try:
+            run(cursor, self._statements.insert_only, row)
+        except IntegrityError as error:
+            by_name = dict(zip(self._names, row, strict=True))
+            found = write_refused(cursor, error, self._entity, self._row((*row, 0)).values, by_name)
+            if not isinstance(found, ConstraintError):
+                raise found from error
+            refusal = found
+            cursor.execute("ROLLBACK TO one_of_many")
+        cursor.execute("RELEASE one_of_many")
+        return refusal
+
+    def encoded(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """One row in stored form, a value for every column: text, numbers or None. StoreError for what cannot be."""
         if not row.keys() <= self._codecs.keys():
             self._refuse_unknown(tuple(row))
         values = []

@@ -20,6 +20,8 @@ from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import operators
 from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
 from watcherd.store.dialect import SQLITE
+from watcherd.store.sqlite_stream import SqliteStream
+from watcherd.store.stream import MAX_STREAMS
 from watcherd.store.usage import MAX_WAITING, Usage
 from watcherd.store.writer import Writer, interrupt_until_done
 
@@ -58,6 +60,7 @@ class SqliteDatabase:
         self._readers: list[sqlite3.Connection] = []
         self._own = threading.local()
         self._reading: set[Future[Any]] = set()
+        self._streams: set[SqliteStream] = set()
         self._closing = False
         self._abandoned = False
         try:
@@ -85,13 +88,23 @@ class SqliteDatabase:
 
     async def read(self, read: Callable[[Cursor], T]) -> T:
         """Run a read in a thread, in one transaction: it sees one state of the database."""
-        if self._closing:
-            raise StoreUnavailableError("the database is being closed")
-        # The thread's own future: it lives on when the caller is cancelled and its read still runs.
-        future = self._threads.submit(self._read_in_thread, read)
-        self._reading.add(future)
-        future.add_done_callback(self._reading.discard)
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._submit(lambda: self._read_in_thread(read)))
+
+    async def stream(self, sql: str, parameters: tuple[Any, ...]) -> SqliteStream:
+        """The rows of a query as of one moment, a slice at a time; whoever asks for it closes it.
+
+        StoreUnavailableError when too many are open already.
+        """
+        if len(self._streams) >= MAX_STREAMS:
+            raise StoreUnavailableError(f"{MAX_STREAMS} exports are running already")
+        stream = SqliteStream(self._submit, self._connect_to_read, self._streams.discard)
+        self._streams.add(stream)
+        try:
+            await stream.open(sql, parameters)
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
 
     async def write(self, write: Callable[[Cursor], T]) -> T:
         """Run a write in the writer's thread and answer when it is committed; see `Writer.write`."""
@@ -133,37 +146,59 @@ class SqliteDatabase:
         if waiting:
             await asyncio.wait(waiting, timeout=timeout)
         self._abandoned = True
-        ended = await interrupt_until_done(waiting, lambda: self._readers)
+        ended = await interrupt_until_done(waiting, self._reading_connections)
         for future in waiting:
             if future.done() and not future.cancelled():
                 future.exception()  # its caller has it; this copy is for waiting only
         if not ended:
             raise StoreError("cannot close the database: a read does not end")
         self._threads.shutdown(wait=True)
+        for stream in tuple(self._streams):
+            stream.end()
         for connection in self._readers:
             connection.close()
 
-    def _read_in_thread(self, read: Callable[[Cursor], T]) -> T:
+    def _reading_connections(self) -> list[sqlite3.Connection]:
+        streams = [stream.connection for stream in self._streams if stream.connection is not None]
+        return [*self._readers, *streams]
+
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        """Run a read in a thread. The future is the thread's own: it lives on when its caller is cancelled."""
+        if self._closing:
+            raise StoreUnavailableError("the database is being closed")
+        future = self._threads.submit(self._in_thread, work)
+        self._reading.add(future)
+        future.add_done_callback(self._reading.discard)
+        return future
+
+    def _in_thread(self, work: Callable[[], T]) -> T:
         if self._abandoned:
             raise StoreUnavailableError("the database was closed before this read began")
         try:
-            if not hasattr(self._own, "connection"):
-                self._own.connection = self._connect_reader()
-            cursor: SqliteCursor = self._own.connection.cursor(SqliteCursor)
-            cursor.execute("BEGIN")
-            try:
-                return read(cursor)
-            finally:
-                # Some errors end the transaction by themselves; all else must not hold a snapshot.
-                if self._own.connection.in_transaction:
-                    cursor.execute("ROLLBACK")
+            return work()
         except sqlite3.Error as error:
             raise refused(error) from error
 
+    def _read_in_thread(self, read: Callable[[Cursor], T]) -> T:
+        if not hasattr(self._own, "connection"):
+            self._own.connection = self._connect_reader()
+        cursor: SqliteCursor = self._own.connection.cursor(SqliteCursor)
+        cursor.execute("BEGIN")
+        try:
+            return read(cursor)
+        finally:
+            # Some errors end the transaction by themselves; all else must not hold a snapshot.
+            if self._own.connection.in_transaction:
+                cursor.execute("ROLLBACK")
+
     def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect_to_read()
+        self._readers.append(connection)
+        return connection
+
+    def _connect_to_read(self) -> sqlite3.Connection:
         connection = self._connect()
         connection.execute("PRAGMA query_only=ON")
-        self._readers.append(connection)
         return connection
 
     def _connect(self) -> sqlite3.Connection:

@@ -6,17 +6,21 @@ The parts are functions over a cursor in the other modules; here they meet their
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import time
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import LinkedModel
-from watcherd.store import apply, catalog, records
+from watcherd.store import answers, apply, catalog, records
+from watcherd.store.answers import Answers
 from watcherd.store.codecs import codec_for, physical
+from watcherd.store.cursor import Cursor
 from watcherd.store.database import Database, open_database
 from watcherd.store.differ import differ
 from watcherd.store.layout import Layout
@@ -28,12 +32,24 @@ from watcherd.store.rows import Rows
 from watcherd.store.sqlite import Durability
 from watcherd.store.usage import MAX_WAITING, Usage
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelTables:
-    """The rows of a model's entities, by entity name, for one revision."""
+    """The rows of a model's entities, by entity name, for one revision; and the kept answers of all models."""
 
     entities: Mapping[str, Rows]
+    answers: Answers
+    database: Database
+
+    async def write(self, work: Callable[[Cursor], T]) -> T:
+        """What `work` answers, run in one transaction, once it is committed.
+
+        It runs in the writer's thread: it must be quick and touch nothing shared. What it raises is
+        raised here, and nothing has changed.
+        """
+        return await self.database.write(work)
 
 
 class Store:
@@ -41,6 +57,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._answers = Answers(database)
         self._memory = Memory(database)
         self._statements: WeakValueDictionary[Hashable, Statements] = WeakValueDictionary()
 
@@ -62,6 +79,7 @@ class Store:
         database = await open_database(database_url, data_dir, durability=durability, max_waiting=max_waiting)
         try:
             await database.change(catalog.create)
+            await database.change(partial(answers.create, now=int(time.time())))
         except StoreError as error:
             await database.close()
             raise StoreError(f"cannot use the database {database.shown}: {error}") from error
@@ -101,7 +119,8 @@ class Store:
 
     def bind(self, plan: SchemaPlan) -> ModelTables:
         """The rows of every entity, under the names that the plan gives; usable once it is expanded."""
-        return ModelTables(MappingProxyType({name: self._rows(plan, name) for name in plan.names}))
+        rows = {name: self._rows(plan, name) for name in plan.names}
+        return ModelTables(MappingProxyType(rows), self._answers, self._database)
 
     async def expand(self, plan: SchemaPlan, record: Record) -> tuple[Rejection, ...]:
         """Bring the tables and the catalog to the plan, all or nothing.

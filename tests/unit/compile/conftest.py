@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from watcherd.pim.spec import Attribute, Entity, EntityRef, Json, Kind, LinkedMo
 from watcherd.problems import Problem
 from watcherd.revision import Revision
 from watcherd.store import Record, Store
-from watcherd.wire import Answer, Call, Message, problem_answer
+from watcherd.wire import Answer, Call, Message, close_stream, problem_answer
 
 START = datetime(2026, 11, 22, 1, 31, 46, 123456, tzinfo=UTC)
 
@@ -68,6 +69,7 @@ class Client:
         self.base = base
         self.template = ""
         self.max_json_depth = 200
+        self.hang_up = asyncio.Event()
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
@@ -87,8 +89,13 @@ class Client:
             "headers": list(named.items()),
         }
 
+        messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
         async def receive() -> Message:
-            return {"type": "http.request", "body": content, "more_body": False}
+            if not messages:
+                await self.hang_up.wait()
+                return {"type": "http.disconnect"}
+            return messages.pop(0)
 
         call = Call(
             scope,
@@ -105,7 +112,7 @@ class Client:
         except Problem as problem:
             answer = problem_answer(problem, instance=call.path, request_id="r1")
         self.template = call.template
-        return reply(answer)
+        return await reply(answer)
 
     async def get(self, path: str, **headers: str) -> Reply:
         return await self("GET", path, **headers)
@@ -123,10 +130,16 @@ class Client:
         return await self("DELETE", path, **headers)
 
 
-def reply(answer: Answer) -> Reply:
+async def reply(answer: Answer) -> Reply:
+    body = answer.body
+    if answer.stream is not None:
+        try:
+            body = b"".join([chunk async for chunk in answer.stream])
+        finally:
+            await close_stream(answer.stream)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
     assert len(headers) == len(answer.headers), "a header is sent twice"
-    return Reply(answer.status, answer.body, headers, answer.media.decode())
+    return Reply(answer.status, body, headers, answer.media.decode())
 
 
 def make_entity(name: str, *attributes: Attribute, plural: str | None = None, **more: Any) -> Entity:

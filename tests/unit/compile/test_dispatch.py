@@ -28,7 +28,16 @@ async def test_the_index_lists_what_there_is_under_the_path_that_was_used(serve:
                 "description": "",
                 "revision": 7,
                 "entities": [
-                    {"name": "Todo", "plural": "todos", "description": "To do", "links": {"self": f"{base}/todos"}}
+                    {
+                        "name": "Todo",
+                        "plural": "todos",
+                        "description": "To do",
+                        "links": {
+                            "self": f"{base}/todos",
+                            "export": f"{base}/todos/-/export",
+                            "import": f"{base}/todos/-/import",
+                        },
+                    }
                 ],
                 "services": [
                     {
@@ -37,7 +46,7 @@ async def test_the_index_lists_what_there_is_under_the_path_that_was_used(serve:
                         "methods": [{"name": "runAll", "description": "", "links": {"self": f"{base}/jobs/run-all"}}],
                     }
                 ],
-                "links": {"self": base, "openapi": f"{base}/-/openapi.json"},
+                "links": {"self": base, "openapi": f"{base}/-/openapi.json", "batch": f"{base}/-/batch"},
             }
 
 
@@ -122,10 +131,10 @@ async def test_a_head_is_answered_like_a_get(shop: Any) -> None:
 async def test_what_the_store_refuses_becomes_a_problem(
     shop: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, slug: str
 ) -> None:
-    async def refuse(*_: object, **__: object) -> None:
+    def refuse(_: object) -> None:
         raise error
 
-    monkeypatch.setattr("watcherd.store.Rows.insert", refuse)
+    monkeypatch.setattr("watcherd.store.Rows.inserting", lambda *_: refuse)
     refused = await shop.post("/products", PRODUCT)
     assert (refused.status, refused.slug) == (status, slug)
     assert refused.headers.get("retry-after") == ("1" if status == 503 else None)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from watcherd.store import Row, Rows
+from watcherd.store import Cursor, ModelTables
 
 PRODUCT = {"sku": "A1", "price": "12.5"}
 
@@ -89,18 +90,18 @@ async def test_of_writes_on_the_same_version_one_wins(shop: Any, row: tuple[str,
     assert (await shop.get(path)).headers["etag"].startswith('"2-')
 
 
-async def test_a_row_that_changes_between_the_look_and_the_delete_is_kept(
-    shop: Any, row: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("method", "body"), [("DELETE", None), ("PATCH", {"stock": 1}), ("PUT", PRODUCT)])
+async def test_a_row_that_changes_just_before_it_is_written_is_kept(
+    shop: Any, row: tuple[str, str], monkeypatch: pytest.MonkeyPatch, method: str, body: Any
 ) -> None:
     path, tag = row
-    get = Rows.get
+    write = ModelTables.write
 
-    async def get_and_change(rows: Rows, key: object) -> Row | None:
-        found = await get(rows, key)
-        await rows.update(key, lambda _: {"stock": 9})
-        return found
+    async def change_and_write(tables: ModelTables, work: Callable[[Cursor], Any]) -> Any:
+        await tables.entities["Product"].update(path.rpartition("/")[2], lambda _: {"stock": 9})
+        return await write(tables, work)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Rows, "get", get_and_change)
-        assert (await shop.delete(path, if_match=tag)).status == 412
+        patched.setattr(ModelTables, "write", change_and_write)
+        assert (await shop(method, path, body, if_match=tag)).status == 412
     assert (await shop.get(path)).json["stock"] == 9

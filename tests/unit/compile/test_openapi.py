@@ -187,6 +187,25 @@ def test_every_error_has_a_problem_body_and_every_answer_its_headers(whole: Any)
     assert "Link" in found["shop_Product_list"]["responses"]["200"]["headers"]
     assert "501" in found["shop_Product_read_"]["responses"]
     assert "application/merge-patch+json" in found["shop_Product_patch"]["requestBody"]["content"]
+    assert found["shop_Product_export"]["responses"]["200"]["content"].keys() == {
+        "application/json",
+        "text/csv",
+        "application/x-ndjson",
+    }
+    assert found["shop_Product_import"]["requestBody"]["content"].keys() == {"text/csv", "application/x-ndjson"}
+    for name, operation in found.items():
+        names = names_of(operation)
+        is_post = name in {"shop_batch", "shop_Product_list_"} or name.endswith(("_create", "_import", "_read_"))
+        assert ("Idempotency-Key" in names) == is_post, name
+    exported, listed = names_of(found["shop_Product_export"]), names_of(found["shop_Product_list"])
+    assert exported == listed - {"skip", "limit", "count", "cursor", "fields", "expand"} | {"format"}
+    assert {"sort", "limit__eq"} <= exported
+
+
+def names_of(operation: Any) -> set[str]:
+    """The names of its parameters, of shared ones too."""
+    given = operation.get("parameters", ())
+    return {item["name"] if "name" in item else item["$ref"].rpartition(".")[2] for item in given}
 
 
 def test_filters_are_typed_and_reserved_names_take_their_operator(whole: Any) -> None:

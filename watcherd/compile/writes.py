@@ -1,0 +1,19 @@
+"""What an operation writes: decided when its body is read, done in a transaction, answered from there.
+
+A `Work` runs in the writer's thread, alone or together with others: that of a batch with its
+neighbours, that of a request with an idempotency key with the record of its answer. So it knows
+nothing of requests, and what it raises takes back everything that was written with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from watcherd.store import Cursor
+from watcherd.wire import Answer, Call
+
+Work = Callable[[Cursor], Answer]
+"""Writes, and answers what its client is told. Raises `Problem` and `ConstraintError`."""
+
+Prepare = Callable[[Call], Awaitable[Work]]
+"""Reads a request. Raises `Problem` for what needs no transaction to be refused."""
