@@ -88,9 +88,6 @@ def serve(
     if print_config:
         _print_config(chosen)
         return
-    # The daemon takes a while to import and has no handler before: a SIGHUP then would end the
-    # process, where it may be ignored, since the first scan reads everything anyway.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from watcherd import daemon
 
     raise typer.Exit(daemon.run(chosen))
