@@ -1,15 +1,46 @@
-"""What tests of several parts share: a PostgreSQL that is started once, when somebody asks for it."""
+"""What tests of several parts share: empty databases of both kinds, PostgreSQL's server started when asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.postgres import Postgres, running
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database_url" in metafunc.fixturenames and getattr(metafunc.module, "ON_BOTH_DATABASES", False):
+        metafunc.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     with running() as server:
         yield server
+
+
+@pytest.fixture
+def schema(postgres: Postgres) -> str:
+    """An empty schema of its own for a test; it goes with the server."""
+    return postgres.new_schema()
+
+
+@pytest.fixture
+def make_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """The address of an empty database: `sqlite` or `postgresql`."""
+
+    def make(kind: str) -> str:
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path}/watcherd.db"
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.url(request.getfixturevalue("schema"))
+
+    return make
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, make_database_url: Callable[[str], str]) -> str:
+    """An empty SQLite; in modules that say `ON_BOTH_DATABASES` an empty PostgreSQL as well."""
+    return make_database_url(getattr(request, "param", "sqlite"))

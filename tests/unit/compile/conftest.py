@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,8 @@ from watcherd.pim.spec import Attribute, Entity, EntityRef, Json, Kind, LinkedMo
 from watcherd.problems import Problem
 from watcherd.revision import Revision
 from watcherd.store import Record, Store
+from watcherd.store.postgres_cursor import PostgresCursor
+from watcherd.store.sqlite import SqliteDatabase
 from watcherd.wire import Answer, Call, Message, close_stream, problem_answer
 
 START = datetime(2026, 11, 22, 1, 31, 46, 123456, tzinfo=UTC)
@@ -195,8 +197,8 @@ def options(clock: Clock) -> Options:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(None, tmp_path / "data", durability="normal")
+async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(database_url, tmp_path, durability="normal")
     yield store
     await store.close()
 
@@ -234,23 +236,40 @@ def plain(name: str, kind: Kind = Kind.STRING, **more: Any) -> Attribute:
 def statements(store: Store) -> Iterator[list[str]]:
     """What readers of the store run, but for the frame of a transaction."""
     run: list[str] = []
-    connect = store._database._connect_reader
 
     def note(sql: str) -> None:
         if sql.startswith("SELECT"):
             run.append(sql)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if isinstance(store._database, SqliteDatabase):
+            _trace_sqlite(store._database, note, patch)
+        else:
+            _trace_postgres(note, patch)
+        yield run
+
+
+def _trace_sqlite(database: SqliteDatabase, note: Callable[[str], None], patch: pytest.MonkeyPatch) -> None:
+    connect = database._connect_reader
 
     def traced() -> sqlite3.Connection:
         connection = connect()
         connection.set_trace_callback(note)
         return connection
 
-    for connection in store._database._readers:
+    for connection in database._readers:
         connection.set_trace_callback(note)
+    patch.setattr(database, "_connect_reader", traced)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store._database, "_connect_reader", traced)
-        yield run
+
+def _trace_postgres(note: Callable[[str], None], patch: pytest.MonkeyPatch) -> None:
+    original = PostgresCursor.run
+
+    async def traced(cursor: PostgresCursor, sql: str, parameters: Sequence[Any]) -> None:
+        note(sql)
+        await original(cursor, sql, parameters)
+
+    patch.setattr(PostgresCursor, "run", traced)
 
 
 @pytest.fixture

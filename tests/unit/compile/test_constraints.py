@@ -10,6 +10,8 @@ import pytest
 from watcherd.compile.constraints import compile_checks, is_enforced
 from watcherd.pim.spec import Attribute, Constraint, Kind, Rule
 
+ON_BOTH_DATABASES = True
+
 
 def sentence(text: str, rule: Rule | None, *attributes: str, **more: Any) -> Constraint:
     return Constraint(text=text, rule=rule, attributes=attributes, **more)

@@ -15,6 +15,8 @@ from watcherd.compile.values import plain_text
 from watcherd.pim.spec import Attribute, Kind
 from watcherd.store import Filter, Row, Select
 
+ON_BOTH_DATABASES = True
+
 
 @pytest.fixture
 async def things(serve: Any, entity: Any) -> Any:

@@ -13,6 +13,8 @@ from watcherd.compile.reading import check, parse
 from watcherd.compile.validators import attribute_schema, body_schema
 from watcherd.pim.spec import Attribute, EntityRef, Kind, Target
 
+ON_BOTH_DATABASES = True
+
 UUID = "019311f0-1c2b-7d3e-8f40-5a6b7c8d9e0f"
 
 

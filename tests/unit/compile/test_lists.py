@@ -7,6 +7,8 @@ import pytest
 
 from watcherd.pim.spec import Attribute, Kind
 
+ON_BOTH_DATABASES = True
+
 
 @pytest.fixture
 async def stocked(shop: Any) -> Any:

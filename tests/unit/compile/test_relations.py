@@ -7,6 +7,8 @@ import pytest
 
 from watcherd.pim.spec import Attribute, EntityRef, Kind, ToMany
 
+ON_BOTH_DATABASES = True
+
 
 def ref(name: str, target: str, **more: Any) -> Attribute:
     return Attribute(name=name, kind=Kind.REFERENCE, reference=EntityRef("shop", target), **more)

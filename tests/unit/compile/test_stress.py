@@ -20,6 +20,8 @@ from watcherd.compile import Options, compile_model
 from watcherd.pim.spec import Kind
 from watcherd.store import Record, Store
 
+ON_BOTH_DATABASES = True
+
 KINDS = {
     "amount": (Kind.DECIMAL, {}),
     "price": (Kind.DECIMAL, {"precision": 10, "scale": 2}),

@@ -3,7 +3,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ Query = Callable[[str], list[Any]]
 Objects = Callable[[], dict[str, str]]
 Written = Callable[[], object]
 
-_numbers = count()
-
 _SQLITE_OBJECTS = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 _POSTGRES_OBJECTS = """
 SELECT table_name || '.' || column_name, concat_ws(' ', data_type, collation_name, column_default)
@@ -28,21 +25,10 @@ WHERE connamespace = current_schema()::regnamespace AND contype IN ('c', 'f')
 """
 
 
-@pytest.fixture
-def schema(postgres: Postgres) -> str:
-    """An empty schema of its own for a test; it goes with the server."""
-    name = f"test_{next(_numbers)}"
-    postgres.query("public", f"CREATE SCHEMA {name}")
-    return name
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database, of both kinds one after the other."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/watcherd.db"
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.url(request.getfixturevalue("schema"))
+def database_url(request: pytest.FixtureRequest, make_database_url: Callable[[str], str]) -> str:
+    """An empty database, of both kinds one after the other."""
+    return make_database_url(request.param)
 
 
 @pytest.fixture

@@ -211,8 +211,7 @@ async def test_a_cancelled_write_leaves_nothing_and_its_connection_is_used_again
 async def test_when_all_connections_are_taken_the_next_is_refused_after_a_while(
     postgres: Postgres, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT", 0.05)
-    database = await PostgresDatabase.open(postgres.url(schema), max_connections=1)
+    database = await PostgresDatabase.open(postgres.url(schema), max_connections=1, max_waiting=1)
     entered, go = asyncio.Event(), asyncio.Event()
 
     def hold(_: Cursor) -> None:
@@ -221,11 +220,13 @@ async def test_when_all_connections_are_taken_the_next_is_refused_after_a_while(
 
     holding = asyncio.create_task(database.write(hold))
     await entered.wait()
-    with pytest.raises(StoreUnavailableError, match="did not answer in time"):
-        await database.write(lambda _: None)
-    monkeypatch.setattr(database, "_max_waiting", 0)
-    with pytest.raises(StoreUnavailableError, match="0 requests are waiting"):
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT", 0.05)
+    waiting = asyncio.create_task(database.write(lambda _: None))
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailableError, match="1 requests are waiting"):
         await database.fetch_row("SELECT 1", ())
+    with pytest.raises(StoreUnavailableError, match="did not answer in time"):
+        await waiting
     go.set()
     await holding
     await database.close()

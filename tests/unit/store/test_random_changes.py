@@ -9,9 +9,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.postgres import Postgres
 from tests.unit.store.models import apply, attribute, entity, key, model
 from watcherd.pim.spec import Attribute
 from watcherd.store import Select, Store
+
+History = list[dict[str, tuple[str, bool]]]
 
 NAMES = ("a", "b", "c")
 VALUES = {"string": "text", "integer": 7, "json": [1], "decimal": "1.5"}
@@ -20,16 +23,26 @@ kinds = st.sampled_from(sorted(VALUES))
 shapes = st.dictionaries(st.sampled_from(NAMES), st.tuples(kinds, st.booleans()))
 
 
-@given(st.lists(shapes, min_size=2, max_size=6))
+@given(history=st.lists(shapes, min_size=2, max_size=6))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_value_is_served_or_comes_back_with_its_attribute(history: list[dict[str, tuple[str, bool]]]) -> None:
+def test_every_value_is_served_or_comes_back_with_its_attribute(history: History) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(_live_through(history, Path(directory)))
+        asyncio.run(_live_through(history, f"sqlite:///{directory}/x.db"))
 
 
-async def _live_through(history: list[dict[str, tuple[str, bool]]], directory: Path) -> None:
+@given(history=st.lists(shapes, min_size=2, max_size=6))
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+def test_the_same_on_postgresql(postgres: Postgres, history: History) -> None:
+    asyncio.run(_live_through(history, postgres.url(postgres.new_schema())))
+
+
+async def _live_through(history: History, database_url: str) -> None:
     """Apply each shape that is accepted, write a row with it and with the revision before; then bring all back."""
-    store = await Store.open(None, directory, durability="normal")
+    store = await Store.open(database_url, Path(), durability="normal")
     written: dict[tuple[str, str, str], object] = {}
     before = None
     number = 0
