@@ -180,6 +180,12 @@ class Walk:
         client.send_body(b"" if body is None else json.dumps(body).encode())
         return await asyncio.create_task(client.answer())  # as a server does: one task, one context a request
 
+    async def send(self, method: str, path: str, body: bytes, kind: str) -> Reply:
+        """A request whose body is not JSON."""
+        client = Client(self, method, path, {"content-type": kind})
+        client.send_body(body)
+        return await asyncio.create_task(client.answer())
+
     async def get(self, path: str, **headers: str) -> Reply:
         return await self.call("GET", path, **headers)
 

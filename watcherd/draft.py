@@ -11,18 +11,27 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from watcherd.ledger import FileEntry, Live, Refusal, World, settle_owners
+from watcherd.errors import WatcherdError
+from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, settle_owners
 from watcherd.pim import link, link_diagnostics, owned_elsewhere, parse
 from watcherd.pim.diagnostics import Diagnostic
-from watcherd.pim.spec import LinkedModel, ModelSpec
-from watcherd.store import Applied
+from watcherd.pim.spec import LinkedModel, ModelSpec, fold
+from watcherd.store import Applied, Rejection
+
+
+class RollbackRefusedError(WatcherdError):
+    """A kept source cannot serve: the data or another model stands in its way. Nothing has changed."""
+
+    def __init__(self, domain: str, diagnostics: tuple[Diagnostic, ...]) -> None:
+        super().__init__(f"{domain} cannot be rolled back: {diagnostics[0].message}")
+        self.diagnostics = diagnostics
 
 
 class Draft:
     """One reload in the making. It is tried in rounds: each that refuses a file starts the next.
 
     `built` is what this round would put into service; `compiled` keeps what earlier rounds made;
-    `refusals` only grow, which is why the rounds end.
+    `refusals` only grow and `rolled_back` only shrinks, which is why the rounds end.
     """
 
     def __init__(
@@ -38,6 +47,8 @@ class Draft:
         self.files = files
         self.unloaded = unloaded
         self.full = full
+        self.rolled_back = dict(world.rolled_back)
+        self._ordered: Rollback | None = None
         self._applied = applied
         self.now = datetime.now(UTC)
         self.owners: Mapping[str, str] = world.owners
@@ -59,10 +70,48 @@ class Draft:
         found = sorted(found, key=lambda item: (item.line, item.column, item.code))
         self.refuse(path, (*found, *self.files[path].own_diagnostics), linked)
 
+    def order_rollback(self, rollback: Rollback) -> None:
+        """Let an older source speak for its model instead of the file."""
+        self._ordered = rollback
+        self.rolled_back[rollback.spec.name] = rollback
+
+    def give_up_rollback(self, model: str, found: Iterable[Diagnostic]) -> None:
+        """Serve the file again. Raises RollbackRefusedError for what was ordered just now."""
+        rollback = self.rolled_back.pop(model)
+        if rollback is self._ordered:
+            raise RollbackRefusedError(rollback.spec.domain, tuple(found))
+
+    def serves_last_good(self, model: str) -> bool:
+        """Whether the model's file is refused, and nothing else was ordered in its place."""
+        return self.owners[model] in self.refusals and model not in self.rolled_back
+
+    def still_served(self, linked: LinkedModel) -> Rejection | None:
+        """Why a model cannot be renamed: another file still speaks for its old name."""
+        spec = linked.spec
+        old = None if spec.renamed_from is None else fold(spec.renamed_from)
+        known = self._applied.get(spec.name)
+        if old is None or old not in self._applied or old not in self.owners:
+            return None
+        if known is not None and known.renamed_from == old:
+            return None
+        file = self.files[self.owners[old]].source.display
+        return Rejection(
+            code="PIM610",
+            entity=None,
+            attribute=None,
+            message=f"{spec.renamed_from} cannot become {spec.domain}: {file} still speaks for {spec.renamed_from}",
+            hint=f"remove {file}, or `renamed_from` from this file",
+        )
+
     def settle(self) -> bool:
         """Begin a round: say which file speaks for each model; False if a file lost and is refused."""
         self.built = {}
         self.owners, losers = settle_owners(self.files, self.refusals, self.before.owners, self.before.live)
+        self.rolled_back = {
+            model: rollback
+            for model, rollback in self.rolled_back.items()
+            if model in self.owners and self.files[self.owners[model]].source.digest == rollback.overrides
+        }
         for path, owner in losers.items():
             entry = self.files[path]
             if path not in self.refusals and entry.parsed is not None:
@@ -87,6 +136,9 @@ class Draft:
             result = link(spec, specs)
             if isinstance(result, LinkedModel):
                 linked[model] = result
+            elif model in self.rolled_back:
+                self.give_up_rollback(model, link_diagnostics(self.rolled_back[model].parsed, result, specs))
+                return None
             elif path not in self.refusals:
                 entry = self.files[path]
                 assert entry.parsed is not None  # noqa: S101 - a valid file was parsed
@@ -106,7 +158,9 @@ class Draft:
             if model in self.unloaded:
                 continue
             entry = self.files[path]
-            if path not in self.refusals and entry.spec is not None:
+            if model in self.rolled_back:
+                specs[model] = self.rolled_back[model].spec
+            elif path not in self.refusals and entry.spec is not None:
                 specs[model] = entry.spec
             elif model in self.before.live:
                 specs[model] = self.before.live[model].spec
@@ -154,6 +208,7 @@ class Draft:
             live=MappingProxyType(self.live()),
             refusals=MappingProxyType(self.refusals),
             unloaded=self.unloaded.intersection(self.owners),
+            rolled_back=MappingProxyType(self.rolled_back),
         )
 
 

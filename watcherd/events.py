@@ -173,12 +173,24 @@ class ModelRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class ModelUnloaded(Event):
-    """A model is out of service; `reason` is `file removed` or `admin`. Its data stays."""
+    """A model is out of service; `reason` is `file removed`, `admin` or `renamed to ...`. Its data stays."""
 
     name: ClassVar[str] = "model.unloaded"
     model: str
     generation: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRolledBack(Event):
+    """An older source of a model serves again, as a new revision, until its file changes."""
+
+    name: ClassVar[str] = "model.rolled_back"
+    level: ClassVar[Level] = "warning"
+    model: str
+    revision: int
+    generation: int
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +218,18 @@ class ModelDrainTimeout(Event):
 
 @dataclass(frozen=True, slots=True)
 class SchemaApplied(Event):
-    """Tables were made or widened for a revision; `steps` says how, one line each."""
+    """Tables were made or widened for a revision; `steps` says how, one line each.
+
+    `plan` is the hash of the plan that was followed; `breaking` names the operations and attributes
+    whose clients may fail from now on.
+    """
 
     name: ClassVar[str] = "schema.applied"
     model: str
     revision: int
     steps: tuple[str, ...]
+    plan: str
+    breaking: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

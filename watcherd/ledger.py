@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import Any
 
 from watcherd.directory import SourceFile
-from watcherd.pim import Parsed
+from watcherd.pim import CODES, Parsed
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, fold
 from watcherd.revision import Revision
-from watcherd.store import SchemaPlan
+from watcherd.store import Notice, SchemaPlan
 
 
 class State(StrEnum):
@@ -29,6 +29,7 @@ class State(StrEnum):
     STALE = "stale"
     REJECTED = "rejected"
     UNLOADED = "unloaded"
+    ROLLED_BACK = "rolled_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,21 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollback:
+    """An older source that serves instead of a file's, for as long as the file's digest is `overrides`."""
+
+    source: bytes
+    parsed: Parsed
+    overrides: str
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What serves: a kept source was valid, and still is."""
+        assert self.parsed.spec is not None  # noqa: S101 - whoever makes one has looked
+        return self.parsed.spec
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a file's latest content does not serve.
 
@@ -91,7 +107,7 @@ class World:
 
     `files` and `refusals` by path; `owners` (model -> path) says which file speaks for a model,
     `speaks_for` (path -> model) is the same the other way round; `live` by model; `unloaded` are
-    models that an administrator took out of service.
+    models that an administrator took out of service, `rolled_back` (by model) those that he took back.
     """
 
     files: Mapping[str, FileEntry] = field(default_factory=lambda: EMPTY)
@@ -99,6 +115,7 @@ class World:
     live: Mapping[str, Live] = field(default_factory=lambda: EMPTY)
     refusals: Mapping[str, Refusal] = field(default_factory=lambda: EMPTY)
     unloaded: frozenset[str] = frozenset()
+    rolled_back: Mapping[str, Rollback] = field(default_factory=lambda: EMPTY)
     speaks_for: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -123,12 +140,21 @@ class World:
             return State.UNLOADED
         if self.live_of(path) is None:
             return State.REJECTED
+        if self.speaks_for.get(path) in self.rolled_back:
+            return State.ROLLED_BACK
         return State.STALE if path in self.refusals else State.LIVE
 
     def diagnostics_of(self, path: str) -> tuple[Diagnostic, ...]:
         """All findings about a file's latest content, warnings included."""
         refusal = self.refusals.get(path)
-        return refusal.diagnostics if refusal is not None else self.files[path].own_diagnostics
+        if refusal is not None:
+            return refusal.diagnostics
+        entry = self.files[path]
+        live = self.live_of(path)
+        if live is None or live.spec is not entry.spec or entry.parsed is None:
+            return entry.own_diagnostics
+        noticed = [as_diagnostic(notice, entry.parsed) for notice in live.plan.notices]
+        return tuple(sorted((*entry.own_diagnostics, *noticed), key=lambda item: (item.line, item.column, item.code)))
 
     def dependants(self, model: str) -> list[str]:
         """The other live models that refer to a model, as declared."""
@@ -141,6 +167,18 @@ class World:
     def _declared(self, path: str) -> str | None:
         parsed = self.files[path].parsed
         return None if parsed is None else parsed.domain
+
+
+def as_diagnostic(notice: Notice, parsed: Parsed) -> Diagnostic:
+    """What the store says of a file, at the attribute (or entity, or model) that it is about."""
+    path: list[str | int] = []
+    if notice.entity is not None:
+        path += ["entities", notice.entity]
+        if notice.attribute is not None:
+            path += ["attributes", notice.attribute]
+    place = parsed.locate(*path)
+    severity = CODES[notice.code].severity
+    return Diagnostic(notice.code, severity, parsed.file, place.line, place.column, notice.message, notice.hint)
 
 
 def settle_owners(

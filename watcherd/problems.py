@@ -161,6 +161,19 @@ IMPORT_REFUSED = ProblemType(
     "`refused` lists lines that are not valid, each with its number and its errors; `refused_count` counts them all. "
     "Nothing was imported. `?partial=true` imports the others.",
 )
+NO_SUCH_REVISION = ProblemType(
+    "no-such-revision",
+    404,
+    "No such revision",
+    "The revision was never served, or is no longer kept. `GET /admin/pim/{name}/revisions` lists those that are.",
+)
+ROLLBACK_REFUSED = ProblemType(
+    "rollback-refused",
+    409,
+    "Rollback refused",
+    "The revision cannot serve now: stored rows or other models stand in its way, or it serves already. "
+    "`diagnostics` lists what, with line and column of the kept source.",
+)
 INVALID_MODEL = ProblemType(
     "invalid-model", 422, "Invalid model", "The file has errors; `diagnostics` lists them with line and column."
 )

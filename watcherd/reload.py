@@ -26,12 +26,13 @@ from watcherd.drain import Drains
 from watcherd.errors import StoreError
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
-from watcherd.ledger import FileEntry, Live, World
-from watcherd.pim import fingerprint
-from watcherd.pim.diagnostics import Diagnostic, Severity
+from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
+from watcherd.pim import fingerprint, parse
 from watcherd.pim.spec import LinkedModel
+from watcherd.plan import Preview, planned, preview
 from watcherd.report import Report, Stages, compare, tell
-from watcherd.store import Applied, Record, Rejection, SchemaPlan, StalePlanError, Store
+from watcherd.revision import Revision
+from watcherd.store import Applied, KeptRevision, Record, Rejection, SchemaPlan, StalePlanError, Store
 from watcherd.watch import ChangeSet, Watcher
 
 
@@ -40,11 +41,13 @@ class Order:
     """What an administrator wants beside the change set.
 
     `load` is the path of a file whose model goes (back) into service, `unload` a folded model
-    that leaves it; `dry_run` builds everything and changes nothing.
+    that leaves it, `rollback` an older source that serves instead of its file; `dry_run` builds
+    everything and changes nothing.
     """
 
     load: str | None = None
     unload: str | None = None
+    rollback: Rollback | None = None
     dry_run: bool = False
 
 
@@ -86,8 +89,20 @@ class Reloader:
         self.world = World(
             owners=MappingProxyType({model: applied.file for model, applied in kept.items()}),
             unloaded=frozenset(model for model, applied in kept.items() if applied.unloaded),
+            rolled_back=MappingProxyType(
+                {model: rollback for model, applied in kept.items() if (rollback := _remembered(applied)) is not None}
+            ),
         )
         return len(kept)
+
+    async def kept(self, model: str) -> tuple[KeptRevision, ...]:
+        """The last good revisions of a (folded) model, newest first. StoreError."""
+        return await self._store.revisions(model)
+
+    async def preview(self, content: bytes, file: str) -> Preview:
+        """What a model's text would do if it were saved now; nothing is done. StoreError."""
+        specs = {model: live.spec for model, live in self.world.live.items()}
+        return await preview(content, file, specs, self._store, self._options)
 
     async def follow(self, watcher: Watcher) -> None:
         """Reload what the watcher sees, for ever. A reload that fails is logged and tried again."""
@@ -104,7 +119,8 @@ class Reloader:
     async def reload(self, change: ChangeSet, order: Order | None = None) -> Report:
         """Bring what is served in line with the directory, and answer when that is done.
 
-        Raises `StoreError` if the database fails; then nothing has changed.
+        Raises `StoreError` if the database fails, `RollbackRefusedError` if what was ordered cannot
+        serve; then nothing has changed.
         """
         async with self._lock:
             self._stages = Stages()
@@ -124,8 +140,10 @@ class Reloader:
         with self._stages.timed("read"):
             files = await self._intake.read(change, before, self._applied)
         draft = Draft(before, files, self._unloaded(files, order), self._applied, full=change.full)
+        if order.rollback is not None:
+            draft.order_rollback(order.rollback)
         while not await self._build(draft, order):
-            pass  # each round refuses one more file, so this ends
+            pass  # each round refuses one more file or gives up a rollback, so this ends
         after = draft.world()
         report = compare(
             before,
@@ -178,15 +196,16 @@ class Reloader:
         """Plan, compile and expand one model; False if its file was refused."""
         path = draft.owners[model]
         entry = draft.files[path]
-        last_good = path in draft.refusals
+        rollback = draft.rolled_back.get(model)
+        last_good = draft.serves_last_good(model)
         for known in (draft.compiled.get(model), self.world.live.get(model)):
             if known is not None and known.revision.linked == linked:
                 draft.built[model] = known if last_good else replace(known, path=path, digest=entry.source.digest)
                 if not (last_good or order.dry_run):
-                    await self._note_file(known, entry)
+                    await self._note_file(known, entry, rollback)
                 return True
         old = self.world.refusals.get(path)
-        if old is not None and old.refused == linked and not draft.full and not last_good:
+        if old is not None and old.refused == linked and not (draft.full or last_good or rollback):
             draft.refuse(path, old.diagnostics, linked)
             return False
         await asyncio.sleep(0)
@@ -204,18 +223,26 @@ class Reloader:
         if rejections:
             if last_good:
                 return True  # refused already; there is nothing good of it to serve
-            draft.refuse_more(path, [_as_diagnostic(item, entry) for item in rejections], linked)
+            if rollback is not None:
+                draft.give_up_rollback(model, [as_diagnostic(item, rollback.parsed) for item in rejections])
+                return False
+            # What another file stands in the way of is tried again when that one changes.
+            again = draft.still_served(linked) is not None
+            assert entry.parsed is not None  # noqa: S101 - only a parsed file is planned
+            found = [as_diagnostic(item, entry.parsed) for item in rejections]
+            draft.refuse_more(path, found, None if again else linked)
             return False
         assert live is not None  # noqa: S101 - nothing was rejected
         draft.built[model] = draft.compiled[model] = live
         return True
 
-    async def _note_file(self, live: Live, entry: FileEntry) -> None:
-        """Write down that a file was renamed: the next start must know which one speaks for the model."""
+    async def _note_file(self, live: Live, entry: FileEntry, rollback: Rollback | None) -> None:
+        """Write down that a file was renamed, or a rollback is over: the next start must know what speaks."""
         linked = live.revision.linked
         applied = self._applied.get(linked.spec.name)
-        if applied is not None and applied.file != entry.path:
-            await self._expand(await self._store.plan(linked), linked, live.revision.number, entry)
+        overrides = None if rollback is None else rollback.overrides
+        if applied is not None and (applied.file, applied.overrides) != (entry.path, overrides):
+            await self._expand(await self._store.plan(linked), live.revision.number, entry, rollback)
 
     async def _serveable(
         self, draft: Draft, model: str, linked: LinkedModel, order: Order
@@ -223,78 +250,98 @@ class Reloader:
         """Plan, compile, expand: what can be put into service, or why it can not."""
         path = draft.owners[model]
         entry = draft.files[path]
+        if (clash := draft.still_served(linked)) is not None:
+            return None, (clash,)
         while True:
             with self._stages.timed("plan"):
                 plan = await self._store.plan(linked)
             if plan.rejections:
                 return None, plan.rejections
-            number = self._number(model, linked)
+            number = self._number(plan)
             try:
                 with self._stages.timed("compile"):
                     revision = compile_model(linked, self._store.bind(plan), number, options=self._options)
             except InvalidDefaultError as error:
                 return None, (_bad_default(error),)
-            if not (order.dry_run or path in draft.refusals):
+            if not (order.dry_run or draft.serves_last_good(model)):
                 try:
                     with self._stages.timed("expand"):
-                        rejections = await self._expand(plan, linked, number, entry)
+                        rejections = await self._expand(plan, number, entry, draft.rolled_back.get(model))
                 except StalePlanError:
                     continue  # a drain loosened the tables meanwhile: they are compared again
                 if rejections:
                     return None, rejections
+                self._tell_plan(plan, revision)
             return Live(revision, plan, path, entry.source.digest, draft.now), ()
 
-    def _number(self, model: str, linked: LinkedModel) -> int:
+    def _tell_plan(self, plan: SchemaPlan, revision: Revision) -> None:
+        """Say what was done to the tables, and what clients of the model will notice."""
+        old = self.world.live.get(plan.renamed_model or revision.model)
+        before = None if old is None else (old.revision.linked, old.revision.operations)
+        whole = planned(plan, revision.operations, before)
+        if plan.steps:
+            steps = tuple(step.describe() for step in plan.steps)
+            breaking = tuple(change.subject for change in whole.api if change.breaking) or None
+            self._publish(events.SchemaApplied(revision.domain, revision.number, steps, whole.hash, breaking))
+        if plan.parked:
+            self._publish(events.SchemaParked(revision.domain, plan.parked))
+
+    def _number(self, plan: SchemaPlan) -> int:
         """The revision's number: that of the last one if it means the same, else the next."""
-        applied = self._applied.get(model)
+        model = plan.linked.spec.name
+        applied = self._applied.get(plan.renamed_model or model)
         if applied is None:
             return 1
-        if model not in self.world.live and applied.fingerprint == fingerprint(linked.spec):
+        if model not in self.world.live and applied.fingerprint == fingerprint(plan.linked.spec):
             return applied.revision
         return applied.next_revision
 
     async def _expand(
-        self, plan: SchemaPlan, linked: LinkedModel, number: int, entry: FileEntry
+        self, plan: SchemaPlan, number: int, entry: FileEntry, rollback: Rollback | None
     ) -> tuple[Rejection, ...]:
         """Widen the tables and write the catalog, unless it says all that already."""
-        spec = linked.spec
+        spec = plan.linked.spec
         print_ = fingerprint(spec)
+        source = entry.source.content if rollback is None else rollback.source
+        overrides = None if rollback is None else rollback.overrides
         applied = self._applied.get(spec.name)
         if (
             applied is not None
             and not plan.changes_schema
             and (applied.revision, applied.fingerprint, applied.file) == (number, print_, entry.path)
-            and applied.state == "live"
+            and (applied.state, applied.overrides) == ("live", overrides)
             and not applied.unloaded
         ):
             return ()
-        assert entry.source.content is not None  # noqa: S101 - it was parsed
+        assert source is not None  # noqa: S101 - it was parsed
         record = Record(
             model=spec.name,
             domain=spec.domain,
             file=entry.path,
             revision=number,
-            source=entry.source.content,
+            source=source,
             fingerprint=print_,
+            overrides=overrides,
         )
         rejections = await self._store.expand(plan, record)
         if not rejections:
+            known = self._applied.get(plan.renamed_model or spec.name)
+            if plan.renamed_model is not None:
+                self._applied.pop(plan.renamed_model, None)
             self._applied[spec.name] = Applied(
                 model=spec.name,
                 domain=spec.domain,
                 file=entry.path,
                 revision=number,
-                source=entry.source.content,
+                source=source,
                 fingerprint=print_,
                 state="live",
                 unloaded=False,
                 applied_at=datetime.now(UTC).isoformat(),
-                next_revision=number + 1,
+                next_revision=max(number + 1, 0 if known is None else known.next_revision),
+                renamed_from=plan.renamed_model or (None if known is None else known.renamed_from),
+                overrides=overrides,
             )
-            if plan.steps:
-                self._publish(events.SchemaApplied(spec.domain, number, tuple(s.describe() for s in plan.steps)))
-            if plan.parked:
-                self._publish(events.SchemaParked(spec.domain, plan.parked))
         return rejections
 
     # -- swap and retire ----------------------------------------------------------------------
@@ -325,7 +372,8 @@ class Reloader:
                 self._drains.retire(old.revision)
         for model, new in after.live.items():
             if new.plan.loosen and before.live.get(model) is not new:
-                self._drains.after(model, partial(self._store.loosen, new.plan))
+                # Of a model that was renamed, the older revisions drain under the older name.
+                self._drains.after(new.plan.base.layout.model, partial(self._store.loosen, new.plan))
 
     async def _park_what_is_gone(self) -> None:
         """Mark in the catalog the models whose file is gone; their data stays."""
@@ -336,26 +384,14 @@ class Reloader:
                 self._publish(events.SchemaParked(applied.domain, (applied.domain,)))
 
 
+def _remembered(applied: Applied) -> Rollback | None:
+    """The rollback that a model was in when the catalog was last written."""
+    if applied.overrides is None:
+        return None
+    parsed = parse(applied.source, applied.file)
+    return None if parsed.spec is None else Rollback(applied.source, parsed, applied.overrides)
+
+
 def _bad_default(error: InvalidDefaultError) -> Rejection:
     """A default that only a linked model can tell to be wrong, such as that of a reference."""
     return Rejection(code="PIM209", entity=error.entity, attribute=error.attribute, message=str(error), hint=None)
-
-
-def _as_diagnostic(rejection: Rejection, entry: FileEntry) -> Diagnostic:
-    """A refusal of the database, at the attribute (or entity, or model) that it is about."""
-    assert entry.parsed is not None  # noqa: S101 - only a parsed file is planned
-    path: list[str | int] = []
-    if rejection.entity is not None:
-        path += ["entities", rejection.entity]
-        if rejection.attribute is not None:
-            path += ["attributes", rejection.attribute]
-    place = entry.parsed.locate(*path)
-    return Diagnostic(
-        rejection.code,
-        Severity.ERROR,
-        entry.source.display,
-        place.line,
-        place.column,
-        rejection.message,
-        rejection.hint,
-    )

@@ -115,8 +115,9 @@ def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
             yield events.ModelUnchanged(name, file)
     for model, live in before.live.items():
         if model not in after.live:
-            reason = "admin" if model in after.unloaded else "file removed"
+            reason = "admin" if model in after.unloaded else _renamed(after, model) or "file removed"
             yield events.ModelUnloaded(live.spec.domain, report.generation, reason)
+    yield from _rolled_back(before, after, report.generation)
     news = [path for path, refusal in after.refusals.items() if _is_news(before.refusals, path, refusal)]
     for path in news:
         yield _rejected(after, path)
@@ -131,6 +132,19 @@ def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
             ms=report.ms,
             stages=report.stages,
         )
+
+
+def _rolled_back(before: World, after: World, generation: int) -> Iterator[events.Event]:
+    for model, rollback in after.rolled_back.items():
+        if rollback is not before.rolled_back.get(model) and model in after.live:
+            live = after.live[model]
+            file = after.files[live.path].source.display
+            yield events.ModelRolledBack(live.spec.domain, live.revision.number, generation, file)
+
+
+def _renamed(after: World, old: str) -> str | None:
+    new = next((live.spec.domain for live in after.live.values() if live.plan.renamed_model == old), None)
+    return None if new is None else f"renamed to {new}"
 
 
 def _is_news(before: Mapping[str, Refusal], path: str, refusal: Refusal) -> bool:

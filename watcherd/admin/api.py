@@ -1,4 +1,4 @@
-"""The management API under `/admin`: load, unload, list, show, reload.
+"""The management API under `/admin`: load, unload, list, show, reload; `evolution` adds plans and rollbacks.
 
 Owns what these requests mean and how they are answered. What they do is a reload like any other
 (reload), and who may send them is the guard's.
@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from watcherd import directory, problems
 from watcherd.admin import views
+from watcherd.admin.evolution import evolution_routes
 from watcherd.admin.guard import guard
 from watcherd.directory import SourceFile
 from watcherd.drain import Drains
@@ -109,6 +110,7 @@ def admin_routes(settings: Settings, gateway: Gateway, reloader: Reloader, drain
         summary="Read the whole directory again, now",
         responses={202: {"description": "Under way (`wait=false`)"}},
     )
+    router.include_router(evolution_routes(reloader, max_file_bytes=settings.max_file_bytes))
     return router
 
 

@@ -6,7 +6,7 @@ not own routing to models (gateway), rows (store) nor the modelling language (pi
 
 from watcherd.compile.bodies import InvalidDefaultError
 from watcherd.compile.compiler import compile_model
-from watcherd.compile.openapi import PROBLEM_SCHEMA
+from watcherd.compile.openapi import PROBLEM_SCHEMA, describe
 from watcherd.compile.options import Options
 
-__all__ = ["PROBLEM_SCHEMA", "InvalidDefaultError", "Options", "compile_model"]
+__all__ = ["PROBLEM_SCHEMA", "InvalidDefaultError", "Options", "compile_model", "describe"]

@@ -111,8 +111,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "PIM607": Code("A new check"),
         "PIM608": Code("A new foreign key"),
         "PIM609": Code("A new required attribute without default"),
-        "PIM610": Code("Renaming is not possible yet"),
+        "PIM610": Code("A rename onto a name that is taken"),
         "PIM611": Code("The model cannot be built, by a fault of watcherd"),
+        "PIM612": _warning("An attribute that may have been renamed"),
         # The file itself
         "PIM701": Code("Not a regular file"),
         "PIM702": Code("The file cannot be read"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from watcherd.pim.codes import CODES
 from watcherd.pim.diagnostics import Diagnostic, Position
 from watcherd.pim.findings import Nearest, quote
-from watcherd.pim.spec import EntityRef, LinkedModel, ModelSpec, Target
+from watcherd.pim.spec import Entity, EntityRef, LinkedModel, ModelSpec, Target, fold
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,10 +34,23 @@ def link(spec: ModelSpec, models: Mapping[str, ModelSpec]) -> LinkedModel | tupl
         if model is None or entity is None:
             missing.add(reference)
         else:
-            targets[reference] = Target(ref=reference, domain=model.domain, plural=entity.plural, key=entity.key)
+            targets[reference] = Target(
+                ref=reference,
+                domain=model.domain,
+                plural=entity.plural,
+                key=entity.key,
+                formerly=former_names(model, entity),
+            )
     if missing:
         return tuple(sorted(missing, key=_by_name))
     return LinkedModel(spec=spec, targets=MappingProxyType(targets))
+
+
+def former_names(model: ModelSpec, entity: Entity) -> tuple[EntityRef, ...]:
+    """Under which other names the entity may have been known, as its file tells it."""
+    models = [model.name] if model.renamed_from is None else [model.name, fold(model.renamed_from)]
+    names = [entity.name] if entity.renamed_from is None else [entity.name, entity.renamed_from]
+    return tuple(EntityRef(one, name) for one in models for name in names)[1:]
 
 
 def _by_name(reference: EntityRef) -> tuple[str, str]:

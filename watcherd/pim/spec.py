@@ -311,12 +311,17 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What another entity's key needs to know of the entity that it refers to."""
+    """What another entity's key needs to know of the entity that it refers to.
+
+    `formerly` are the names that a rename in its file says it had: where its rows may still be.
+    They do not matter to what is compiled.
+    """
 
     ref: EntityRef
     domain: str
     plural: str
     key: Attribute
+    formerly: tuple[EntityRef, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

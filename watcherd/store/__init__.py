@@ -9,7 +9,9 @@ Nothing else in the package imports SQLAlchemy or a driver.
 
 from watcherd.store.answers import AnswerName, Answers, KeptAnswer
 from watcherd.store.cursor import Cursor
-from watcherd.store.plan import EntityNames, Rejection, SchemaPlan, StalePlanError, Step, StepKind
+from watcherd.store.limits import stricter
+from watcherd.store.plan import EntityNames, Notice, Rejection, SchemaPlan, StalePlanError, Step, StepKind
+from watcherd.store.prune import Parked
 from watcherd.store.queries import Filter, Select, ordering
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Page, Related, Row, RowList, Rows
@@ -27,7 +29,9 @@ __all__ = [
     "KeptAnswer",
     "KeptRevision",
     "ModelTables",
+    "Notice",
     "Page",
+    "Parked",
     "Record",
     "Rejection",
     "Related",
@@ -43,4 +47,5 @@ __all__ = [
     "Store",
     "Usage",
     "ordering",
+    "stricter",
 ]

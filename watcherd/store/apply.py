@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from watcherd.pim.spec import LinkedModel
-from watcherd.store import catalog, foreign_keys, records
+from watcherd.store import catalog, foreign_keys, records, remake
 from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
-from watcherd.store.differ import differ
+from watcherd.store.differ import differ, former_name
 from watcherd.store.layout import Layout
 from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.records import Record
@@ -33,8 +33,10 @@ def make_plan(cursor: Cursor, linked: LinkedModel) -> SchemaPlan:
     """The plan from the catalog as it is now; the rows are not looked at yet."""
     model = linked.spec.name
     layout = catalog.layout(cursor, model)
-    foreign = [ref for ref in linked.targets if ref.model != model]
-    return differ(linked, layout, catalog.surroundings(cursor, model, foreign))
+    foreign = [target for target in linked.targets.values() if target.ref.model != model]
+    around = catalog.surroundings(cursor, model, foreign)
+    old = former_name(linked)
+    return differ(linked, layout, around, None if old is None else catalog.known(cursor, old))
 
 
 def with_rows(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
@@ -61,9 +63,17 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
         if plan.rejections:
             raise RejectedError(plan.rejections)
         _do(cursor, [step for step in plan.steps if step.kind is not StepKind.CREATE_CHECK])
+        for step in plan.steps:
+            if step.kind is StepKind.REFER:
+                remake.refer(cursor, plan.after.of_table(step.name), step.columns)
+        if plan.renamed_model is not None:
+            records.rename(cursor, plan.renamed_model, plan.after.model)
         if plan.changes_schema:
             catalog.write_layout(cursor, plan.base.layout, plan.after)
             foreign_keys.complete(cursor, [entity.table for entity in plan.after.entities])
+        if plan.rebuilds:
+            # Foreign keys may have been off all the while, also for the steps that fill in defaults.
+            remake.check_references(cursor, [names.table for names in plan.names.values()])
         # Last, since on PostgreSQL readers wait from here to the end.
         _do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_CHECK])
     except DatabaseError as error:
@@ -80,7 +90,10 @@ def adds_to_rows(plan: SchemaPlan) -> bool:
     A column that is filled is no such case: what fills it is lost when it is taken for an old one.
     """
     kinds = {step.kind for step in plan.steps}
-    return {StepKind.ADD_COLUMN, StepKind.CREATE_INDEX} <= kinds and StepKind.FILL not in kinds
+    indexes = kinds & {StepKind.CREATE_INDEX, StepKind.CREATE_UNIQUE}
+    # Of a model that is renamed, the catalog knows the tables under another name until the end.
+    whole = StepKind.FILL in kinds or plan.renamed_model is not None
+    return StepKind.ADD_COLUMN in kinds and bool(indexes) and not whole
 
 
 def add_columns(cursor: Cursor, plan: SchemaPlan) -> None:
@@ -116,7 +129,9 @@ def take_columns_back(cursor: Cursor, plan: SchemaPlan) -> None:
 def loosen(cursor: Cursor, plan: SchemaPlan) -> None:
     """Drop what the plan says, except what a later plan has taken into service again."""
     for step in plan.loosen:
-        if catalog.drop_constraint(cursor, step.name):
+        if step.kind is StepKind.RELEASE:
+            _release(cursor, plan.after.model, step.name)
+        elif catalog.drop_constraint(cursor, step.name):
             _do(cursor, [step])
 
 
@@ -133,6 +148,24 @@ def _keep_writers_out(cursor: Cursor, plan: SchemaPlan) -> None:
             cursor.execute(statement)
 
 
+def _release(cursor: Cursor, model: str, table: str) -> None:
+    """Drop the foreign keys that nothing in service wants, as the catalog is now."""
+    before = catalog.layout(cursor, model)
+    entity = next((one for one in before.entities if one.table == table), None)
+    if entity is None or not entity.unwanted_references:
+        return
+    freed = tuple(one.column for one in entity.unwanted_references)
+    attributes = tuple(
+        replace(one, target=None, target_table=None, target_column=None) if one.column in freed else one
+        for one in entity.attributes
+    )
+    after = replace(entity, attributes=attributes)
+    remake.refer(cursor, after, freed)
+    remake.check_references(cursor, [table])
+    entities = tuple(after if one.table == table else one for one in before.entities)
+    catalog.write_layout(cursor, before, replace(before, entities=entities))
+
+
 def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
     """The plan, made again from what is there now (rows may have gone, too); its names must still hold."""
     names_new_tables = any(step.kind is StepKind.CREATE_TABLE for step in plan.steps)
@@ -141,7 +174,7 @@ def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
     if not (depends_on_others or plan.rejections) and catalog.layout(cursor, plan.after.model) == plan.base.layout:
         return plan
     fresh = make_plan(cursor, plan.linked)
-    if fresh.names != plan.names:
+    if fresh.names != plan.names or (fresh.rebuilds and not plan.rebuilds):
         raise StalePlanError(f"the tables of {plan.linked.spec.domain} have changed since the plan was made")
     return fresh
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from watcherd.errors import StoreError
-from watcherd.pim.spec import EntityRef, OnDelete
+from watcherd.pim.spec import EntityRef, OnDelete, Target
 from watcherd.store.cursor import Cursor
 from watcherd.store.layout import Layout, Referrer, StoredAttribute, StoredConstraint, StoredEntity, Surroundings
 
-CATALOG_VERSION: Final = 1
 _TABLES: Final = (
     """CREATE TABLE watcherd_catalog (version INTEGER NOT NULL)""",
+    """INSERT INTO watcherd_catalog (version) VALUES (1)""",
     """CREATE TABLE watcherd_model (
         model TEXT NOT NULL PRIMARY KEY, domain TEXT NOT NULL, file TEXT NOT NULL, revision INTEGER NOT NULL,
         next_revision INTEGER NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL, unloaded INTEGER NOT NULL,
@@ -40,11 +40,21 @@ _TABLES: Final = (
     """CREATE INDEX watcherd_attribute_target ON watcherd_attribute (target_table)""",
     """CREATE INDEX watcherd_constraint_table ON watcherd_constraint (table_name)""",
 )
+_RENAMES_AND_ROLLBACKS: Final = (
+    """ALTER TABLE watcherd_entity ADD COLUMN renamed_from TEXT""",
+    """ALTER TABLE watcherd_model ADD COLUMN renamed_from TEXT""",
+    """ALTER TABLE watcherd_model ADD COLUMN overrides TEXT""",
+)
+_VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS)
+"""What each version of the catalog does to the one before it; the first starts from nothing."""
+
+CATALOG_VERSION: Final = len(_VERSIONS)
 
 
 def create(cursor: Cursor) -> None:
-    """Make the catalog in an empty database, or check that it is one of ours; StoreError if not."""
+    """Make the catalog in an empty database, or bring it to this version; StoreError if it is not one of ours."""
     tables = {name for (name,) in cursor.execute(cursor.dialect.tables)}
+    version = 0
     if "watcherd_catalog" in tables:
         version = cursor.execute("SELECT version FROM watcherd_catalog").fetchone()[0]
         if version > CATALOG_VERSION:
@@ -53,10 +63,11 @@ def create(cursor: Cursor) -> None:
             )
     elif tables:
         raise StoreError(f"it is not a database of watcherd: it has the tables {', '.join(sorted(tables)[:3])}")
-    else:
-        for statement in _TABLES:
+    for statements in _VERSIONS[version:]:
+        for statement in statements:
             cursor.execute(statement.replace("BLOB", cursor.dialect.blob))
-        cursor.execute("INSERT INTO watcherd_catalog (version) VALUES (?)", (CATALOG_VERSION,))
+    if version < CATALOG_VERSION:
+        cursor.execute("UPDATE watcherd_catalog SET version = ?", (CATALOG_VERSION,))
     for statement in cursor.dialect.functions:
         cursor.execute(statement)
 
@@ -64,7 +75,8 @@ def create(cursor: Cursor) -> None:
 def layout(cursor: Cursor, model: str) -> Layout:
     """The tables of a model as last applied."""
     tables = cursor.execute(
-        "SELECT table_name, entity, parked FROM watcherd_entity WHERE model = ? ORDER BY position", (model,)
+        "SELECT table_name, entity, parked, renamed_from FROM watcherd_entity WHERE model = ? ORDER BY position",
+        (model,),
     ).fetchall()
     attributes: dict[str, list[StoredAttribute]] = {}
     for row in cursor.execute(
@@ -82,6 +94,7 @@ def layout(cursor: Cursor, model: str) -> Layout:
         (model,),
     ):
         constraints.setdefault(row[0], []).append(_constraint(row))
+    named = cursor.execute("SELECT renamed_from FROM watcherd_model WHERE model = ?", (model,)).fetchone()
     return Layout(
         model,
         tuple(
@@ -89,12 +102,20 @@ def layout(cursor: Cursor, model: str) -> Layout:
                 name=entity,
                 table=table,
                 parked=bool(parked),
+                renamed_from=renamed_from,
                 attributes=tuple(attributes.get(table, ())),
                 constraints=tuple(constraints.get(table, ())),
             )
-            for table, entity, parked in tables
+            for table, entity, parked, renamed_from in tables
         ),
+        None if named is None else named[0],
     )
+
+
+def known(cursor: Cursor, model: str) -> Layout | None:
+    """The tables of a model; None if the catalog has no record of it."""
+    found = cursor.execute("SELECT 1 FROM watcherd_model WHERE model = ?", (model,)).fetchone()
+    return None if found is None else layout(cursor, model)
 
 
 def layouts(cursor: Cursor) -> dict[str, Layout]:
@@ -104,29 +125,46 @@ def layouts(cursor: Cursor) -> dict[str, Layout]:
 
 
 def write_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
-    """Bring the catalog from one layout to the next; tables that are the same are not touched."""
+    """Bring the catalog from one layout to the next, of another model where it was renamed.
+
+    Tables that are the same are not touched.
+    """
     known = {entity.table: (position, entity) for position, entity in enumerate(old.entities)}
+    if old.model != new.model:
+        known.clear()
+        cursor.execute("UPDATE watcherd_attribute SET target_model = ? WHERE target_model = ?", (new.model, old.model))
     for position, entity in enumerate(new.entities):
         if known.get(entity.table) == (position, entity):
             continue
-        for table in ("watcherd_entity", "watcherd_attribute", "watcherd_constraint"):
-            cursor.execute(f"DELETE FROM {table} WHERE table_name = ?", (entity.table,))  # noqa: S608 - our own names
+        _forget_entity(cursor, entity)
         _write_entity(cursor, new.model, position, entity)
 
 
-def surroundings(cursor: Cursor, model: str, targets: Iterable[EntityRef]) -> Surroundings:
-    """What a plan for `model` has to know of other models."""
+def replace_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
+    """Forget the tables that are gone, then as `write_layout`."""
+    kept = {entity.table for entity in new.entities}
+    for entity in old.entities:
+        if entity.table not in kept:
+            _forget_entity(cursor, entity)
+    write_layout(cursor, old, new)
+
+
+def _forget_entity(cursor: Cursor, entity: StoredEntity) -> None:
+    for table in ("watcherd_entity", "watcherd_attribute", "watcherd_constraint"):
+        cursor.execute(f"DELETE FROM {table} WHERE table_name = ?", (entity.table,))  # noqa: S608 - our own names
+
+
+def surroundings(cursor: Cursor, model: str, targets: Iterable[Target]) -> Surroundings:
+    """What a plan for `model` has to know of other models.
+
+    An entity of another model that is renamed in the same change set is found under its old name.
+    """
     tables = cursor.execute("SELECT table_name FROM watcherd_entity WHERE model <> ?", (model,)).fetchall()
     found = {}
     for target in targets:
-        row = cursor.execute(
-            "SELECT e.table_name, a.column_name FROM watcherd_entity AS e "
-            "JOIN watcherd_attribute AS a ON a.table_name = e.table_name AND a.is_key = 1 "
-            "WHERE e.model = ? AND e.entity = ? ORDER BY e.parked LIMIT 1",
-            (target.model, target.entity),
-        ).fetchone()
-        if row is not None:
-            found[target] = (row[0], row[1])
+        places = [place for ref in (target.ref, *target.formerly) if (place := _place(cursor, ref)) is not None]
+        if places:
+            found[target.ref] = min(places, key=lambda place: place[2])[:2]
     models = cursor.execute("SELECT model FROM watcherd_model WHERE model <> ?", (model,)).fetchall()
     return Surroundings(
         dialect=cursor.dialect,
@@ -134,6 +172,17 @@ def surroundings(cursor: Cursor, model: str, targets: Iterable[EntityRef]) -> Su
         targets=found,
         applied=frozenset(name for (name,) in models),
     )
+
+
+def _place(cursor: Cursor, ref: EntityRef) -> tuple[str, str, int] | None:
+    """Table, key column and parked of an entity by name; the one in service, if there are several."""
+    place: tuple[str, str, int] | None = cursor.execute(
+        "SELECT e.table_name, a.column_name, e.parked FROM watcherd_entity AS e "
+        "JOIN watcherd_attribute AS a ON a.table_name = e.table_name AND a.is_key = 1 "
+        "WHERE e.model = ? AND e.entity = ? ORDER BY e.parked LIMIT 1",
+        (ref.model, ref.entity),
+    ).fetchone()
+    return place
 
 
 def constraints_of(cursor: Cursor, table: str) -> tuple[StoredConstraint, ...]:
@@ -221,8 +270,9 @@ def _constraint(row: tuple[Any, ...]) -> StoredConstraint:
 
 def _write_entity(cursor: Cursor, model: str, position: int, entity: StoredEntity) -> None:
     cursor.execute(
-        "INSERT INTO watcherd_entity (table_name, model, entity, position, parked) VALUES (?, ?, ?, ?, ?)",
-        (entity.table, model, entity.name, position, int(entity.parked)),
+        "INSERT INTO watcherd_entity (table_name, model, entity, position, parked, renamed_from) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (entity.table, model, entity.name, position, int(entity.parked), entity.renamed_from),
     )
     for place, attribute in enumerate(entity.attributes):
         target = attribute.target

@@ -16,19 +16,26 @@ from watcherd.store.constraints import Wanted, wanted_constraints
 from watcherd.store.defaults import default_literal
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
-from watcherd.store.limits import Facts, facts_of, limits, tightened
+from watcherd.store.limits import RENAMED_FROM, Facts, facts_of, limits, tightened
 from watcherd.store.names import column_name, quoted
-from watcherd.store.plan import KEY_ALIAS, Rejection, Scan, Step, StepKind
+from watcherd.store.plan import KEY_ALIAS, Notice, Rejection, Scan, Step, StepKind
+from watcherd.store.renames import Clash, look_alike, predecessor, same_id
 
+_CREATE = {"check": StepKind.CREATE_CHECK, "unique": StepKind.CREATE_UNIQUE, "index": StepKind.CREATE_INDEX}
+_REFERENCE = "reference:"
 _MEND_HINT = "correct or delete these rows first, or take the change back"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all entities of a plan share: `places` are the table and key column of every entity."""
+    """What all entities of a plan share.
+
+    `places` are the table and key column of every entity, `made` the tables that are there already.
+    """
 
     linked: LinkedModel
     places: Mapping[EntityRef, tuple[str, str]]
+    made: frozenset[str]
     now: datetime
     dialect: Dialect
 
@@ -45,10 +52,14 @@ class ColumnChanges:
         self.constraint_steps: list[Step] = []
         self.scans: list[Scan] = []
         self.rejections: list[Rejection] = []
+        self.notices: list[Notice] = []
+        self.added: list[StoredAttribute] = []
+        self.referring: list[str] = []
         self.parked: list[str] = []
         self.columns: dict[str, StoredAttribute] = {}
         self._linked = setting.linked
         self._places = setting.places
+        self._made = setting.made
         self._now = setting.now
         self._dialect = setting.dialect
         self._entity = entity
@@ -60,7 +71,19 @@ class ColumnChanges:
             self.columns[attribute.name] = self._attribute(attribute)
         kept = self._kept_attributes()
         constraints = self._constraints()
-        self.after = StoredEntity(name=entity.name, table=table, attributes=kept, constraints=constraints)
+        self.after = StoredEntity(
+            name=entity.name,
+            table=table,
+            renamed_from=_old_name(entity, before),
+            attributes=kept,
+            constraints=constraints,
+        )
+        if self.referring:
+            text = f"rebuild {table} with the foreign keys of {', '.join(self.referring)}"
+            columns = tuple(self.columns[name].column for name in self.referring)
+            self.column_steps.append(
+                Step(kind=StepKind.REFER, entity=entity.name, name=table, text=text, statements=(), columns=columns)
+            )
         if before is None:
             statements = (tables.create_table(self._dialect, self.after),)
             text = f"create the table {table} for {entity.name}"
@@ -72,12 +95,19 @@ class ColumnChanges:
         wanted = self._wanted(attribute)
         if self._before is None:
             return wanted
+        names, columns = self._entity.attributes, self._before.attributes
+        found = predecessor(attribute.name, attribute.renamed_from, columns, names)
+        if isinstance(found, Clash):
+            self._reject("PIM610", attribute, f"{self._entity.name}: {found.message}", found.hint)
+            return wanted
         live = self._before.live(attribute.name)
         if live is not None:
             return self._kept(attribute, live, wanted)
-        self._refuse_rename(attribute, self._before)
+        found = found or same_id(attribute.stable_id, columns, names)
+        if found is not None:
+            return self._renamed(attribute, found, wanted)
         parked = (one for one in reversed(self._before.attributes) if one.name == attribute.name and one.parked)
-        returning = next((one for one in parked if _same_column(one, wanted)), None)
+        returning = next((one for one in parked if _fits(one, wanted)), None)
         return self._added(attribute, wanted) if returning is None else self._returned(attribute, returning, wanted)
 
     def _wanted(self, attribute: Attribute) -> StoredAttribute:
@@ -99,12 +129,49 @@ class ColumnChanges:
 
     def _kept(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
         """An attribute that was there: limits may change, the column does not."""
-        if not _same_column(live, wanted):
+        if not _fits(live, wanted):
             self._refuse_type(attribute, live, wanted)
             return live
         self._values[attribute.name] = quoted(live.column)
         self._scan_limits(attribute, live.facts, wanted.facts)
-        return replace(wanted, column=live.column)
+        old_name = wanted.renamed_from or live.renamed_from
+        return self._referring(attribute, live, replace(wanted, facts=_with_old_name(wanted.facts, old_name)))
+
+    def _referring(self, attribute: Attribute, there: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
+        """A column that is there, with the foreign key that is wanted now.
+
+        One that is not wanted any more stays until no older revision needs it.
+        """
+        if wanted.target is None:
+            return replace(
+                wanted, column=there.column, target_table=there.target_table, target_column=there.target_column
+            )
+        if not _same_reference(there, wanted):
+            if there.target_table != wanted.target_table:
+                self._scan_orphans(attribute, wanted)
+            self.referring.append(attribute.name)
+        return replace(wanted, column=there.column)
+
+    def _scan_orphans(self, attribute: Attribute, wanted: StoredAttribute) -> None:
+        """Look for rows that refer to nothing; where the other table is new, all that refer do."""
+        violation = f"{quoted(attribute.name)} IS NOT NULL"
+        if wanted.target_table in self._made:
+            keys = f"SELECT {quoted(str(wanted.target_column))} FROM {quoted(wanted.target_table)}"  # noqa: S608 - quoted names
+            violation += f" AND {quoted(attribute.name)} NOT IN ({keys})"
+        demand = f"refer to no {attribute.reference.entity if attribute.reference else ''}"
+        self.scans.append(self._scan("PIM608", (attribute.name,), violation, demand, _MEND_HINT))
+
+    def _renamed(self, attribute: Attribute, old: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
+        """An attribute under a new name: its column and what is in it stay where they are."""
+        if not _fits(old, wanted):
+            self._refuse_type(attribute, old, wanted)
+            return wanted
+        text = f"rename {self._entity.name}.{old.name} to {attribute.name}"
+        step = Step(kind=StepKind.RENAME, entity=self._entity.name, name=old.column, text=text, statements=())
+        self.column_steps.append(step)
+        serve = self._returned if old.parked else self._kept
+        now = serve(attribute, old, wanted)
+        return replace(now, facts=_with_old_name(now.facts, old.name))
 
     def _added(self, attribute: Attribute, wanted: StoredAttribute) -> StoredAttribute:
         """A new column; its default is in the DDL, so that draining revisions, too, write it."""
@@ -119,6 +186,7 @@ class ColumnChanges:
         if attribute.required and default is None:
             hint = "give it a default, or make it optional until every row has a value"
             self._scan_null("PIM609", attribute, "have no value for it", hint)
+        self.added.append(wanted)
         return wanted
 
     def _returned(self, attribute: Attribute, parked: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
@@ -130,7 +198,7 @@ class ColumnChanges:
             self._values[attribute.name] = f"coalesce({quoted(parked.column)}, {default})"
         old = {name: value for name, value in parked.facts.items() if name != "required"}
         self._scan_limits(attribute, old, wanted.facts)
-        return replace(wanted, column=parked.column)
+        return self._referring(attribute, parked, wanted)
 
     def _scan_limits(self, attribute: Attribute, old: Facts, new: Facts) -> None:
         stricter = tightened(old, new)
@@ -164,14 +232,34 @@ class ColumnChanges:
             return tuple(self.columns.values())
         serving = {one.column: one for one in self.columns.values()}
         kept = []
-        for one in self._before.attributes:
+        gone = []
+        for place, one in enumerate(self._before.attributes):
             if one.column in serving:
                 kept.append(serving.pop(one.column))
                 continue
             if not one.parked:
-                self.parked.append(f"{self._entity.name}.{one.name}")
+                gone.append((place, one))
             kept.append(replace(one, parked=True))
+        self.parked += [f"{self._entity.name}.{one.name}" for _, one in gone]
+        self._notice_look_alikes(gone)
         return (*kept, *serving.values())
+
+    def _notice_look_alikes(self, gone: list[tuple[int, StoredAttribute]]) -> None:
+        """Ask about what leaves together with something alike that comes: a rename is never guessed."""
+        places = {name: place for place, name in enumerate(self._entity.attributes)}
+        for new in self.added:
+            old = look_alike(gone, places[new.name], new)
+            if old is not None:
+                self.notices.append(
+                    Notice(
+                        code="PIM612",
+                        entity=self._entity.name,
+                        attribute=new.name,
+                        message=f"{self._entity.name}.{new.name} is new and empty, and {old.name} is parked: "
+                        "if it is a rename, the stored data has not followed",
+                        hint=f"take the change back, and write `renamed_from: {old.name}` with {new.name}",
+                    )
+                )
 
     def _constraints(self) -> tuple[StoredConstraint, ...]:
         """All constraints of the table, those that the model no longer has retired."""
@@ -194,7 +282,7 @@ class ColumnChanges:
     def _constrain(self, new: Wanted) -> None:
         """Make a constraint, after a look at the rows where there can be any."""
         stored = new.stored
-        kind = StepKind.CREATE_CHECK if stored.kind == "check" else StepKind.CREATE_INDEX
+        kind = _CREATE[stored.kind]
         text = f"{'index' if stored.kind == 'index' else 'demand'} in {self._entity.name}: {stored.label}"
         self.constraint_steps.append(
             Step(kind=kind, entity=self._entity.name, name=stored.name, text=text, statements=new.statements)
@@ -214,30 +302,8 @@ class ColumnChanges:
 
     def _refuse_type(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> None:
         name = f"{self._entity.name}.{attribute.name}"
-        if same_type(live.type.rpartition(":")[2], wanted.type.rpartition(":")[2]) and wanted.target is not None:
-            code, change = "PIM608", "a new foreign key"
-            if live.target == wanted.target:
-                change = "another on_delete"
-            elif live.target is not None:
-                code, change = "PIM601", "a foreign key to another entity"
-            message = f"{name} exists already and cannot get {change}"
-        else:
-            code, message = "PIM601", f"{name} is stored as {live.type} and cannot become {wanted.type}"
-        hint = "keep it as it was, or add an attribute with another name"
-        self._reject(code, attribute, message, hint)
-
-    def _refuse_rename(self, attribute: Attribute, before: StoredEntity) -> None:
-        """A new name for what is stored under an old one, by `renamed_from` or by the same `id`."""
-        for one in before.attributes:
-            gone = one.name not in self._entity.attributes and not one.parked
-            same_id = attribute.stable_id is not None and one.facts.get("id") == attribute.stable_id
-            if one.name == attribute.renamed_from or (gone and same_id):
-                message = (
-                    f"{self._entity.name}.{one.name} has stored data, which would not be found "
-                    f"under the name {attribute.name}"
-                )
-                self._reject("PIM610", attribute, message, "rename it back: stored data cannot follow a new name yet")
-                return
+        message = f"{name} is stored as {live.type} and cannot become {wanted.type}"
+        self._reject("PIM601", attribute, message, "keep it as it was, or add an attribute with another name")
 
     def _reject(self, code: str, attribute: Attribute, message: str, hint: str) -> None:
         self.rejections.append(
@@ -265,14 +331,25 @@ class ColumnChanges:
         )
 
 
-def _same_column(stored: StoredAttribute, wanted: StoredAttribute) -> bool:
-    """Whether a column can serve an attribute: its type fits, and so does its foreign key, which is for life."""
-    if not same_type(stored.type, wanted.type):
-        return False
-    if stored.target is None and wanted.target is None:
-        return True
-    return (stored.target, stored.target_table, stored.facts.get("on_delete")) == (
-        wanted.target,
+def _old_name(entity: Entity, before: StoredEntity | None) -> str | None:
+    """The name that the entity has left last, now or earlier."""
+    if before is None:
+        return entity.renamed_from
+    return before.name if before.name != entity.name else entity.renamed_from or before.renamed_from
+
+
+def _with_old_name(facts: Facts, old: str | None) -> Facts:
+    return facts if old is None else {**facts, RENAMED_FROM: old}
+
+
+def _fits(stored: StoredAttribute, wanted: StoredAttribute) -> bool:
+    """Whether a column can hold the attribute's values; its foreign key can come and go."""
+    return same_type(stored.type.removeprefix(_REFERENCE), wanted.type.removeprefix(_REFERENCE))
+
+
+def _same_reference(stored: StoredAttribute, wanted: StoredAttribute) -> bool:
+    """Whether the foreign key is the wanted one; by table: the entity may have another name by now."""
+    return (stored.target_table, stored.facts.get("on_delete")) == (
         wanted.target_table,
         wanted.facts.get("on_delete"),
     )

@@ -54,8 +54,14 @@ class Database(Protocol):
         anything from one run to the next. What it raises is raised here, and nothing has changed.
         """
 
-    async def change(self, change: Callable[[Cursor], T]) -> T:
-        """The same for what changes the schema: one at a time over all processes."""
+    async def change(self, change: Callable[[Cursor], T], *, apart: bool = False) -> T:
+        """The same for what changes the schema: one at a time over all processes.
+
+        `apart`: tables may have to be made again, see `remake`.
+        """
+
+    async def back_up(self) -> Path:
+        """Copy the whole database while nobody writes it; StoreError where that is another tool's work."""
 
     def usage(self) -> Usage:
         """How busy it is now."""
@@ -68,15 +74,26 @@ class Database(Protocol):
 
 
 async def open_database(
-    database_url: str | None, data_dir: Path, *, durability: Durability, max_waiting: int = MAX_WAITING
+    database_url: str | None,
+    data_dir: Path,
+    *,
+    durability: Durability,
+    max_waiting: int = MAX_WAITING,
+    alone: bool = False,
 ) -> Database:
-    """The database at the address, else SQLite in the data directory. StoreError when it cannot be opened."""
+    """The database at the address, else SQLite in the data directory. StoreError when it cannot be opened.
+
+    With `alone` nobody else may have it open, which only SQLite can tell.
+    """
     if database_url is not None and urlsplit(database_url).scheme == POSTGRESQL_SCHEME:
         # The driver takes a while to import, and most daemons have no use for it.
         from watcherd.store.postgres import PostgresDatabase  # noqa: PLC0415 - see above
 
+        if alone:
+            raise StoreError("cannot have a PostgreSQL database for itself: other hosts may use it")
         return await PostgresDatabase.open(database_url, max_waiting=max_waiting)
-    return SqliteDatabase(database_path(database_url, data_dir), durability=durability, max_waiting=max_waiting)
+    path = database_path(database_url, data_dir)
+    return SqliteDatabase(path, durability=durability, max_waiting=max_waiting, alone=alone)
 
 
 def database_path(database_url: str | None, data_dir: Path) -> Path:

@@ -3,7 +3,7 @@
 Owns the classification of every change: what is applied, what goes out of service, what has to be
 looked for in the rows, and what is rejected whatever the rows are. Pure; reads no database: the
 rows are looked at by `scan`, the steps are done by `apply`. Never looks at the tables themselves,
-and never guesses a rename.
+and never guesses a rename: what a name continues is told by `renames`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,52 @@ from watcherd.store.dialect import Dialect
 from watcherd.store.layout import Layout, StoredEntity, Surroundings
 from watcherd.store.names import column_name, table_name
 from watcherd.store.plan import Base, EntityNames, Rejection, SchemaPlan, Step, StepKind
+from watcherd.store.renames import Clash, predecessor
 
-_RENAME_HINT = "rename it back: stored data cannot follow a new name yet"
+_FIRST = frozenset({StepKind.RENAME, StepKind.CREATE_TABLE})
+"""What all other steps may build upon."""
 
 
-def differ(linked: LinkedModel, layout: Layout, around: Surroundings) -> SchemaPlan:
-    """The plan from `layout` to `linked`; its scans are not run yet."""
-    setting = Setting(linked, _places(linked, layout, around), datetime.now(UTC), around.dialect)
-    rejections = _model_rename(linked, layout, around)
+def differ(linked: LinkedModel, layout: Layout, around: Surroundings, former: Layout | None = None) -> SchemaPlan:
+    """The plan from `layout` to `linked`; its scans are not run yet.
+
+    `former` is the layout of the model's `former_name`, where the catalog knows one: it is where
+    the plan begins, unless that rename is in effect already.
+    """
+    if former is None or layout.renamed_from == former.model:
+        return _differ(linked, layout, around)
+    if not layout.entities:
+        return _differ(linked, former, around)
+    plan = _differ(linked, layout, around)
+    return replace(plan, rejections=(*plan.rejections, _model_clash(linked)))
+
+
+def former_name(linked: LinkedModel) -> str | None:
+    """The (folded) name that the model says it had."""
+    old = linked.spec.renamed_from
+    return None if old is None or fold(old) == linked.spec.name else fold(old)
+
+
+def _differ(linked: LinkedModel, layout: Layout, around: Surroundings) -> SchemaPlan:
+    made = frozenset({*around.tables, *(entity.table for entity in layout.entities)})
+    setting = Setting(linked, _places(linked, layout, around), made, datetime.now(UTC), around.dialect)
+    rejections: list[Rejection] = []
     steps: list[Step] = []
     changes: list[ColumnChanges] = []
     names: dict[str, EntityNames] = {}
     after = {stored.table: stored for stored in layout.entities}
 
+    if layout.model != linked.spec.name:
+        steps.append(_rename("", layout.model, f"rename the model {layout.model} to {linked.spec.name}"))
     for entity in linked.spec.entities.values():
         before = _stored(linked, entity, layout)
-        refusal = _entity_refusal(linked, entity, before, layout)
+        refusal = _entity_refusal(linked, entity, before)
         if refusal is not None:
             rejections.append(refusal)
             continue
+        assert not isinstance(before, Clash)  # noqa: S101 - a clash is refused
+        if before is not None and before.name != entity.name:
+            steps.append(_rename(entity.name, before.table, f"rename {before.name} to {entity.name}"))
         table = setting.places[EntityRef(linked.spec.name, entity.name)][0]
         change = ColumnChanges(setting, entity, before, table)
         changes.append(change)
@@ -46,7 +73,12 @@ def differ(linked: LinkedModel, layout: Layout, around: Surroundings) -> SchemaP
             table=table, columns={name: column.column for name, column in change.columns.items()}
         )
 
-    gone = [stored for stored in layout.entities if not stored.parked and stored.name not in linked.spec.entities]
+    served = {entity.table for entity in names.values()}
+    gone = [
+        stored
+        for stored in layout.entities
+        if not stored.parked and stored.table not in served and stored.name not in linked.spec.entities
+    ]
     for stored in gone:
         after[stored.table] = replace(stored, parked=True)
     for change in changes:
@@ -56,11 +88,12 @@ def differ(linked: LinkedModel, layout: Layout, around: Surroundings) -> SchemaP
     return SchemaPlan(
         linked=linked,
         base=Base(layout=layout, around=around),
-        after=Layout(layout.model, tuple(after.values())),
+        after=_layout_after(linked.spec.name, layout, tuple(after.values())),
         names=names,
-        steps=tuple(sorted(steps, key=lambda step: step.kind is not StepKind.CREATE_TABLE)),
+        steps=tuple(sorted(steps, key=lambda step: step.kind not in _FIRST)),
         scans=tuple(scan for change in changes for scan in change.scans),
         rejections=(*rejections, *(one for change in changes for one in change.rejections)),
+        notices=tuple(one for change in changes for one in change.notices),
         parked=(*(stored.name for stored in gone), *(name for change in changes for name in change.parked)),
         loosen=tuple(
             step for stored in after.values() if not stored.parked for step in _loosen(around.dialect, stored)
@@ -79,7 +112,7 @@ def _places(linked: LinkedModel, layout: Layout, around: Surroundings) -> dict[E
     places: dict[EntityRef, tuple[str, str]] = {}
     for entity in linked.spec.entities.values():
         before = _stored(linked, entity, layout)
-        if before is None:
+        if before is None or isinstance(before, Clash):
             table = table_name(model, entity.name, taken)
             taken.add(table)
             places[EntityRef(model, entity.name)] = table, column_name(entity.key.name, ())
@@ -92,8 +125,11 @@ def _places(linked: LinkedModel, layout: Layout, around: Surroundings) -> dict[E
     return places
 
 
-def _stored(linked: LinkedModel, entity: Entity, layout: Layout) -> StoredEntity | None:
-    """The table that the entity has, or had before it was parked, if its key is still the same."""
+def _stored(linked: LinkedModel, entity: Entity, layout: Layout) -> StoredEntity | Clash | None:
+    """The table that the entity has, also under its old name, or had before it was parked, with the same key."""
+    found = predecessor(entity.name, entity.renamed_from, layout.entities, linked.spec.entities)
+    if found is not None:
+        return found
     live = layout.live(entity.name)
     if live is not None:
         return live
@@ -102,28 +138,36 @@ def _stored(linked: LinkedModel, entity: Entity, layout: Layout) -> StoredEntity
 
 
 def _same_key(linked: LinkedModel, entity: Entity, before: StoredEntity) -> bool:
-    return before.key.name == entity.key.name and same_type(before.key.type, signature(linked, entity.key))
+    key, old = entity.key, before.key
+    same_name = old.name in {key.name, key.renamed_from} or old.renamed_from == key.name
+    same_name = same_name or (key.stable_id is not None and key.stable_id == old.facts.get("id"))
+    return same_name and same_type(old.type, signature(linked, key))
 
 
-def _model_rename(linked: LinkedModel, layout: Layout, around: Surroundings) -> list[Rejection]:
-    old = linked.spec.renamed_from
-    if old is None or layout.entities or fold(old) not in around.applied:
-        return []
-    message = f"the model {old} has stored data, which would not be found under the name {linked.spec.domain}"
-    return [Rejection(code="PIM610", entity=None, attribute=None, message=message, hint=_RENAME_HINT)]
+def _layout_after(model: str, before: Layout, entities: tuple[StoredEntity, ...]) -> Layout:
+    return Layout(model, entities, before.renamed_from if before.model == model else before.model)
 
 
-def _entity_refusal(
-    linked: LinkedModel, entity: Entity, before: StoredEntity | None, layout: Layout
-) -> Rejection | None:
+def _model_clash(linked: LinkedModel) -> Rejection:
+    old, new = linked.spec.renamed_from, linked.spec.domain
+    return Rejection(
+        code="PIM610",
+        entity=None,
+        attribute=None,
+        message=f"{old} cannot become {new}: {new} has stored data of its own",
+        hint=f"remove `renamed_from: {old}`, or choose another domain",
+    )
+
+
+def _rename(entity: str, name: str, text: str) -> Step:
+    return Step(kind=StepKind.RENAME, entity=entity, name=name, text=text, statements=())
+
+
+def _entity_refusal(linked: LinkedModel, entity: Entity, before: StoredEntity | Clash | None) -> Rejection | None:
     """What stops the entity as a whole."""
-    if before is None:
-        old = entity.renamed_from
-        if old is None or all(one.name != old for one in layout.entities):
-            return None
-        message = f"{old} has stored data, which would not be found under the name {entity.name}"
-        return Rejection(code="PIM610", entity=entity.name, attribute=None, message=message, hint=_RENAME_HINT)
-    if _same_key(linked, entity, before):
+    if isinstance(before, Clash):
+        return Rejection(code="PIM610", entity=entity.name, attribute=None, message=before.message, hint=before.hint)
+    if before is None or _same_key(linked, entity, before):
         return None
     return Rejection(
         code="PIM602",
@@ -138,6 +182,11 @@ def _entity_refusal(
 def _loosen(dialect: Dialect, entity: StoredEntity) -> list[Step]:
     """What goes after the drain: everything that the model no longer has, also from before a crash."""
     steps = []
+    unwanted = entity.unwanted_references
+    if unwanted:
+        names = ", ".join(one.name for one in unwanted)
+        text = f"drop the foreign keys of {entity.name}: {names}"
+        steps.append(Step(kind=StepKind.RELEASE, entity=entity.name, name=entity.table, text=text, statements=()))
     for constraint in entity.constraints:
         if not constraint.retired:
             continue

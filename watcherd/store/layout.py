@@ -6,18 +6,22 @@ equalities.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from watcherd.pim.spec import EntityRef
 from watcherd.store.dialect import SQLITE, Dialect
-from watcherd.store.limits import Facts
+from watcherd.store.limits import RENAMED_FROM, Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAttribute:
-    """A column. Parked ones keep their name and type until they come back."""
+    """A column. Parked ones keep their name and type until they come back.
+
+    `target_table` and `target_column` are the foreign key that is there; without `target` nothing
+    wants it any more, and it goes when no older revision needs it.
+    """
 
     name: str
     column: str
@@ -28,6 +32,12 @@ class StoredAttribute:
     target: EntityRef | None = None
     target_table: str | None = None
     target_column: str | None = None
+
+    @property
+    def renamed_from(self) -> str | None:
+        """The last name that its attribute had before this one."""
+        old: str | None = self.facts.get(RENAMED_FROM)
+        return old
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +57,12 @@ class StoredConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEntity:
-    """A table."""
+    """A table; `renamed_from` is the last name that its entity had before this one."""
 
     name: str
     table: str
     parked: bool = False
+    renamed_from: str | None = None
     attributes: tuple[StoredAttribute, ...] = ()
     constraints: tuple[StoredConstraint, ...] = ()
 
@@ -60,6 +71,21 @@ class StoredEntity:
         """The primary key's column."""
         return next(attribute for attribute in self.attributes if attribute.is_key)
 
+    @property
+    def unwanted_references(self) -> tuple[StoredAttribute, ...]:
+        """Columns whose foreign key is still there, though no attribute in service refers to anything with it."""
+        return tuple(
+            one for one in self.attributes if one.target_table is not None and (one.parked or one.target is None)
+        )
+
+    def without(self, columns: Collection[str]) -> StoredEntity:
+        """The same table once some columns are dropped, and the constraints on them."""
+        return replace(
+            self,
+            attributes=tuple(one for one in self.attributes if one.column not in columns),
+            constraints=tuple(one for one in self.constraints if not set(one.columns) & set(columns)),
+        )
+
     def live(self, name: str) -> StoredAttribute | None:
         """The column that serves the attribute of this name now."""
         return next((one for one in self.attributes if one.name == name and not one.parked), None)
@@ -67,10 +93,18 @@ class StoredEntity:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All tables of a model, parked ones too, in a stable order."""
+    """All tables of a model, parked ones too, in a stable order.
+
+    `renamed_from` is the (folded) name that the model had before its last rename.
+    """
 
     model: str
     entities: tuple[StoredEntity, ...] = ()
+    renamed_from: str | None = None
+
+    def of_table(self, table: str) -> StoredEntity:
+        """The entity of a table that is in the layout."""
+        return next(one for one in self.entities if one.table == table)
 
     def live(self, name: str) -> StoredEntity | None:
         """The table that serves the entity of this name now."""

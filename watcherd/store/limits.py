@@ -22,6 +22,7 @@ from watcherd.store.codecs import DEFAULT_PRECISION, TEXT_KINDS, TIME_KINDS, lit
 
 NARROWER: Final = "PIM605"
 MEMBER_REMOVED: Final = "PIM606"
+RENAMED_FROM: Final = "renamed_from"
 
 Facts = Mapping[str, Any]
 """JSON-native: what the catalog keeps of an attribute, without what is at its default."""
@@ -56,6 +57,7 @@ def facts_of(attribute: Attribute, held: Attribute) -> Facts:
         "precision": (held.precision or DEFAULT_PRECISION) if held.kind is Kind.DECIMAL else None,
         "pattern": attribute.pattern,
         "id": attribute.stable_id,
+        RENAMED_FROM: attribute.renamed_from,
         "on_delete": attribute.on_delete.value if attribute.kind is Kind.REFERENCE else None,
         "min_length": attribute.min_length,
         "max_length": attribute.max_length,
@@ -69,6 +71,11 @@ def facts_of(attribute: Attribute, held: Attribute) -> Facts:
 def tightened(old: Facts, new: Facts) -> tuple[str, ...]:
     """The names of the facts in which `new` refuses a value that `old` let through."""
     return tuple(name for name, value in new.items() if _stricter(name, old.get(name), value))
+
+
+def stricter(old: Attribute, new: Attribute) -> tuple[str, ...]:
+    """The same for two attributes of one type, as their files declare them."""
+    return tightened(facts_of(old, old), facts_of(new, new))
 
 
 def limits(attribute: Attribute, held: Attribute, old: Facts, names: tuple[str, ...]) -> tuple[Limit, ...]:
@@ -139,7 +146,7 @@ def _against_other(rule: Rule, one: tuple[Attribute, str], two: tuple[Attribute,
 
 
 def _stricter(name: str, old: Any, new: Any) -> bool:
-    if name in {"id", "on_delete"}:
+    if name in {"id", "on_delete", RENAMED_FROM}:
         return False
     if name == "members":
         return old is None or not set(old) <= set(new)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from watcherd.pim.spec import EntityRef, LinkedModel
+from watcherd.pim.spec import LinkedModel, Target
 from watcherd.store import catalog
 from watcherd.store.database import Database
 from watcherd.store.dialect import Dialect
@@ -31,8 +31,15 @@ class Memory:
             self._forgotten.clear()
         while self._forgotten:
             model = self._forgotten.pop()
-            self._layouts[model] = await self._database.read(partial(catalog.layout, model=model))
+            layout = await self._database.read(partial(catalog.known, model=model))
+            self._layouts.pop(model, None)
+            if layout is not None:
+                self._layouts[model] = layout
         return self._layouts
+
+    def forget_all(self) -> None:
+        """The tables of any model may have changed."""
+        self._layouts = None
 
     def keep(self, layout: Layout) -> None:
         """Remember what was applied."""
@@ -48,7 +55,8 @@ class Memory:
 def around(dialect: Dialect, layouts: Mapping[str, Layout], linked: LinkedModel) -> Surroundings:
     """What a plan for a model has to know of the others."""
     model = linked.spec.name
-    targets = {ref: place for ref in linked.targets if ref.model != model and (place := _place(layouts, ref))}
+    foreign = [target for target in linked.targets.values() if target.ref.model != model]
+    targets = {target.ref: place for target in foreign if (place := _place(layouts, target))}
     others = [layout for name, layout in layouts.items() if name != model]
     return Surroundings(
         dialect=dialect,
@@ -58,11 +66,17 @@ def around(dialect: Dialect, layouts: Mapping[str, Layout], linked: LinkedModel)
     )
 
 
-def _place(layouts: Mapping[str, Layout], ref: EntityRef) -> tuple[str, str] | None:
-    """Table and key column of an entity of another model: the live one, else the first parked one."""
-    layout = layouts.get(ref.model)
-    if layout is None:
-        return None
-    named = [entity for entity in layout.entities if entity.name == ref.entity]
+def _place(layouts: Mapping[str, Layout], target: Target) -> tuple[str, str] | None:
+    """Table and key column of an entity of another model: the live one, else the first parked one.
+
+    One that is renamed in the same change set is found under its old name.
+    """
+    named = [
+        entity
+        for ref in (target.ref, *target.formerly)
+        if ref.model in layouts
+        for entity in layouts[ref.model].entities
+        if entity.name == ref.entity
+    ]
     found = min(named, key=lambda entity: entity.parked, default=None)
     return None if found is None else (found.table, found.key.column)

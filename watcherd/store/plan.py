@@ -24,26 +24,38 @@ class StalePlanError(StoreError):
 
 
 class StepKind(StrEnum):
-    """What a step does to the database."""
+    """What a step does to the database.
 
+    Some have no statements: a rename changes the catalog alone, foreign keys come and go with a
+    rebuild of the table, which `apply` makes from what is there.
+    """
+
+    RENAME = "rename"
     CREATE_TABLE = "create table"
+    REFER = "foreign keys"
     ADD_COLUMN = "add column"
     FILL = "fill"
     CREATE_INDEX = "create index"
+    CREATE_UNIQUE = "create unique index"
     CREATE_CHECK = "create check"
     DROP_INDEX = "drop index"
     DROP_CHECK = "drop check"
+    RELEASE = "release foreign keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step: `name` is the table, column, index or trigger; `statements` run in order."""
+    """One step: `name` is the table, column, index or trigger; `statements` run in order.
+
+    `columns` are those whose foreign keys change, in a step that has no statements.
+    """
 
     kind: StepKind
     entity: str
     name: str
     text: str
     statements: tuple[str, ...]
+    columns: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """One line for people, such as `add column nickname to User`."""
@@ -51,14 +63,22 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """Why a change cannot be applied; `entity` None: the model itself, `attribute` None: the entity."""
+class Notice:
+    """What should be known of a change; `entity` None: the model itself, `attribute` None: the entity."""
 
     code: str
     entity: str | None
     attribute: str | None
     message: str
     hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection(Notice):
+    """Why a change cannot be applied: `rows` are in the way, `first_ids` are the keys of some of them."""
+
+    rows: int = 0
+    first_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +122,8 @@ class SchemaPlan:
     """What it takes to serve `linked` from the tables as they were last applied.
 
     `steps` are done before the swap, `loosen` after the drain. `parked` names what goes out of
-    service, such as `User.phone` or `Loan`. `after` is the layout once all steps are done.
+    service, such as `User.phone` or `Loan`. `after` is the layout once all steps are done, `notices`
+    are for whoever wrote the model. The model was renamed where `base` is the layout of another.
     """
 
     linked: LinkedModel
@@ -112,6 +133,7 @@ class SchemaPlan:
     steps: tuple[Step, ...] = ()
     scans: tuple[Scan, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    notices: tuple[Notice, ...] = ()
     parked: tuple[str, ...] = ()
     loosen: tuple[Step, ...] = ()
 
@@ -119,6 +141,17 @@ class SchemaPlan:
     def changes_schema(self) -> bool:
         """Whether anything in the database but the record changes before the swap."""
         return self.after != self.base.layout
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether a table is made again before the swap."""
+        return any(step.kind is StepKind.REFER for step in self.steps)
+
+    @property
+    def renamed_model(self) -> str | None:
+        """The (folded) name that the model had, where this plan renames it."""
+        old = self.base.layout.model
+        return None if old == self.after.model else old
 
     @property
     def removes(self) -> bool:

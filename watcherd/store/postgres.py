@@ -16,6 +16,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -135,7 +136,7 @@ class PostgresDatabase:
         """Run a write in a transaction; again, when the server rolled it back for another's sake."""
         return await _again(partial(self._transact, PostgresCursor.begin, write, PostgresCursor.commit), _TRIES)
 
-    async def change(self, change: Callable[[Cursor], T]) -> T:
+    async def change(self, change: Callable[[Cursor], T], *, apart: bool = False) -> T:  # noqa: ARG002 - tables are altered here, not made again
         """Run a schema change, one at a time over all processes.
 
         It waits shortly for each table, and begins again with others let through in between: who
@@ -153,6 +154,10 @@ class PostgresDatabase:
         """Who waits for a connection of the pool, and how many are in use."""
         used = self._pool.get_size() - self._pool.get_idle_size()
         return Usage(self._waiting, self._max_waiting, used, self._pool.get_max_size())
+
+    async def back_up(self) -> Path:
+        """Not from here: StoreError."""
+        raise StoreError(f"cannot back up {self.shown}: that is the work of pg_dump")
 
     async def health(self) -> str | None:
         """Why the server does not answer now; None when it does."""

@@ -21,7 +21,10 @@ State = Literal["live", "parked"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One good revision as it is applied: `source` are the file's bytes, `file` its display name."""
+    """One good revision as it is applied: `source` are the file's bytes, `file` its display name.
+
+    After a rollback `source` is older than the file, and `overrides` the digest of what the file has.
+    """
 
     model: str
     domain: str
@@ -29,6 +32,7 @@ class Record:
     revision: int
     source: bytes
     fingerprint: str
+    overrides: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,8 @@ class Applied:
     """What was last applied of a model. `applied_at` is RFC 3339 in UTC.
 
     `next_revision` never goes back, also not while the model is parked. `unloaded` is the admin's
-    decision, independent of whether the file is there (`state`).
+    decision, independent of whether the file is there (`state`). `renamed_from` is the (folded)
+    name that the model had before its last rename, `overrides` as in `Record`.
     """
 
     model: str
@@ -49,6 +54,8 @@ class Applied:
     unloaded: bool
     applied_at: str
     next_revision: int
+    renamed_from: str | None = None
+    overrides: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ def applied(cursor: Cursor) -> dict[str, Applied]:
     """Everything that was ever applied, by folded model name."""
     rows = cursor.execute(
         "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
-        "m.next_revision FROM watcherd_model AS m "
+        "m.next_revision, m.renamed_from, m.overrides FROM watcherd_model AS m "
         "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision ORDER BY m.model"
     )
     return {row[0]: _applied(row) for row in rows}
@@ -77,7 +84,7 @@ def applied_one(cursor: Cursor, model: str) -> Applied | None:
     """What was last applied of one model."""
     row = cursor.execute(
         "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
-        "m.next_revision FROM watcherd_model AS m "
+        "m.next_revision, m.renamed_from, m.overrides FROM watcherd_model AS m "
         "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision WHERE m.model = ?",
         (model,),
     ).fetchone()
@@ -110,12 +117,12 @@ def record(cursor: Cursor, new: Record) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     cursor.execute(
         "INSERT INTO watcherd_model (model, domain, file, revision, next_revision, fingerprint, state, unloaded, "
-        "applied_at) VALUES (?, ?, ?, ?, ?, ?, 'live', 0, ?) ON CONFLICT (model) DO UPDATE "
+        "applied_at, overrides) VALUES (?, ?, ?, ?, ?, ?, 'live', 0, ?, ?) ON CONFLICT (model) DO UPDATE "
         "SET domain = excluded.domain, file = excluded.file, revision = excluded.revision, "
-        "fingerprint = excluded.fingerprint, state = 'live', "
+        "fingerprint = excluded.fingerprint, state = 'live', overrides = excluded.overrides, "
         "next_revision = CASE WHEN excluded.next_revision > watcherd_model.next_revision "
         "THEN excluded.next_revision ELSE watcherd_model.next_revision END, applied_at = excluded.applied_at",
-        (new.model, new.domain, new.file, new.revision, new.revision + 1, new.fingerprint, now),
+        (new.model, new.domain, new.file, new.revision, new.revision + 1, new.fingerprint, now, new.overrides),
     )
     cursor.execute(
         "INSERT INTO watcherd_revision (model, revision, source, fingerprint, file, applied_at) "
@@ -143,13 +150,32 @@ def set_unloaded(cursor: Cursor, model: str, *, unloaded: bool) -> None:
         raise StoreError(f"cannot mark the model {model}: the catalog does not know it")
 
 
+def rename(cursor: Cursor, old: str, new: str) -> None:
+    """Let a model's record and its revisions follow it to a new name, into service.
+
+    A record that the new name has from a time without tables goes; its numbers are not used again.
+    """
+    row = cursor.execute("SELECT next_revision FROM watcherd_model WHERE model = ?", (new,)).fetchone()
+    cursor.execute("DELETE FROM watcherd_model WHERE model = ?", (new,))
+    cursor.execute("DELETE FROM watcherd_revision WHERE model = ?", (new,))
+    cursor.execute(
+        "UPDATE watcherd_model SET model = ?, renamed_from = ?, unloaded = 0 WHERE model = ?", (new, old, old)
+    )
+    cursor.execute("UPDATE watcherd_revision SET model = ? WHERE model = ?", (new, old))
+    if row is not None:
+        cursor.execute(
+            "UPDATE watcherd_model SET next_revision = ? WHERE model = ? AND next_revision < ?", (row[0], new, row[0])
+        )
+
+
 def _same(old: Applied, new: Record) -> bool:
-    return (old.domain, old.file, old.revision, old.fingerprint, old.source) == (
+    return (old.domain, old.file, old.revision, old.fingerprint, old.source, old.overrides) == (
         new.domain,
         new.file,
         new.revision,
         new.fingerprint,
         new.source,
+        new.overrides,
     )
 
 
@@ -165,4 +191,6 @@ def _applied(row: tuple[Any, ...]) -> Applied:
         unloaded=bool(row[7]),
         applied_at=row[8],
         next_revision=row[9],
+        renamed_from=row[10],
+        overrides=row[11],
     )

@@ -84,4 +84,6 @@ def _rejection(scan: Scan, count: int, first: list[Any]) -> Rejection:
         attribute=scan.attribute,
         message=f"{place}: {rows} in the way ({ids}): they {scan.demand}",
         hint=scan.hint,
+        rows=count,
+        first_ids=tuple(map(str, first)),
     )

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
-from watcherd.store import operators
+from watcherd.store import backup, operators
 from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
 from watcherd.store.dialect import SQLITE
+from watcherd.store.hold import Hold
 from watcherd.store.sqlite_stream import SqliteStream
 from watcherd.store.stream import MAX_STREAMS
 from watcherd.store.usage import MAX_WAITING, Usage
@@ -44,9 +45,14 @@ class SqliteDatabase:
         durability: Durability = "full",
         busy_timeout: float = 5.0,
         max_waiting: int = MAX_WAITING,
+        alone: bool = False,
     ) -> None:
-        """Opens the file and starts the writer; needs a running event loop. `busy_timeout` is in seconds."""
+        """Opens the file and starts the writer; needs a running event loop. `busy_timeout` is in seconds.
+
+        With `alone` no other process may have it open: StoreError if one has.
+        """
         self.path = path
+        self._hold = Hold.take(path, alone=alone)
         self.shown = str(path)
         self._busy_timeout = busy_timeout
         self._pragmas = (
@@ -69,6 +75,7 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             for connection in self._readers:
                 connection.close()
+            self._hold.release()
             raise StoreError(f"cannot open the database {path}: {error}") from error
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="watcherd-reader")
 
@@ -111,9 +118,17 @@ class SqliteDatabase:
         result: T = await self._writer.write(write)
         return result
 
-    async def change(self, change: Callable[[Cursor], T]) -> T:
-        """A write like any other: there is one writer at a time anyway, over all processes."""
-        return await self.write(change)
+    async def change(self, change: Callable[[Cursor], T], *, apart: bool = False) -> T:
+        """A write like any other: there is one writer at a time anyway, over all processes.
+
+        With `apart` it runs on a connection of its own, with foreign keys off.
+        """
+        result: T = await self._writer.write(change, apart=apart)
+        return result
+
+    async def back_up(self) -> Path:
+        """Copy the file by SQLite's own means to `backups` beside it; StoreError when the copy is not whole."""
+        return await asyncio.to_thread(backup.back_up, self.path)
 
     def usage(self) -> Usage:
         """The queue of the writer, and the reader threads."""
@@ -137,7 +152,10 @@ class SqliteDatabase:
         try:
             await self._writer.close(timeout)
         finally:
-            await self._end_reads(max(deadline - loop.time(), 0))
+            try:
+                await self._end_reads(max(deadline - loop.time(), 0))
+            finally:
+                self._hold.release()
 
     async def _end_reads(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the readers, not for the caller
         """Let reads finish for `timeout` seconds, then interrupt them; StoreError when one does not end."""

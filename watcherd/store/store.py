@@ -7,7 +7,7 @@ The parts are functions over a cursor in the other modules; here they meet their
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,15 +17,16 @@ from weakref import WeakValueDictionary
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import LinkedModel
-from watcherd.store import answers, apply, catalog, records
+from watcherd.store import answers, apply, catalog, prune, records
 from watcherd.store.answers import Answers
 from watcherd.store.codecs import codec_for, physical
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import Database, open_database
-from watcherd.store.differ import differ
+from watcherd.store.differ import differ, former_name
 from watcherd.store.layout import Layout
 from watcherd.store.memory import Memory, around
-from watcherd.store.plan import Rejection, SchemaPlan
+from watcherd.store.plan import Rejection, SchemaPlan, StepKind
+from watcherd.store.prune import Parked
 from watcherd.store.queries import Statements
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Rows
@@ -69,14 +70,17 @@ class Store:
         *,
         durability: Durability = "full",
         max_waiting: int = MAX_WAITING,
+        alone: bool = False,
     ) -> Store:
         """Open or make the database: at the URL (see `database`), else in the data directory.
 
         Over `max_waiting` writes (with a server: requests) that wait for it, more are refused.
         StoreError, with the place, when it cannot be opened, is not one of ours, or was written by
-        a newer version.
+        a newer version; with `alone`, also when another process has it open.
         """
-        database = await open_database(database_url, data_dir, durability=durability, max_waiting=max_waiting)
+        database = await open_database(
+            database_url, data_dir, durability=durability, max_waiting=max_waiting, alone=alone
+        )
         try:
             await database.change(catalog.create)
             await database.change(partial(answers.create, now=int(time.time())))
@@ -112,7 +116,9 @@ class Store:
         """
         layouts = await self._memory.recall()
         layout = layouts.get(linked.spec.name, Layout(linked.spec.name))
-        plan = differ(linked, layout, around(self._database.dialect, layouts, linked))
+        old = former_name(linked)
+        former = None if old is None else layouts.get(old)
+        plan = differ(linked, layout, around(self._database.dialect, layouts, linked), former)
         if plan.rejections or not plan.scans:
             return plan
         return await self._database.read(lambda cursor: apply.with_rows(cursor, plan))
@@ -133,7 +139,9 @@ class Store:
         try:
             if apart:
                 await self._database.change(lambda cursor: apply.add_columns(cursor, plan))
-            applied = await self._database.change(lambda cursor: apply.expand(cursor, plan, record))
+            applied = await self._database.change(
+                lambda cursor: apply.expand(cursor, plan, record), apart=plan.rebuilds
+            )
         except apply.RejectedError as rejected:
             self._memory.forget(plan.after.model)
             if apart:
@@ -141,8 +149,11 @@ class Store:
             return rejected.rejections
         except BaseException:
             # Stale, failed, or nobody waited for it: what is there now has to be read.
+            self._memory.forget(plan.base.layout.model)
             self._memory.forget(plan.after.model)
             raise
+        if plan.renamed_model is not None:
+            self._memory.forget(plan.renamed_model)
         self._memory.keep(applied)
         return ()
 
@@ -163,9 +174,25 @@ class Store:
         if plan.loosen:
             self._memory.forget(plan.after.model)
             try:
-                await self._database.change(lambda cursor: apply.loosen(cursor, plan))
+                rebuilds = any(step.kind is StepKind.RELEASE for step in plan.loosen)
+                await self._database.change(lambda cursor: apply.loosen(cursor, plan), apart=rebuilds)
             finally:
                 self._memory.forget(plan.after.model)
+
+    async def parked(self) -> tuple[Parked, ...]:
+        """Everything out of service, with the number of rows that it keeps."""
+        return await self._database.read(prune.parked)
+
+    async def prune(self, chosen: Sequence[Parked]) -> Path:
+        """Back the database up, then drop what is chosen of `parked`; returns the path of the backup.
+
+        Only for a store that was opened `alone`. StoreError when it cannot be done; then nothing
+        is dropped.
+        """
+        backup = await self._database.back_up()
+        await self._database.change(partial(prune.drop, chosen=chosen), apart=True)
+        self._memory.forget_all()
+        return backup
 
     def _rows(self, plan: SchemaPlan, name: str) -> Rows:
         entity = plan.linked.spec.entities[name]

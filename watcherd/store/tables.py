@@ -48,13 +48,19 @@ def add_column(dialect: Dialect, entity: StoredEntity, attribute: StoredAttribut
     if default is not None:
         text += f" DEFAULT {default}"
     if attribute.target_table is not None and dialect.references_in_tables:
-        text += f" {_references(attribute)}"
+        text += f" {reference_clause(attribute)}"
     return text
 
 
 def drop_column(table: str, column: str) -> str:
     """The opposite of `add_column`."""
     return f"ALTER TABLE {quoted(table)} DROP COLUMN {quoted(column)}"
+
+
+def reference_clause(attribute: StoredAttribute) -> str:
+    """REFERENCES of a column whose attribute has a target."""
+    target = f"{quoted(str(attribute.target_table))} ({quoted(str(attribute.target_column))})"
+    return f"REFERENCES {target} ON DELETE {_on_delete(attribute)}"
 
 
 def foreign_key_name(table: str, column: str) -> str:
@@ -65,7 +71,7 @@ def foreign_key_name(table: str, column: str) -> str:
 def add_foreign_key(table: str, attribute: StoredAttribute) -> str:
     """The same reference as a constraint of its own, once both tables are there."""
     name = quoted(foreign_key_name(table, attribute.column))
-    key = f"FOREIGN KEY ({quoted(attribute.column)}) {_references(attribute)}"
+    key = f"FOREIGN KEY ({quoted(attribute.column)}) {reference_clause(attribute)}"
     return f"ALTER TABLE {quoted(table)} ADD CONSTRAINT {name} {key}"
 
 
@@ -96,11 +102,6 @@ def _column(dialect: Dialect, attribute: StoredAttribute, *, with_reference: boo
         primary_key=attribute.is_key,
         autoincrement="auto" if identity or dialect.references_in_tables else False,
     )
-
-
-def _references(attribute: StoredAttribute) -> str:
-    target = f"{quoted(str(attribute.target_table))} ({quoted(str(attribute.target_column))})"
-    return f"REFERENCES {target} ON DELETE {_on_delete(attribute)}"
 
 
 def _on_delete(attribute: StoredAttribute) -> str:

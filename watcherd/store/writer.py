@@ -3,13 +3,14 @@
 Owns the transactions of all writes. What waits is taken together: one BEGIN IMMEDIATE, each write
 in a savepoint of its own, one COMMIT (one fsync), and only then are the callers answered, all with
 one wake-up of the event loop. A write that fails is rolled back alone; a COMMIT that fails, fails
-the group.
+the group. A write that rebuilds tables runs apart: on a connection of its own, foreign keys off.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import queue
 import sqlite3
 import threading
@@ -32,10 +33,11 @@ Write = Callable[[Cursor], Any]
 class _Job:
     """One write that waits, and then what came of it."""
 
-    __slots__ = ("error", "future", "result", "write")
+    __slots__ = ("apart", "error", "future", "result", "write")
 
-    def __init__(self, write: Write, future: asyncio.Future[Any]) -> None:
+    def __init__(self, write: Write, future: asyncio.Future[Any], *, apart: bool) -> None:
         self.write = write
+        self.apart = apart
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
@@ -61,8 +63,10 @@ class Writer:
         """How many writes are in the queue now."""
         return self._waiting.qsize()
 
-    async def write(self, write: Write) -> Any:
+    async def write(self, write: Write, *, apart: bool = False) -> Any:
         """What `write(cursor)` answers, once it is committed.
+
+        With `apart` it runs alone, on a fresh connection that does not enforce foreign keys.
 
         StoreUnavailableError when too many wait, or when the database cannot take it now. The
         write of a cancelled caller happens wholly or not at all.
@@ -71,7 +75,7 @@ class Writer:
             raise StoreUnavailableError("the database is being closed")
         if self.waiting >= self.max_waiting:
             raise StoreUnavailableError(f"{self.max_waiting} writes are waiting for the database already")
-        job = _Job(write, self._loop.create_future())
+        job = _Job(write, self._loop.create_future(), apart=apart)
         self._waiting.put(job)
         return await job.future
 
@@ -123,6 +127,14 @@ class Writer:
             for job in group:
                 job.error = StoreUnavailableError("the database was closed before this write began")
             return
+        for apart, jobs in itertools.groupby(group, key=lambda job: job.apart):
+            if apart:
+                for job in jobs:
+                    self._settle_apart(job)
+            else:
+                self._settle_together(list(jobs))
+
+    def _settle_together(self, group: list[_Job]) -> None:
         try:
             connection = self._connected()
             self._transact(connection, group)
@@ -131,6 +143,18 @@ class Writer:
             for job in group:
                 # One each: they are raised in different tasks, and collect different tracebacks.
                 job.error = refused(error) if isinstance(error, sqlite3.Error) else StoreUnavailableError(str(error))
+
+    def _settle_apart(self, job: _Job) -> None:
+        """Run one write alone. Inside a transaction the setting would be ignored, so it comes first."""
+        self._disconnect()
+        try:
+            connection = self._connected()
+            connection.execute("PRAGMA foreign_keys=OFF")
+            self._transact(connection, [job])
+        except sqlite3.Error as error:
+            job.error = refused(error)
+        finally:
+            self._disconnect()
 
     def _transact(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
         cursor = connection.cursor(SqliteCursor)

@@ -201,7 +201,7 @@ UNREADABLE: list[tuple[str, int, int, bytes]] = [
     ("PIM002", 1, 4, b"a: \xed\xa0\x80"),
 ]
 ELSEWHERE = {"PIM501", "PIM502", "PIM503"}
-FOR_THE_STORE = {f"PIM{number}" for number in range(600, 612)}
+FOR_THE_STORE = {f"PIM{number}" for number in range(600, 613)}
 OF_THE_FILE = {code for code in CODES if code.startswith("PIM7")}
 
 

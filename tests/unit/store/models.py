@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from watcherd.pim.linking import former_names
 from watcherd.pim.spec import (
     Attribute,
     Constraint,
@@ -70,7 +71,9 @@ def model(
     targets = {}
     for ref in references:
         owner, found = known[ref]
-        targets[ref] = Target(ref=ref, domain=owner.domain, plural=found.plural, key=found.key)
+        targets[ref] = Target(
+            ref=ref, domain=owner.domain, plural=found.plural, key=found.key, formerly=former_names(owner, found)
+        )
     return LinkedModel(spec=spec, targets=targets)
 
 

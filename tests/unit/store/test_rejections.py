@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.store.models import apply, attribute, entity, key, model, record, refuse, sentence
-from watcherd.pim.spec import Entity, OnDelete, Rule
+from watcherd.pim.spec import Entity, Rule
 from watcherd.store import Select, Store
 
 A, B = {"kind": "string"}, {"kind": "integer"}
@@ -207,17 +207,6 @@ TEAM = entity("Team")
         pytest.param("PIM601", A, B, id="text to number"),
         pytest.param("PIM601", B, {**B, "is_list": True}, id="to a list"),
         pytest.param("PIM601", {"kind": "decimal", "scale": 2}, {"kind": "decimal", "scale": 3}, id="scale"),
-        pytest.param("PIM601", {"kind": "reference", "to": "Team"}, {"kind": "uuid"}, id="no longer a reference"),
-        pytest.param(
-            "PIM601", {"kind": "reference", "to": "Team"}, {"kind": "reference", "to": "User"}, id="another target"
-        ),
-        pytest.param("PIM608", {"kind": "uuid"}, {"kind": "reference", "to": "Team"}, id="now a reference"),
-        pytest.param(
-            "PIM608",
-            {"kind": "reference", "to": "Team"},
-            {"kind": "reference", "to": "Team", "on_delete": OnDelete.CASCADE},
-            id="on_delete",
-        ),
     ],
 )
 async def test_another_type_is_rejected_whatever_the_rows_are(
@@ -240,29 +229,6 @@ async def test_another_primary_key_is_rejected(store: Store, after: Entity) -> N
     await apply(store, model(entity("User", attribute("code"))))
     rejection, _ = await refuse(store, model(after))
     assert (rejection.code, rejection.attribute) == ("PIM602", after.key.name)
-
-
-async def test_a_rename_of_an_attribute_is_rejected_while_the_old_name_has_data(store: Store) -> None:
-    await apply(store, model(entity("User", attribute("mail"))))
-    renamed = model(entity("User", attribute("email", renamed_from="mail")))
-    rejection, _ = await refuse(store, renamed)
-    assert (rejection.code, rejection.attribute) == ("PIM610", "email")
-    await apply(store, model(entity("User")), 2)
-    assert (await refuse(store, renamed))[0].code == "PIM610"
-
-
-async def test_a_rename_by_id_is_rejected_instead_of_parking_the_data(store: Store) -> None:
-    await apply(store, model(entity("User", attribute("mail", stable_id="x1"))))
-    rejection, _ = await refuse(store, model(entity("User", attribute("email", stable_id="x1"))))
-    assert rejection.code == "PIM610"
-
-
-async def test_a_rename_of_an_entity_or_of_a_model_is_rejected_while_the_old_name_has_data(store: Store) -> None:
-    await apply(store, model(entity("User")))
-    rejection, _ = await refuse(store, model(entity("Person", renamed_from="User")))
-    assert (rejection.code, rejection.entity) == ("PIM610", "Person")
-    rejection, _ = await refuse(store, model(entity("User"), domain="store", renamed_from="shop"))
-    assert (rejection.code, rejection.entity) == ("PIM610", None)
 
 
 async def test_a_rename_of_what_was_never_stored_or_is_done_already_is_nothing(store: Store) -> None:

@@ -1,0 +1,254 @@
+"""What a change does to stored data and to clients, told before and after; and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import Walk, drained, model_text, serving
+from watcherd import events
+
+SHOP = model_text("shop", "mail")
+SHOP_RENAMED = model_text("shop", "email: {type: string, renamed_from: mail}")
+
+
+async def plan(walk: Walk, text: str, kind: str = "application/yaml") -> dict[str, Any]:
+    reply = await walk.send("POST", "/admin/pim/plan", text.encode(), kind)
+    assert reply.status == 200, reply.body
+    answer: dict[str, Any] = reply.json
+    return answer
+
+
+async def roll_back(walk: Walk, model: str, revision: int) -> tuple[int, dict[str, Any]]:
+    reply = await walk.call("POST", f"/admin/pim/{model}/rollback", {"revision": revision})
+    return reply.status, reply.json
+
+
+async def names(walk: Walk, path: str, attribute: str) -> list[object]:
+    reply = await walk.get(path)
+    assert reply.status == 200, reply.body
+    return [row[attribute] for row in reply.json["items"]]
+
+
+# -- renames ------------------------------------------------------------------------------------
+
+
+async def test_a_request_that_is_held_open_across_a_rename_keeps_the_old_name(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        client, task = walk.half_sent("/api/shop/items", b'{"name": "a", "mail":')
+        await walk.save("shop.yaml", SHOP_RENAMED)
+        await walk.post("/api/shop/items", {"name": "b", "email": "new"})
+        client.send_body(b'"old"}')
+        reply = await task
+        assert (reply.status, reply.json["mail"], reply.revision) == (201, "old", 1)
+        assert sorted(map(str, await names(walk, "/api/shop/items", "email"))) == ["new", "old"]
+
+
+async def test_a_renamed_model_takes_its_rows_its_revisions_and_its_numbers_along(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.post("/api/shop/items", {"name": "a"})
+        client, task = walk.half_sent("/api/shop/items")
+        renamed = model_text("store", "mail", extra="renamed_from: shop\n")
+        report = await walk.save("shop.yaml", renamed)
+        assert (report.loaded, report.unloaded) == (("store",), ("shop",))
+        assert await names(walk, "/api/store/items", "name") == ["a"]
+        assert (await walk.get("/api/shop/items")).status == 404
+        client.send_body(b'"late"}')
+        assert (await task).status == 201
+        await drained(walk, "shop")
+        assert (await walk.get("/api/store/items")).json["total"] == 2
+        kept = (await walk.get("/admin/pim/store/revisions")).json["revisions"]
+        assert [(one["revision"], one["serving"]) for one in kept] == [(2, True), (1, False)]
+        reasons = [event.reason for event in walk.events if isinstance(event, events.ModelUnloaded)]
+        assert reasons == ["renamed to store"]
+    async with serving(tmp_path) as again:
+        assert (await again.get("/api/store/items")).json["total"] == 2
+
+
+async def test_a_model_is_not_renamed_while_another_file_speaks_for_its_old_name(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.post("/api/shop/items", {"name": "a"})
+        await walk.save("store.yaml", model_text("store", "mail", extra="renamed_from: shop\n"))
+        assert await walk.codes("store.yaml") == ["PIM610"]
+        assert await names(walk, "/api/shop/items", "name") == ["a"]
+        await walk.remove("shop.yaml")
+        assert await names(walk, "/api/store/items", "name") == ["a"]
+
+
+async def test_a_rename_that_is_refused_leaves_the_old_name_in_service(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.post("/api/shop/items", {"name": "a"})
+        await walk.save(
+            "shop.yaml", model_text("store", "mail: {type: string, required: true}", extra="renamed_from: shop\n")
+        )
+        assert await walk.codes("shop.yaml") == ["PIM603"]
+        assert await names(walk, "/api/shop/items", "name") == ["a"]
+        assert await walk.state("shop.yaml") == "stale"
+
+
+async def test_what_may_have_been_a_rename_is_a_warning_where_the_attribute_is(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.save("shop.yaml", model_text("shop", "email"))
+        (found,) = (await walk.listed("shop.yaml"))["diagnostics"]
+        assert (found["code"], found["severity"], found["line"]) == ("PIM612", "warning", 6)
+        assert await walk.state("shop.yaml") == "live"
+
+
+# -- plans --------------------------------------------------------------------------------------
+
+
+async def test_a_plan_tells_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        before = (walk.generation, await walk.store.catalog())
+        answer = await plan(walk, SHOP_RENAMED)
+        assert answer["diagnostics"] == []
+        told = answer["plan"]
+        assert (told["model"], told["new"], told["breaking"], told["applicable"]) == ("shop", False, True, True)
+        assert [(one["class"], one["text"]) for one in told["tables"]] == [("rename", "rename Item.mail to email")]
+        assert [(one["change"], one["subject"], one["breaking"]) for one in told["api"]] == [
+            ("removed", "Item.mail", True),
+            ("added", "Item.email", False),
+        ]
+        assert (walk.generation, await walk.store.catalog()) == before
+        assert (await plan(walk, SHOP_RENAMED))["plan"]["hash"] == told["hash"]
+
+
+async def test_a_plan_of_what_is_served_is_empty(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        told = (await plan(walk, SHOP))["plan"]
+        assert (told["tables"], told["api"], told["in_the_way"], told["breaking"]) == ([], [], [], False)
+
+
+async def test_a_plan_names_the_rows_in_the_way_and_its_hash_does_not_depend_on_them(tmp_path: Path) -> None:
+    strict = model_text("shop", "mail: {type: string, required: true}")
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        free = (await plan(walk, strict))["plan"]
+        row = await walk.post("/api/shop/items", {"name": "a"})
+        answer = await plan(walk, strict)
+        (found,) = answer["diagnostics"]
+        assert (found["code"], found["severity"], found["line"]) == ("PIM603", "error", 6)
+        (rows,) = answer["plan"]["in_the_way"]
+        assert (rows["rows"], rows["first_ids"], answer["plan"]["applicable"]) == (1, [row["id"]], False)
+        assert answer["plan"]["hash"] == free["hash"]
+
+
+async def test_the_log_names_the_plan_that_was_followed_and_what_breaks(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        told = (await plan(walk, SHOP_RENAMED))["plan"]
+        await walk.save("shop.yaml", SHOP_RENAMED)
+        applied = [event for event in walk.events if isinstance(event, events.SchemaApplied)][-1]
+        assert (applied.plan, applied.breaking) == (told["hash"], ("Item.mail",))
+
+
+@pytest.mark.parametrize("kind", ["application/yaml", "text/yaml; charset=utf-8", "application/x-yaml", "text/plain"])
+async def test_a_plan_takes_every_content_type_of_yaml(tmp_path: Path, kind: str) -> None:
+    async with serving(tmp_path, {}) as walk:
+        assert (await plan(walk, SHOP, kind))["plan"]["new"] is True
+
+
+async def test_a_plan_of_a_broken_text_has_its_findings_and_of_another_kind_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, {}) as walk:
+        answer = await plan(walk, "domain: shop\nentities: 5\n")
+        assert (answer["plan"], answer["diagnostics"][0]["code"]) == (None, "PIM103")
+        answer = await plan(walk, model_text("shop", "who: {reference: crm.User}"))
+        assert (answer["plan"], answer["diagnostics"][0]["code"]) == (None, "PIM502")
+        assert (await walk.send("POST", "/admin/pim/plan", b"{}", "application/json")).status == 415
+        assert (await walk.send("POST", "/admin/pim/plan", b" " * 2_000_000, "text/yaml")).status == 413
+
+
+# -- revisions and rollback ---------------------------------------------------------------------
+
+
+async def test_a_rollback_serves_the_old_source_as_a_new_revision_until_the_file_changes(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.post("/api/shop/items", {"name": "a", "mail": "m"})
+        await walk.save("shop.yaml", model_text("shop", "phone: integer"))
+        assert await roll_back(walk, "shop", 1) == (
+            200,
+            {"status": "success", "result": {"pim_name": "shop", "revision": 3, "of": 1, "state": "rolled_back"}},
+        )
+        assert await names(walk, "/api/shop/items", "mail") == ["m"]
+        assert await walk.state("shop.yaml") == "rolled_back"
+        assert [event.revision for event in walk.events if isinstance(event, events.ModelRolledBack)] == [3]
+        await walk.reload_all("reconcile")
+        assert walk.revision("shop").number == 3
+        await walk.save("shop.yaml", model_text("shop", "phone: integer", "color"))
+        assert await walk.state("shop.yaml") == "live"
+        assert await names(walk, "/api/shop/items", "color") == [None]
+
+
+async def test_a_rollback_survives_a_restart_and_ends_with_the_file(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.save("shop.yaml", model_text("shop", "phone"))
+        await roll_back(walk, "shop", 1)
+    async with serving(tmp_path) as again:
+        assert await again.state("shop.yaml") == "rolled_back"
+        assert again.revision("shop").number == 3
+        assert not [event for event in again.events if isinstance(event, events.ModelRolledBack)]
+        again.write("shop.yaml", model_text("shop", "phone", "color"))
+    async with serving(tmp_path) as changed:
+        assert await changed.state("shop.yaml") == "live"
+        assert await names(changed, "/api/shop/items", "phone") == []
+
+
+async def test_a_rollback_undoes_a_rename_and_the_data_follows_back(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.post("/api/shop/items", {"name": "a", "mail": "m"})
+        await walk.save("shop.yaml", SHOP_RENAMED)
+        assert (await roll_back(walk, "shop", 1))[0] == 200
+        assert await names(walk, "/api/shop/items", "mail") == ["m"]
+
+
+async def test_a_stale_model_can_be_rolled_back_and_its_findings_are_still_shown(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.save("shop.yaml", model_text("shop", "phone"))
+        await walk.save("shop.yaml", "domain: shop\nentities: 5\n")
+        assert await walk.state("shop.yaml") == "stale"
+        assert (await roll_back(walk, "shop", 1))[0] == 200
+        assert await walk.state("shop.yaml") == "rolled_back"
+        assert await walk.codes("shop.yaml") == ["PIM103"]
+        assert await names(walk, "/api/shop/items", "mail") == []
+
+
+async def test_a_rollback_that_the_data_does_not_allow_is_refused_with_the_rows(tmp_path: Path) -> None:
+    strict = model_text("shop", "mail: {type: string, required: true}")
+    async with serving(tmp_path, {"shop.yaml": strict}) as walk:
+        await walk.save("shop.yaml", SHOP)
+        await walk.post("/api/shop/items", {"name": "a"})
+        before = (walk.generation, walk.revision("shop"), await walk.store.catalog())
+        status, problem = await roll_back(walk, "shop", 1)
+        assert (status, problem["type"]) == (409, "/problems/rollback-refused")
+        assert [item["code"] for item in problem["diagnostics"]] == ["PIM603"]
+        assert (walk.generation, walk.revision("shop"), await walk.store.catalog()) == before
+        assert await walk.state("shop.yaml") == "live"
+
+
+async def test_a_rollback_to_what_refers_to_a_model_that_is_gone_is_refused(tmp_path: Path) -> None:
+    with_reference = model_text("shop", "who: {reference: crm.Item}")
+    async with serving(tmp_path, {"crm.yaml": model_text("crm"), "shop.yaml": with_reference}) as walk:
+        await walk.save("shop.yaml", SHOP)
+        await walk.remove("crm.yaml")
+        status, problem = await roll_back(walk, "shop", 1)
+        assert (status, problem["diagnostics"][0]["code"]) == (409, "PIM502")
+
+
+@pytest.mark.parametrize(
+    ("model", "revision", "status", "kind"),
+    [
+        ("shop", 9, 404, "no-such-revision"),
+        ("shop", 2, 409, "rollback-refused"),
+        ("nope", 1, 404, "no-such-model"),
+        ("gone", 1, 404, "no-such-model"),
+    ],
+)
+async def test_a_rollback_without_a_sense_is_refused(
+    tmp_path: Path, model: str, revision: int, status: int, kind: str
+) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP, "gone.yaml": model_text("gone")}) as walk:
+        await walk.save("shop.yaml", model_text("shop", "phone"))
+        await walk.unload("gone")
+        found, problem = await roll_back(walk, model, revision)
+        assert (found, problem["type"]) == (status, f"/problems/{kind}")
+        assert (await walk.get("/admin/pim/nope/revisions")).status == 404

@@ -1,0 +1,161 @@
+"""Whatever statement of a change fails, all of it is undone; done again, it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from tests.unit.store.conftest import Objects, Query
+from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
+from watcherd.pim.spec import LinkedModel, Rule
+from watcherd.store import Select, Store
+from watcherd.store import apply as applying
+
+OLD_TEAM = entity("Team", attribute("name"))
+BEFORE = model(OLD_TEAM, entity("User", attribute("mail"), attribute("team", "uuid"), attribute("gone")))
+AFTER = model(
+    OLD_TEAM,
+    entity(
+        "Person",
+        attribute("email", unique=True, renamed_from="mail"),
+        attribute("team", "reference", to="club.Team"),
+        attribute("rank", "integer", default=3),
+        renamed_from="User",
+        constraints=[sentence("rank must be positive", Rule.GREATER, "rank", bound=Decimal(0))],
+    ),
+    entity("Loan", attribute("who", "reference", to="club.Person")),
+    domain="club",
+    renamed_from="shop",
+)
+STATE = ("SELECT * FROM watcherd_attribute", "SELECT * FROM watcherd_model", "SELECT * FROM watcherd_constraint")
+
+
+class KilledError(Exception):
+    """What nobody expects."""
+
+
+class Faulty:
+    """A cursor that fails at its n-th statement."""
+
+    def __init__(self, cursor: Any, count: int, fail: Any) -> None:
+        self._cursor, self._left, self._fail = cursor, count, fail
+
+    def execute(self, sql: str, *parameters: Any) -> Self:
+        self._left -= 1
+        if self._left == 0:
+            self._fail()
+        self._cursor.execute(sql, *parameters)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def __iter__(self) -> Any:
+        return iter(self._cursor)
+
+
+def fail_at(count: int, fail: Any, patched: pytest.MonkeyPatch, what: str) -> None:
+    original = getattr(applying, what)
+    patched.setattr(applying, what, lambda cursor, *rest: original(Faulty(cursor, count, fail), *rest))
+
+
+def raise_killed() -> None:
+    raise KilledError
+
+
+async def begin(store: Store) -> None:
+    tables = await apply(store, BEFORE)
+    await tables["Team"].insert([{"id": key(1)}])
+    await tables["User"].insert([{"id": key(1), "mail": "a", "team": key(1), "gone": "x"}])
+
+
+async def is_whole(store: Store, linked: LinkedModel = AFTER) -> None:
+    """The change is done now, whatever it was before, and serves what was stored."""
+    plan = await store.plan(linked)
+    assert plan.rejections == ()
+    assert await store.expand(plan, record(linked, 2)) == ()
+    (row,) = (await store.bind(plan).entities["Person"].list(Select())).rows
+    assert {name: row.values[name] for name in ("email", "team", "rank")} == {"email": "a", "team": key(1), "rank": 3}
+    await store.loosen(await store.plan(linked))
+    assert (await store.plan(linked)).changes_schema is False
+
+
+@pytest.mark.parametrize("what", ["expand", "loosen"])
+async def test_a_fault_at_any_statement_undoes_the_change(
+    store: Store, query: Query, objects: Objects, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    await begin(store)
+    linked = AFTER if what == "expand" else model(OLD_TEAM, entity("User", attribute("mail")))
+    if what == "loosen":
+        await apply(store, model(OLD_TEAM, entity("User", attribute("team", "reference", to="Team", unique=True))), 2)
+        await apply(store, linked, 3)
+    before = [objects(), *(query(sql) for sql in STATE)]
+    faults = 0
+    while True:
+        faults += 1
+        plan = await store.plan(linked)
+        with monkeypatch.context() as patched, contextlib.suppress(KilledError):
+            fail_at(faults, raise_killed, patched, what)
+            if what == "expand":
+                await store.expand(plan, record(linked, 2))
+            else:
+                await store.loosen(plan)
+            break
+        assert [objects(), *(query(sql) for sql in STATE)] == before, f"statement {faults} left something behind"
+    assert faults > (40 if what == "expand" else 10)
+    if what == "expand":
+        await is_whole(store)
+    else:
+        assert (await store.plan(linked)).loosen == ()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_kill_at_any_statement_leaves_what_the_next_start_finishes(tmp_path: Path) -> None:
+    statement = 0
+    while True:
+        statement += 1
+        directory = tmp_path / str(statement)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"from tests.unit.store.test_faults import die; die({str(directory)!r}, {statement})",
+            ],
+            check=False,
+            timeout=60,
+            cwd=Path(__file__).parents[3],
+        )
+        asyncio.run(_reopened(directory))
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9
+    assert statement > 40
+
+
+def die(directory: str, statement: int) -> None:
+    """In a process of its own: make the change, and be killed at one of its statements."""
+
+    async def live() -> None:
+        store = await Store.open(None, Path(directory), durability="normal")
+        await begin(store)
+        with pytest.MonkeyPatch.context() as patched:
+            fail_at(statement, lambda: os.kill(os.getpid(), 9), patched, "expand")
+            await store.expand(await store.plan(AFTER), record(AFTER, 2))
+        await store.close()
+
+    asyncio.run(live())
+
+
+async def _reopened(directory: Path) -> None:
+    store = await Store.open(None, directory, durability="normal")
+    await is_whole(store)
+    await store.close()

@@ -1,0 +1,130 @@
+"""Dropping what is parked: the only way in which stored data ever leaves.
+
+Owns the list of what is parked with its row counts, what holds it, and the drop. Does not own
+the backup before it (`backup`), whether anybody else uses the database (`hold`), nor asking (the
+command line).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from watcherd.errors import StoreError
+from watcherd.store import catalog
+from watcherd.store.cursor import Cursor
+from watcherd.store.layout import Layout, StoredEntity
+from watcherd.store.names import quoted
+from watcherd.store.remake import check_references, drop_columns
+
+Gone = Literal["attribute", "entity", "model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """One column or table out of service.
+
+    `gone` says what left the files: an attribute, an entity, or a whole model. `rows` are those of
+    the table, of a column those that have a value in it. `held_by` names the columns in service
+    that refer to the table: while there are any, it cannot go.
+    """
+
+    model: str
+    entity: str
+    attribute: str | None
+    table: str
+    column: str | None
+    gone: Gone
+    rows: int
+    held_by: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As people know it, such as `shop.User.phone`."""
+        return ".".join(part for part in (self.model, self.entity, self.attribute) if part is not None)
+
+
+def parked(cursor: Cursor) -> tuple[Parked, ...]:
+    """Everything that is out of service, by model."""
+    states = dict(cursor.execute("SELECT model, state FROM watcherd_model ORDER BY model").fetchall())
+    found: list[Parked] = []
+    for model, layout in catalog.layouts(cursor).items():
+        for entity in layout.entities:
+            if states[model] == "parked":
+                found.append(_table(cursor, model, entity, "model"))
+            elif entity.parked:
+                found.append(_table(cursor, model, entity, "entity"))
+            else:
+                found += _columns(cursor, model, entity)
+    return tuple(found)
+
+
+def drop(cursor: Cursor, chosen: Sequence[Parked]) -> None:
+    """Drop what is parked, and forget it. Runs apart; StoreError for what came back or is held meanwhile."""
+    now = set(parked(cursor))
+    for one in chosen:
+        if one not in now:
+            raise StoreError(f"cannot drop {one.name}: it has changed since it was listed")
+        if one.held_by:
+            raise StoreError(f"cannot drop {one.name}: {', '.join(one.held_by)} still refers to it")
+    tables = {one.table for one in chosen if one.column is None}
+    remaining: list[str] = []
+    for layout in catalog.layouts(cursor).values():
+        columns = {(one.table, one.column) for one in chosen if one.column is not None}
+        after = _without(layout, tables, columns)
+        for entity in after.entities:
+            gone = {column for table, column in columns if table == entity.table}
+            if gone:
+                drop_columns(cursor, entity, gone)
+            remaining.append(entity.table)
+        for entity in layout.entities:
+            if entity.table in tables:
+                cursor.execute(f"DROP TABLE {quoted(entity.table)}")
+        if after != layout:
+            catalog.replace_layout(cursor, layout, after)
+    check_references(cursor, remaining)
+
+
+def _table(cursor: Cursor, model: str, entity: StoredEntity, gone: Gone) -> Parked:
+    return Parked(
+        model=model,
+        entity=entity.name,
+        attribute=None,
+        table=entity.table,
+        column=None,
+        gone=gone,
+        rows=_count(cursor, f"SELECT count(*) FROM {quoted(entity.table)}"),  # noqa: S608 - quoted names
+        held_by=tuple(
+            f"{one.entity}.{one.attribute}" for one in catalog.referrers(cursor, entity.table) if not one.parked
+        ),
+    )
+
+
+def _columns(cursor: Cursor, model: str, entity: StoredEntity) -> Iterable[Parked]:
+    for one in entity.attributes:
+        if one.parked:
+            yield Parked(
+                model=model,
+                entity=entity.name,
+                attribute=one.name,
+                table=entity.table,
+                column=one.column,
+                gone="attribute",
+                rows=_count(cursor, f"SELECT count({quoted(one.column)}) FROM {quoted(entity.table)}"),  # noqa: S608 - quoted names
+            )
+
+
+def _count(cursor: Cursor, sql: str) -> int:
+    row: tuple[Any, ...] = cursor.execute(sql).fetchone()
+    return int(row[0])
+
+
+def _without(layout: Layout, tables: set[str], columns: set[tuple[str, str]]) -> Layout:
+    kept = []
+    for entity in layout.entities:
+        if entity.table in tables:
+            continue
+        gone = {column for table, column in columns if table == entity.table}
+        kept.append(entity.without(gone) if gone else entity)
+    return Layout(layout.model, tuple(kept), layout.renamed_from)
