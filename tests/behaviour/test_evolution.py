@@ -140,6 +140,7 @@ async def test_the_log_names_the_plan_that_was_followed_and_what_breaks(tmp_path
         await walk.save("shop.yaml", SHOP_RENAMED)
         applied = [event for event in walk.events if isinstance(event, events.SchemaApplied)][-1]
         assert (applied.plan, applied.breaking) == (told["hash"], ("Item.mail",))
+        await drained(walk, "shop")
 
 
 @pytest.mark.parametrize("kind", ["application/yaml", "text/yaml; charset=utf-8", "application/x-yaml", "text/plain"])

@@ -16,7 +16,10 @@ import typer
 
 import watcherd
 from watcherd.cli.check import check
+from watcherd.cli.plan import plan
+from watcherd.cli.prune import prune
 from watcherd.cli.reload import reload
+from watcherd.cli.revisions import revisions, rollback
 from watcherd.cli.schema import schema
 from watcherd.cli.serve import serve
 from watcherd.errors import WatcherdError
@@ -33,6 +36,10 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(check)
 app.command()(reload)
+app.command()(plan)
+app.command()(revisions)
+app.command()(rollback)
+app.command()(prune)
 app.command()(schema)
 
 

@@ -58,14 +58,14 @@ def check(
     """
     from watcherd.cli import report
 
-    sources = list(_read(paths or [DEFAULT_DIRECTORY]))
+    sources = list(read_sources(paths or [DEFAULT_DIRECTORY]))
     checked = [each for each in examine(sources) if each.source.asked_for]
     report.show(checked)
     if any(finding.is_error for each in checked for finding in each.diagnostics):
         raise typer.Exit(EXIT_ERRORS)
 
 
-def _read(paths: Sequence[Path]) -> Iterator[Source]:
+def read_sources(paths: Sequence[Path]) -> Iterator[Source]:
     """Read what is asked for and its neighbours; neighbours first, so that a conflict is told of the file asked for."""
     asked_for = {_identity(source.file): source for path in paths for source in _scan(path, asked_for=True)}
     neighbourhoods = dict.fromkeys(path.parent for path in paths if not path.is_dir())

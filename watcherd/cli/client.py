@@ -30,12 +30,19 @@ class DaemonError(WatcherdError):
 
 
 def ask(
-    method: str, path: str, *, url: str | None = None, query: Mapping[str, str] | None = None, timeout: float = 300
+    method: str,
+    path: str,
+    *,
+    url: str | None = None,
+    query: Mapping[str, str] | None = None,
+    content: tuple[str, bytes] | None = None,
+    timeout: float = 300,
 ) -> Any:
     """Send one request to the admin API and return the JSON of its answer.
 
     `url` is `http://host:port` or `unix:/path`, by default that of the settings; `timeout` is in
-    seconds, for the answer. Raises DaemonError, and SettingsError where the settings are unusable.
+    seconds, for the answer; `content` is the type of the body and the body. Raises DaemonError, and
+    SettingsError where the settings are unusable.
     """
     from watcherd import settings
 
@@ -49,7 +56,10 @@ def ask(
         connection.connect()
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
-        connection.request(method, f"{path}?{urlencode(query)}" if query else path, headers=headers)
+        if content is not None:
+            headers["content-type"] = content[0]
+        sent = None if content is None else content[1]
+        connection.request(method, f"{path}?{urlencode(query)}" if query else path, sent, headers)
         answer = connection.getresponse()
         status, body = answer.status, answer.read()
     except TimeoutError as error:

@@ -9,6 +9,7 @@ Nothing else in the package imports SQLAlchemy or a driver.
 
 from watcherd.store.answers import AnswerName, Answers, KeptAnswer
 from watcherd.store.cursor import Cursor
+from watcherd.store.database import database_exists
 from watcherd.store.limits import stricter
 from watcherd.store.plan import EntityNames, Notice, Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.prune import Parked
@@ -46,6 +47,7 @@ __all__ = [
     "StepKind",
     "Store",
     "Usage",
+    "database_exists",
     "ordering",
     "stricter",
 ]

@@ -96,6 +96,13 @@ async def open_database(
     return SqliteDatabase(path, durability=durability, max_waiting=max_waiting, alone=alone)
 
 
+def database_exists(database_url: str | None, data_dir: Path) -> bool:
+    """Whether there is a file to look at; of a server it is found out by connecting. StoreError for a bad address."""
+    if database_url is None:
+        return (data_dir / FILE_NAME).is_file()
+    return urlsplit(database_url).scheme == POSTGRESQL_SCHEME or database_path(database_url, data_dir).is_file()
+
+
 def database_path(database_url: str | None, data_dir: Path) -> Path:
     """Where the file is; the data directory is made when it is in there. StoreError if it cannot be used."""
     if database_url is None:
