@@ -25,10 +25,12 @@ from watcherd.admin.host import make_host
 from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.compile import Options
 from watcherd.connection import Patience
+from watcherd.cors import Cors
 from watcherd.drain import Deadlines, Drains
-from watcherd.errors import ModelsDirectoryError, StoreError, WatcherdError
+from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
 from watcherd.gateway import SYSTEM_SEGMENTS, Gateway, Limits
 from watcherd.intake import Intake
+from watcherd.keys import Keys
 from watcherd.ledger import State as ModelState
 from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
@@ -129,6 +131,7 @@ class Daemon:
         self._scanned = asyncio.Event()
         self._log = structlog.stdlib.get_logger("watcherd")
         self._metrics = Metrics()
+        self._keys = _keys(settings)
         publish = self._publish
         self._drains = Drains(
             tasks,
@@ -149,6 +152,8 @@ class Daemon:
             missing=self._why_missing,
             limits=Limits(settings.max_in_flight, settings.max_json_depth, settings.stall_timeout),
             metrics=self._metrics,
+            keys=self._keys,
+            cors=None if settings.cors_origins is None else Cors.of(settings.cors_origins),
         )
         self._reloader = Reloader(
             Intake(
@@ -165,6 +170,7 @@ class Daemon:
                 max_body_bytes=settings.max_body_bytes,
                 max_import_bytes=settings.max_import_bytes,
                 max_rows=settings.max_rows,
+                needs_key=self._keys is not None,
                 default_limit=settings.default_page_size,
                 max_limit=settings.max_page_size,
             ),
@@ -177,6 +183,7 @@ class Daemon:
                 admin_routes(settings, self._gateway, self._reloader, self._drains),
             ],
             docs_routes(),
+            needs_key=self._keys is not None,
         )
         self._server: Server = make_server(
             self._gateway,
@@ -280,6 +287,7 @@ class Daemon:
             await self._signals.hang_up.wait()
             self._signals.hang_up.clear()
             sdnotify.reloading()
+            self._reload_keys()
             try:
                 await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="signal"))
             except StoreError:
@@ -288,6 +296,14 @@ class Daemon:
                 self._log.exception("reload.crashed", reason="signal")
             # Whatever came of it: a manager that waits for this would call the reload hung.
             sdnotify.ready(self._status())
+
+    def _reload_keys(self) -> None:
+        if self._keys is None:
+            return
+        try:
+            self._keys.load()
+        except SettingsError as error:
+            self._log.error("keys.rejected", error=str(error), hint="the keys that were read before stay in force")
 
     async def _tell_that_all_is_well(self) -> None:
         interval = sdnotify.watchdog_seconds()
@@ -327,3 +343,11 @@ class Daemon:
     def _status(self) -> str:
         live, rejected = self._counts()
         return f"{live} models live, {rejected} rejected"
+
+
+def _keys(settings: Settings) -> Keys | None:
+    """The API keys, None where the models are open. Raises SettingsError."""
+    if settings.api_keys_file is None and settings.api_keys is None:
+        return None
+    text = None if settings.api_keys is None else settings.api_keys.get_secret_value()
+    return Keys(settings.api_keys_file, text)

@@ -28,6 +28,7 @@ from watcherd.wire import (
     AsgiApp,
     Call,
     ClientGoneError,
+    Headers,
     Message,
     Receive,
     Scope,
@@ -56,11 +57,29 @@ class Notes:
 
 
 class Exchange:
-    """One request and its answer: adds the system headers, notes progress, tells of its end once."""
+    """One request and its answer: adds the system headers, notes progress, tells of its end once.
 
-    __slots__ = ("_body_ended", "_in_flight", "_notes", "_operation", "_receive", "_scope", "_send", "_stall_timeout",
-                 "_started_at", "bytes_sent", "generation", "request_id", "revision", "status",
-                 "template")  # fmt: skip
+    `shared` are further headers of its answer, whatever that is.
+    """
+
+    __slots__ = (
+        "_body_ended",
+        "_in_flight",
+        "_notes",
+        "_operation",
+        "_receive",
+        "_scope",
+        "_send",
+        "_stall_timeout",
+        "_started_at",
+        "bytes_sent",
+        "generation",
+        "request_id",
+        "revision",
+        "shared",
+        "status",
+        "template",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, notes: Notes, stall_timeout: float) -> None:
         self._scope = scope
@@ -69,6 +88,7 @@ class Exchange:
         self._notes = notes
         self._stall_timeout = stall_timeout
         self._body_ended = False
+        self.shared: Headers = ()
         self._operation = UNMATCHED
         self._started_at = time.monotonic()
         self._in_flight: InFlight | None = None
@@ -145,6 +165,11 @@ class Exchange:
         elif self.status >= HTTPStatus.BAD_REQUEST:
             self.template = "-"  # a path that matches nothing: one name for all of them
 
+    async def reply(self, answer: Answer, generation: int) -> None:
+        """Answer a request that needs no revision and no host."""
+        self.generation = generation
+        await send_answer(self.send, answer)
+
     async def refuse(self, problem: Problem, generation: int) -> None:
         """Answer a request that enters no revision and no host."""
         self.generation = generation
@@ -187,6 +212,7 @@ class Exchange:
             headers.append((b"watcherd-generation", b"%d" % self.generation))
             if self.revision is not None:
                 headers.append((b"watcherd-revision", b"%d" % self.revision.number))
+            headers.extend(self.shared)
             message = {**message, "headers": headers}
         else:
             self.bytes_sent += len(message.get("body", b""))

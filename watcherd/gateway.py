@@ -17,7 +17,9 @@ from urllib.parse import unquote
 import structlog
 
 from watcherd import problems
+from watcherd.cors import Cors
 from watcherd.exchange import Exchange, Notes, refuse_unread
+from watcherd.keys import Keys
 from watcherd.metrics import Metrics
 from watcherd.pim.spec import fold
 from watcherd.problems import Problem
@@ -64,12 +66,13 @@ class Gateway:
     """The outermost ASGI application.
 
     `host` answers what is not a model; it is set once, by who composes the two. `missing` says
-    why no model of a name is served; `metrics` counts requests when they end.
+    why no model of a name is served; `metrics` counts requests when they end. With `keys` requests
+    to models need one; `cors` opens models, and nothing else, to other origins.
     """
 
     host: AsgiApp
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a request meets, composed once by the daemon
         self,
         *,
         api_prefix: str,
@@ -77,6 +80,8 @@ class Gateway:
         missing: Callable[[str], Problem],
         limits: Limits | None = None,
         metrics: Metrics | None = None,
+        keys: Keys | None = None,
+        cors: Cors | None = None,
     ) -> None:
         self.table = RouteTable()
         self.stopping = False
@@ -86,6 +91,8 @@ class Gateway:
         self._missing = missing
         self._limits = limits or Limits()
         self._busy = 0
+        self._keys = keys
+        self._cors = cors
         self._notes = Notes(structlog.stdlib.get_logger("watcherd.gateway"), metrics or Metrics())
 
     def swap(self, table: RouteTable) -> None:
@@ -113,8 +120,7 @@ class Gateway:
             if model is None:
                 await self._serve_host(scope, exchange)
                 return
-            if self._busy >= self._limits.max_in_flight:
-                await exchange.refuse(_overloaded(self._busy), self.table.generation)
+            if await self._stopped_at_the_door(scope, exchange, model):
                 return
             # No await from here to `enter`: the revision that was read is the one entered.
             table = self.table
@@ -146,6 +152,22 @@ class Gateway:
     def refuse_unread(self, problem: Problem) -> Answer:
         """Note what never became a request; the answer is sent by who has the connection."""
         return refuse_unread(problem, self._notes)
+
+    async def _stopped_at_the_door(self, scope: Scope, exchange: Exchange, model: str) -> bool:
+        """Answer a request to a model that must not, or need not, come in; False lets it in."""
+        sent, method, generation = scope["headers"], scope["method"], self.table.generation
+        if self._cors is not None:
+            exchange.shared = self._cors.headers(sent)
+            preflight = self._cors.preflight(method, sent)
+            if preflight is not None:
+                await exchange.reply(preflight, generation)
+                return True
+        refusal = None if self._keys is None else self._keys.refusal(sent, method, model)
+        if refusal is None and self._busy >= self._limits.max_in_flight:
+            refusal = _overloaded(self._busy)
+        if refusal is not None:
+            await exchange.refuse(refusal, generation)
+        return refusal is not None
 
     async def _serve_host(self, scope: Scope, exchange: Exchange) -> None:
         table = scope[TABLE] = self.table

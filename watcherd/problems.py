@@ -96,6 +96,9 @@ FORBIDDEN = ProblemType(
     "The admin API without a token serves loopback peers that name a loopback host, and nobody else. "
     "Set WATCHERD_ADMIN_TOKEN and send it as a bearer token.",
 )
+NOT_PERMITTED = ProblemType(
+    "not-permitted", 403, "Not permitted", "The API key is known, but not for this model or not for writing to it."
+)
 OUTSIDE_DIRECTORY = ProblemType(
     "outside-directory", 403, "Outside the models directory", "Only files inside the models directory are loaded."
 )

@@ -37,6 +37,8 @@ MASK = "***"
 _MIB = 1024 * 1024
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+
 Layer = Literal["command line", "environment", "file"]
 
 
@@ -100,6 +102,14 @@ def _not_blank(value: object) -> object:
     return value
 
 
+def _origins(text: str) -> str:
+    """Bring origins into the form in which browsers send them, joined by commas."""
+    origins = [origin.strip().rstrip("/").lower() for origin in text.split(",")]
+    if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("an origin is a scheme, a host and perhaps a port, such as https://app.example:8443")
+    return ",".join(origins)
+
+
 def _default_data_dir() -> Path:
     """The directory that systemd made for us (the first of several), else one beside the models."""
     return Path(os.environ.get("STATE_DIRECTORY", "").split(":")[0] or ".watcherd")
@@ -138,6 +148,16 @@ class Settings(BaseSettings):
     )
     admin_token: Annotated[SecretStr, AfterValidator(_not_blank)] | None = Field(
         None, description="the bearer token of the admin API; without one it answers to loopback alone"
+    )
+    api_keys_file: _Path | None = Field(
+        None, description="a file of API keys, made by `watcherd key new`; with it /api needs one"
+    )
+    api_keys: Annotated[SecretStr, AfterValidator(_not_blank)] | None = Field(
+        None, description="lines of such a file, separated by semicolons"
+    )
+    cors_origins: Annotated[str, AfterValidator(_origins)] | None = Field(
+        None,
+        description="origins whose pages may use /api, separated by commas, such as https://app.example; * for any",
     )
     max_body_bytes: int = Field(10 * _MIB, ge=1, description="the largest request body")
     max_import_bytes: int = Field(100 * _MIB, ge=1, description="the largest body of an import")

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Match, Route
 import watcherd
 from watcherd import problems
 from watcherd.admin.document import Document
+from watcherd.compile.openapi import SECURITY_SCHEMES
 from watcherd.errors import StoreError, WatcherdError
 from watcherd.exchange import REQUEST_ID
 from watcherd.problems import CATALOGUE, Finding, Problem
@@ -35,16 +36,20 @@ METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 """What a path may allow beside OPTIONS."""
 
 
-def make_host(routers: list[APIRouter], pages: list[BaseRoute]) -> FastAPI:
-    """The host application. `pages` are routes that the OpenAPI document does not describe."""
+def make_host(routers: list[APIRouter], pages: list[BaseRoute], *, needs_key: bool = False) -> FastAPI:
+    """The host application. `pages` are routes that the OpenAPI document does not describe.
+
+    With `needs_key` the document says how the models' API keys are sent.
+    """
     host = FastAPI(title="watcherd", openapi_url=None, docs_url=None, redoc_url=None)
     host.add_middleware(_HeadAsGet)
     host.include_router(_problem_pages())
     for router in routers:
         host.include_router(router)
-    document = Document(
-        get_openapi(title="watcherd", version=watcherd.__version__, description=DESCRIPTION, routes=host.routes)
-    )
+    base = get_openapi(title="watcherd", version=watcherd.__version__, description=DESCRIPTION, routes=host.routes)
+    if needs_key:
+        base.setdefault("components", {})["securitySchemes"] = dict(SECURITY_SCHEMES)
+    document = Document(base)
     host.router.routes.extend(
         [Route("/openapi.json", document.respond, methods=["GET"]), Route("/", _to_docs, methods=["GET"]), *pages]
     )

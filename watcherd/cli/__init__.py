@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 import watcherd
+from watcherd.cli import key
 from watcherd.cli.check import check
 from watcherd.cli.plan import plan
 from watcherd.cli.prune import prune
@@ -41,6 +42,7 @@ app.command()(revisions)
 app.command()(rollback)
 app.command()(prune)
 app.command()(schema)
+app.add_typer(key.app, name="key")
 
 
 def main() -> None:

@@ -140,10 +140,11 @@ def _system_paths(
     options: Options,
 ) -> Mapping[str, Path]:
     spec = linked.spec
+    own = Document(spec, description.fragment, needs_key=options.needs_key)
     by_plural = {entity.plural: endpoints[entity.name] for entity in spec.entities.values()}
     batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, by_plural).prepare, tables, options)
     return {
-        "openapi.json": Path.of("/-/openapi.json", {"GET": Document(spec, description.fragment).answer}),
+        "openapi.json": Path.of("/-/openapi.json", {"GET": own.answer}),
         "batch": Path.of("/-/batch", {"POST": batch}),
     }
 
@@ -208,12 +209,13 @@ def _service_entry(service: Service, base: str) -> dict[str, Any]:
 class Document:
     """The model's own OpenAPI document: joined when it is asked for, since nothing has to be made."""
 
-    __slots__ = ("_fragment", "_spec", "_tag")
+    __slots__ = ("_fragment", "_needs_key", "_spec", "_tag")
 
-    def __init__(self, spec: ModelSpec, fragment: OpenApiFragment) -> None:
+    def __init__(self, spec: ModelSpec, fragment: OpenApiFragment, *, needs_key: bool) -> None:
         self._spec = spec
         self._fragment = fragment
-        self._tag = etag.etag(0, document(spec, fragment))
+        self._needs_key = needs_key
+        self._tag = etag.etag(0, document(spec, fragment, needs_key=needs_key))
 
     async def answer(self, call: Call) -> Answer:
         """200: the document; 304 when the client has it already."""
@@ -221,4 +223,4 @@ class Document:
         headers = [(b"etag", self._tag)]
         if etag.is_known(call.header(b"if-none-match"), self._tag):
             return Answer(304, headers=headers)
-        return Answer(200, document(self._spec, self._fragment), JSON, headers)
+        return Answer(200, document(self._spec, self._fragment, needs_key=self._needs_key), JSON, headers)

@@ -51,6 +51,12 @@ PROBLEM_SCHEMA: Schema = {
     "required": ["type", "title", "status", "detail", "instance", "request_id"],
 }
 
+SECURITY_SCHEMES: Mapping[str, Any] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "BearerKey": {"type": "http", "scheme": "bearer", "description": "The API key as a bearer token."},
+}
+"""How an API key is sent, where models need one."""
+
 OPENAPI_VERSION = "3.1.0"
 
 _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -64,6 +70,8 @@ _SYSTEM_HEADERS: Schema = {name: {"$ref": f"#/components/headers/{name}"} for na
 _ERRORS: Mapping[str, Schema] = {
     f"Problem{status}": {"description": description, "content": _PROBLEM_CONTENT}
     for status, description in {
+        401: "An API key is needed",
+        403: "The API key may not do this",
         400: "Malformed JSON, or a query parameter that is unknown or not valid",
         404: "No such row",
         409: "A unique constraint, a foreign key or a check would be broken, or a request with the same key still runs",
@@ -125,11 +133,12 @@ class Description:
 class _Paths:
     """Collects paths and operations of one model while it is described."""
 
-    def __init__(self, spec: ModelSpec, prefix: str) -> None:
+    def __init__(self, spec: ModelSpec, options: Options) -> None:
         self.paths: dict[str, dict[str, Schema]] = {}
         self.operations: list[Operation] = []
         self._spec = spec
-        self._prefix = prefix
+        self._prefix = options.api_prefix
+        self._needs_key = options.needs_key
         self._taken: set[str] = set()
 
     def add(self, method: str, path: str, owner: str, name: str, summary: str, **members: Any) -> None:
@@ -142,13 +151,14 @@ class _Paths:
             "summary": summary,
             "tags": [self._spec.domain],
             **{key: value for key, value in members.items() if value is not None},
+            **(_needs_key(members["responses"]) if self._needs_key else {}),
         }
 
 
 def describe(linked: LinkedModel, options: Options) -> Description:
     """Describe every route of a model."""
     spec = linked.spec
-    paths = _Paths(spec, options.api_prefix)
+    paths = _Paths(spec, options)
     schemas: dict[str, Schema] = {}
     anything = _json({"type": "object"})
     paths.add(
@@ -183,12 +193,12 @@ def describe(linked: LinkedModel, options: Options) -> Description:
     )
 
 
-def document(spec: ModelSpec, fragment: OpenApiFragment) -> bytes:
+def document(spec: ModelSpec, fragment: OpenApiFragment, *, needs_key: bool = False) -> bytes:
     """A model's own complete OpenAPI document."""
     info = {"title": spec.title or title(spec.name), "version": spec.version or "0"}
     if spec.description:
         info["description"] = spec.description
-    components = joined_components([fragment], {})
+    components = joined_components([fragment], {"securitySchemes": SECURITY_SCHEMES} if needs_key else {})
     return b'{"openapi":"%s","info":%s,"paths":{%s},"components":%s,"tags":[%s]}' % (
         OPENAPI_VERSION.encode("ascii"),
         to_json(info),
@@ -331,6 +341,11 @@ def _add_batch(paths: _Paths, spec: ModelSpec) -> None:
             400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_REPLAYED,
         ),
     )  # fmt: skip
+
+
+def _needs_key(responses: Schema) -> Schema:
+    """The members of an operation that takes no one without an API key."""
+    return {"security": [{name: []} for name in SECURITY_SCHEMES], "responses": responses | _problems((401, 403))}
 
 
 def _json(schema: Schema) -> Schema:

@@ -29,16 +29,17 @@ def make_uuid7() -> str:
 class Options:
     """Settings of every compiled model.
 
-    `api_prefix` is `/api` or empty; `max_body_bytes` is documented, the call enforces it;
-    `max_import_bytes` bounds the body of an import, whose lines are bounded by `max_body_bytes`;
-    `max_rows` bounds an array of a create; `default_limit` and `max_limit` count rows of a list;
-    `clock` answers an aware UTC time.
+    `api_prefix` is `/api` or empty; `max_body_bytes` and `needs_key` are documented, the gateway
+    enforces them; `max_import_bytes` bounds the body of an import, whose lines are bounded by
+    `max_body_bytes`; `max_rows` bounds an array of a create; `default_limit` and `max_limit` count
+    rows of a list; `clock` answers an aware UTC time.
     """
 
     api_prefix: str = "/api"
     max_body_bytes: int = 1024 * 1024
     max_import_bytes: int = 100 * 1024 * 1024
     max_rows: int = 10_000
+    needs_key: bool = False
     default_limit: int = DEFAULT_LIMIT
     max_limit: int = MAX_LIMIT
     clock: Callable[[], datetime] = utc_now

@@ -420,3 +420,18 @@ def test_what_the_schema_accepts_the_validator_accepts(value: Any, item: Attribu
 )
 def test_titles_read_like_words(name: str, shown: str) -> None:
     assert naming.title(name) == shown
+
+
+def test_where_models_need_a_key_every_operation_says_so(linked: LinkedModel, options: Options) -> None:
+    asking = replace(options, needs_key=True)
+    open_ = json.loads(document(linked.spec, describe(linked, options).fragment))
+    closed = json.loads(document(linked.spec, describe(linked, asking).fragment, needs_key=True))
+
+    validate(closed)
+    assert closed["components"]["securitySchemes"].keys() == {"ApiKey", "BearerKey"}
+    for path in closed["paths"].values():
+        for operation in path.values():
+            assert operation["security"] == [{"ApiKey": []}, {"BearerKey": []}]
+            assert operation["responses"].keys() >= {"401", "403"}
+    assert "securitySchemes" not in open_["components"]
+    assert not any("security" in operation for path in open_["paths"].values() for operation in path.values())
