@@ -21,6 +21,7 @@ import watcherd
 from watcherd import events, logs, sdnotify, watchdog
 from watcherd.admin.api import admin_routes
 from watcherd.admin.docs import docs_routes
+from watcherd.admin.events import event_routes, tell
 from watcherd.admin.host import make_host
 from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.compile import Options
@@ -28,6 +29,7 @@ from watcherd.connection import Patience
 from watcherd.cors import Cors
 from watcherd.drain import Deadlines, Drains
 from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
+from watcherd.feeds import Feed, Feeds, Readers
 from watcherd.gateway import SYSTEM_SEGMENTS, Gateway, Limits
 from watcherd.intake import Intake
 from watcherd.keys import Keys
@@ -132,6 +134,9 @@ class Daemon:
         self._log = structlog.stdlib.get_logger("watcherd")
         self._metrics = Metrics()
         self._keys = _keys(settings)
+        self._readers = Readers(settings.max_streams)
+        self._feed = Feed(self._readers)
+        self._feeds = Feeds(settings.max_streams)
         publish = self._publish
         self._drains = Drains(
             tasks,
@@ -154,6 +159,7 @@ class Daemon:
             metrics=self._metrics,
             keys=self._keys,
             cors=None if settings.cors_origins is None else Cors.of(settings.cors_origins),
+            streams=self._feeds.readers,
         )
         self._reloader = Reloader(
             Intake(
@@ -171,6 +177,7 @@ class Daemon:
                 max_import_bytes=settings.max_import_bytes,
                 max_rows=settings.max_rows,
                 needs_key=self._keys is not None,
+                feeds=self._feeds,
                 default_limit=settings.default_page_size,
                 max_limit=settings.max_page_size,
             ),
@@ -180,6 +187,7 @@ class Daemon:
             [
                 health_routes(self.readiness_with_store),
                 metrics_routes(self._metrics, self._state),
+                event_routes(settings, self._feed),
                 admin_routes(settings, self._gateway, self._reloader, self._drains),
             ],
             docs_routes(),
@@ -316,11 +324,21 @@ class Daemon:
     def _publish(self, event: events.Event) -> None:
         getattr(self._log, event.level)(event.name, **event.as_fields())
         self._metrics.heard(event)
+        tell(self._feed, event)
+        if isinstance(event, events.ModelDrained) and fold(event.model) not in self._gateway.table.revisions:
+            self._feeds.forget(fold(event.model))
         if isinstance(event, events.ReloadFinished) and self._scanned.is_set():
             sdnotify.status(self._status())
 
     def _state(self) -> State:
-        return state_of(self._gateway, self._drains, self._reloader.world, self._watcher.health, self._store)
+        return state_of(
+            self._gateway,
+            self._drains,
+            self._reloader.world,
+            self._watcher.health,
+            self._store,
+            streams=self._readers.open + self._feeds.readers.open,
+        )
 
     def _recheck(self, delay: float, path: str) -> None:
         asyncio.get_running_loop().call_later(delay, self._watcher.request, "recheck", [path])

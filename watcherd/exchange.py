@@ -42,7 +42,8 @@ CLIENT_GONE = 499
 """The status in the log of a request whose client went away: nothing, or not all, was sent."""
 
 REQUEST_ID = "watcherd.request_id"
-"""The key of the ASGI scope under which the host application finds the request's id."""
+IN_FLIGHT = "watcherd.in_flight"
+"""The keys of the ASGI scope under which the host application finds the request's id and its `InFlight`."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
@@ -112,14 +113,16 @@ class Exchange:
             )
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine that runs is run by a task
-        self._in_flight = InFlight(self._scope["method"], self._scope["path"], task)
+        self._in_flight = self._scope[IN_FLIGHT] = InFlight(self._scope["method"], self._scope["path"], task)
         return self._in_flight
 
     async def answer(self, call: Call, revision: Revision) -> None:
         """Let the revision answer; whatever it raises becomes a problem body."""
         try:
             answer = await revision.handle(call)
-            await send_answer(self.send, answer, head=call.method == "HEAD")
+            if answer.leave is not None and self._in_flight is not None:
+                self._in_flight.on_leave(answer.leave)
+            await send_answer(self.send, answer, head=call.method == "HEAD", receive=self.receive)
         except Problem as problem:
             await self._send_problem(problem)
         except StoreUnavailableError as error:

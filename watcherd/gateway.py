@@ -19,6 +19,7 @@ import structlog
 from watcherd import problems
 from watcherd.cors import Cors
 from watcherd.exchange import Exchange, Notes, refuse_unread
+from watcherd.feeds import Readers
 from watcherd.keys import Keys
 from watcherd.metrics import Metrics
 from watcherd.pim.spec import fold
@@ -67,7 +68,8 @@ class Gateway:
 
     `host` answers what is not a model; it is set once, by who composes the two. `missing` says
     why no model of a name is served; `metrics` counts requests when they end. With `keys` requests
-    to models need one; `cors` opens models, and nothing else, to other origins.
+    to models need one; `cors` opens models, and nothing else, to other origins;
+    `streams` counts the requests to models that are event streams.
     """
 
     host: AsgiApp
@@ -82,6 +84,7 @@ class Gateway:
         metrics: Metrics | None = None,
         keys: Keys | None = None,
         cors: Cors | None = None,
+        streams: Readers | None = None,
     ) -> None:
         self.table = RouteTable()
         self.stopping = False
@@ -93,6 +96,7 @@ class Gateway:
         self._busy = 0
         self._keys = keys
         self._cors = cors
+        self._streams = streams or Readers()
         self._notes = Notes(structlog.stdlib.get_logger("watcherd.gateway"), metrics or Metrics())
 
     def swap(self, table: RouteTable) -> None:
@@ -163,8 +167,10 @@ class Gateway:
                 await exchange.reply(preflight, generation)
                 return True
         refusal = None if self._keys is None else self._keys.refusal(sent, method, model)
-        if refusal is None and self._busy >= self._limits.max_in_flight:
-            refusal = _overloaded(self._busy)
+        # Streams last, and cost nothing while nothing happens: they have a bound of their own.
+        busy = self._busy - self._streams.open
+        if refusal is None and busy >= self._limits.max_in_flight:
+            refusal = _overloaded(busy)
         if refusal is not None:
             await exchange.refuse(refusal, generation)
         return refusal is not None

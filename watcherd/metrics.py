@@ -57,6 +57,7 @@ class State:
     in_flight: Mapping[str, int] = field(default_factory=dict)
     draining: Mapping[str, int] = field(default_factory=dict)
     rejected: int = 0
+    streams: int = 0
     watch_restarts: int = 0
     watch_last_event: float | None = None
     watch_last_reconcile: float | None = None
@@ -191,6 +192,7 @@ class Metrics:
         yield _gauge("watcherd_model_revision", "The revision that serves", state.revisions, "model")
         yield _gauge("watcherd_models_rejected", "Files whose content is refused", state.rejected)
         yield _gauge("watcherd_requests_in_flight", "Requests that have not ended", state.in_flight, "model")
+        yield _gauge("watcherd_streams_open", "Event streams", state.streams)
         yield _gauge("watcherd_revisions_draining", "Retired revisions in use", state.draining, "model")
         yield _gauge("watcherd_revisions_live", "Revisions that serve", len(state.revisions))
         yield _gauge(

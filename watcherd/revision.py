@@ -53,7 +53,7 @@ class InFlight:
     `cut` says why the request was cancelled by the drain, if it was.
     """
 
-    __slots__ = ("__weakref__", "cut", "entered", "method", "path", "progressed", "task")
+    __slots__ = ("__weakref__", "_leave", "_reason", "cut", "entered", "method", "path", "progressed", "task")
 
     def __init__(self, method: str, path: str, task: asyncio.Task[object]) -> None:
         self.method = method
@@ -61,6 +61,20 @@ class InFlight:
         self.task = task
         self.entered = self.progressed = time.monotonic()
         self.cut: str | None = None
+        self._leave: Callable[[str], None] | None = None
+        self._reason: str | None = None
+
+    def on_leave(self, leave: Callable[[str], None]) -> None:
+        """Let a stream, which has no end of its own, be asked for it; at once, if it has been already."""
+        self._leave = leave
+        if self._reason is not None:
+            leave(self._reason)
+
+    def ask_to_leave(self, reason: str) -> None:
+        """Ask for the end: a stream says goodbye and ends, any other request ends anyway."""
+        self._reason = reason
+        if self._leave is not None:
+            self._leave(reason)
 
     def describe(self, now: float) -> str:
         """`METHOD path age`, for logs and the admin API."""
@@ -110,8 +124,10 @@ class Revision:
             self._idle.set()
 
     def retire(self) -> None:
-        """Mark that no new request can enter, since the route table names it no more."""
+        """Mark that no new request can enter, since the route table names it no more; streams are to go."""
         self.retired_at = time.monotonic()
+        for request in tuple(self.in_flight):
+            request.ask_to_leave("the model has changed or was unloaded")
 
     async def idle(self) -> None:
         """Wait until nothing is in flight. Only sensible once retired."""

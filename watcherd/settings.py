@@ -165,6 +165,7 @@ class Settings(BaseSettings):
     max_json_depth: int = Field(64, ge=1, le=200, description="the deepest nesting of a JSON body")
     max_rows: int = Field(10_000, ge=1, description="the most rows of an array that is created at once")
     max_in_flight: int = Field(1000, ge=1, description="requests to models at once; more are answered 503")
+    max_streams: int = Field(1000, ge=1, description="event streams at once, of models and of the admin API each")
     max_waiting_writes: int = Field(500, ge=1, description="writes that wait for the database; more are answered 503")
     header_timeout: _Seconds = Field(10, gt=0, description="how long a client may take over its headers")
     stall_timeout: _Seconds = Field(

@@ -102,6 +102,8 @@ class Stop:
         if self._stop_accepting:
             self._server.stop_accepting()
         requests = self._in_flight()
+        for request in requests:
+            request.ask_to_leave("the server is stopping")
         self._publish(events.ShutdownStarted(signal_name or "server ended", len(requests)))
         await self._stage("watch", _end(working), self._cleanup_timeout, lambda: _names(working))
         await self._stage("drain", _wait_for(requests), self._graceful_timeout, self._holders)

@@ -7,6 +7,7 @@ Does not own routing (gateway, compile) nor what a problem means (problems).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -43,7 +44,8 @@ class ClientGoneError(Exception):
 class Answer:
     """A complete answer. `headers` have lower-case names and no content-length.
 
-    With `stream` the body is what it yields, and `body` is empty.
+    With `stream` the body is what it yields, and `body` is empty. A stream that goes on until it
+    is asked to end, with a reason, is asked by `leave`.
     """
 
     status: int
@@ -51,6 +53,7 @@ class Answer:
     media: bytes = JSON
     headers: Headers = ()
     stream: AsyncIterator[bytes] | None = None
+    leave: Callable[[str], None] | None = None
 
 
 class Call:
@@ -156,8 +159,11 @@ def body_too_large(max_bytes: int) -> Problem:
     return Problem(problems.BODY_TOO_LARGE, f"the body is over {max_bytes} bytes", headers={"connection": "close"})
 
 
-async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None:
-    """Send an answer; to a HEAD the same headers without the body."""
+async def send_answer(send: Send, answer: Answer, *, head: bool = False, receive: Receive | None = None) -> None:
+    """Send an answer; to a HEAD the same headers without the body.
+
+    With `receive` a stream without an end is asked to leave when its client goes.
+    """
     headers: list[tuple[bytes, bytes]] = list(answer.headers)
     if answer.stream is None:
         body = answer.body
@@ -168,15 +174,27 @@ async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None
         await send({"type": "http.response.body", "body": b"" if head else body})
         return
     headers.append((b"content-type", answer.media))
+    watching = None
     try:
         # Inside: a stream that is never begun holds something too.
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if not head:
+            if answer.leave is not None and receive is not None:
+                watching = asyncio.create_task(_until_gone(receive, answer.leave), name="disconnect")
             async for chunk in answer.stream:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
     finally:
+        if watching is not None:
+            watching.cancel()
         await close_stream(answer.stream)
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_gone(receive: Receive, leave: Callable[[str], None]) -> None:
+    with contextlib.suppress(Problem):  # a body that has no end, or too many bytes: nobody waits for it
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    leave("the client has gone")
 
 
 async def close_stream(stream: AsyncIterator[bytes]) -> None:

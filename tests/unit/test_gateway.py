@@ -13,6 +13,7 @@ import pytest
 from watcherd import problems
 from watcherd.drain import cut
 from watcherd.errors import StoreUnavailableError
+from watcherd.feeds import Feed, Readers
 from watcherd.gateway import TABLE, Gateway, Limits, RouteTable
 from watcherd.pim.spec import LinkedModel, ModelSpec
 from watcherd.problems import Problem
@@ -397,3 +398,42 @@ async def test_while_too_many_requests_are_in_flight_models_answer_503_and_the_h
     go.set()
     assert [client.status for client in await asyncio.gather(*waiting)] == [200, 200]
     assert (await Client("/api/shop").call(gateway)).status == 200
+
+
+async def test_streams_do_not_count_as_requests_in_flight_and_are_told_to_go_also_if_they_begin_late() -> None:
+    feed_readers = Readers()
+    feed = Feed(feed_readers)
+    may_begin = asyncio.Event()
+
+    async def stream(call: Call) -> Answer:
+        if call.segments == ["late"]:
+            await may_begin.wait()
+        reader = feed.subscribe()
+        return Answer(200, stream=reader, leave=reader.leave)
+
+    gateway = Gateway(
+        api_prefix="/api",
+        max_body_bytes=10,
+        missing=lambda name: Problem(problems.NO_SUCH_MODEL, name),
+        limits=Limits(max_in_flight=1),
+        streams=feed_readers,
+    )
+    revision = a_revision(stream)
+    gateway.swap(RouteTable(1, MappingProxyType({"shop": revision})))
+    clients = [Client("/api/shop"), Client("/api/shop"), Client("/api/shop/late")]
+    tasks = []
+    for client in clients:
+        client.send_body()
+        tasks.append(asyncio.create_task(client.call(gateway)))
+        await asyncio.sleep(0)
+    assert len(revision.in_flight) == 3
+    assert (await Client("/api/shop").call(gateway)).status == 503  # the late one is no stream yet
+
+    revision.retire()
+    may_begin.set()
+    await asyncio.gather(*tasks)
+
+    assert [client.status for client in clients] == [200, 200, 200]
+    assert all(b"event: bye" in client.text for client in clients)
+    assert not revision.in_flight
+    assert feed_readers.open == 0

@@ -39,7 +39,9 @@ def metrics_routes(metrics: Metrics, state: Callable[[], State]) -> APIRouter:
     return router
 
 
-def state_of(gateway: Gateway, drains: Drains, world: World, health: Health, store: Store) -> State:
+def state_of(  # noqa: PLR0913 - every part that can be asked
+    gateway: Gateway, drains: Drains, world: World, health: Health, store: Store, *, streams: int
+) -> State:
     """What is true now."""
     revisions = gateway.table.revisions.values()
     in_flight = Counter({revision.domain: len(revision.in_flight) for revision in revisions})
@@ -55,6 +57,7 @@ def state_of(gateway: Gateway, drains: Drains, world: World, health: Health, sto
         in_flight=in_flight,
         draining=draining,
         rejected=len(world.refusals),
+        streams=streams,
         watch_restarts=health.restarts,
         watch_last_event=_epoch(health.last_event_at),
         watch_last_reconcile=_epoch(health.last_reconcile_at),

@@ -16,6 +16,7 @@ from watcherd.compile import etag
 from watcherd.compile.batch import BatchEndpoint
 from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
 from watcherd.compile.entity import Children, EntityEndpoints, compile_entity
+from watcherd.compile.events import RowEvents
 from watcherd.compile.export import ExportEndpoint
 from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.imports import ImportEndpoint
@@ -52,7 +53,7 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
         children=_children_paths(spec, endpoints),
         actions=_action_paths(linked, tables, options),
         system=_system_paths(linked, description, endpoints, tables, options),
-        bulk=_bulk_paths(linked, endpoints, tables, options),
+        bulk=_bulk_paths(linked, endpoints, tables, options) | _stream_paths(linked, tables, options),
     )
     return Revision(
         linked,
@@ -147,6 +148,16 @@ def _system_paths(
         "openapi.json": Path.of("/-/openapi.json", {"GET": own.answer}),
         "batch": Path.of("/-/batch", {"POST": batch}),
     }
+
+
+def _stream_paths(linked: LinkedModel, tables: ModelTables, options: Options) -> dict[tuple[str, str], Path]:
+    """The events of each entity's rows, which also hear of them from here on."""
+    paths: dict[tuple[str, str], Path] = {}
+    for entity in linked.spec.entities.values():
+        events = RowEvents(linked.spec.name, entity, options.feeds)
+        tables.entities[entity.name].listen(events)
+        paths[entity.plural, "events"] = Path.of(f"/{entity.plural}/-/events", {"GET": events.answer})
+    return paths
 
 
 class Index:

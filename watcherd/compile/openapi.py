@@ -113,6 +113,13 @@ _IDEMPOTENCY_KEY: Schema = {
 _REPLAYED: Schema = {
     "Idempotency-Replayed": {"schema": _TEXT, "description": "`true` on an answer that was given before."}
 }
+_LAST_EVENT_ID: Schema = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that was read: go on after it.",
+    "schema": _TEXT,
+}
 _IF_NONE_MATCH: Schema = {
     "name": "If-None-Match",
     "in": "header",
@@ -171,6 +178,7 @@ def describe(linked: LinkedModel, options: Options) -> Description:
         schemas[component(spec, entity.name, "View")] = view_schema(linked, entity)
         _add_entity(paths, linked, entity)
         _add_bulk(paths, linked, entity)
+        _add_events(paths, entity)
     for service in spec.services.values():
         for method in service.methods:
             _add_method(paths, linked, service, method)
@@ -311,6 +319,16 @@ def _add_bulk(paths: _Paths, linked: LinkedModel, entity: Entity) -> None:
         responses=_responses(
             200, _json(bulk.IMPORTED), "How many rows came in", 400, 409, 413, 415, 422, 500, 503, headers=_REPLAYED
         ),
+    )  # fmt: skip
+
+
+def _add_events(paths: _Paths, entity: Entity) -> None:
+    paths.add(
+        "GET", f"/{entity.plural}/-/events", entity.name, "events", f"Hear of changed rows of {entity.name}",
+        description="Server-sent events: `created` and `updated` with the row, `deleted` with its key, "
+        "`reset` where some may have been missed, `bye` before the stream ends.",
+        parameters=[_LAST_EVENT_ID],
+        responses=_responses(200, {"text/event-stream": {"schema": _TEXT}}, "A stream of events", 400, 500, 503),
     )  # fmt: skip
 
 

@@ -6,10 +6,12 @@ The two callables are part of the options so that a test can say what time it is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import uuid_utils
+
+from watcherd.feeds import Feeds
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -32,7 +34,7 @@ class Options:
     `api_prefix` is `/api` or empty; `max_body_bytes` and `needs_key` are documented, the gateway
     enforces them; `max_import_bytes` bounds the body of an import, whose lines are bounded by
     `max_body_bytes`; `max_rows` bounds an array of a create; `default_limit` and `max_limit` count
-    rows of a list; `clock` answers an aware UTC time.
+    rows of a list; `feeds` hear of changed rows; `clock` answers an aware UTC time.
     """
 
     api_prefix: str = "/api"
@@ -40,6 +42,7 @@ class Options:
     max_import_bytes: int = 100 * 1024 * 1024
     max_rows: int = 10_000
     needs_key: bool = False
+    feeds: Feeds = field(default_factory=Feeds)
     default_limit: int = DEFAULT_LIMIT
     max_limit: int = MAX_LIMIT
     clock: Callable[[], datetime] = utc_now

@@ -15,7 +15,7 @@ from watcherd.store.plan import EntityNames, Notice, Rejection, SchemaPlan, Stal
 from watcherd.store.prune import Parked
 from watcherd.store.queries import Filter, Select, ordering
 from watcherd.store.records import Applied, KeptRevision, Record
-from watcherd.store.rows import Page, Related, Row, RowList, Rows
+from watcherd.store.rows import Page, Related, Row, RowChange, RowList, Rows
 from watcherd.store.store import ModelTables, Store
 from watcherd.store.stream import RowStream
 from watcherd.store.usage import Usage
@@ -37,6 +37,7 @@ __all__ = [
     "Rejection",
     "Related",
     "Row",
+    "RowChange",
     "RowList",
     "RowStream",
     "Rows",

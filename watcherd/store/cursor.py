@@ -7,7 +7,7 @@ a database brings, and the reading of what went wrong there.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol, Self
 
 from watcherd.errors import StoreError, StoreUnavailableError
@@ -61,8 +61,17 @@ _PASSING: Final = frozenset(
 _PRIMARY_CODE: Final = 0xFF
 
 
+AfterCommit = dict[Any, Callable[[], None]]
+"""What to do on the event loop once a transaction is committed, in this order; the keys are for who adds."""
+
+
 class Cursor(Protocol):
-    """The part of a DBAPI cursor that is used, and in whose words its database is spoken to."""
+    """The part of a DBAPI cursor that is used, and in whose words its database is spoken to.
+
+    `after_commit` is None where nothing is written.
+    """
+
+    after_commit: AfterCommit | None
 
     @property
     def dialect(self) -> Dialect:
@@ -91,6 +100,7 @@ class SqliteCursor(sqlite3.Cursor):
     """SQLite's own cursor, which knows what it speaks."""
 
     dialect: Final[Dialect] = SQLITE
+    after_commit: AfterCommit | None = None
 
     def stream(self, sql: str, parameters: Sequence[Any] = (), /) -> Iterator[Any]:
         """What iterating does already."""

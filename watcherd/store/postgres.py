@@ -192,6 +192,7 @@ class PostgresDatabase:
     ) -> T:
         async with self._connection() as connection:
             cursor = PostgresCursor(connection, timeout=timeout)
+            after = cursor.after_commit = {}
             try:
                 await begin(cursor)
                 result = await greenlet_spawn(work, cursor)
@@ -199,6 +200,8 @@ class PostgresDatabase:
             except BaseException:
                 await cursor.abandon()
                 raise
+            for tell in after.values():
+                tell()
             return result
 
     @contextlib.asynccontextmanager

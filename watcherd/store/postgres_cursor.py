@@ -18,7 +18,7 @@ from asyncpg.transaction import Transaction
 from sqlalchemy.util import await_only
 
 from watcherd.errors import StoreError
-from watcherd.store.cursor import ServerError, ServerIntegrityError
+from watcherd.store.cursor import AfterCommit, ServerError, ServerIntegrityError
 from watcherd.store.dialect import POSTGRESQL
 
 DRIVER_ERRORS: Final = (
@@ -61,6 +61,7 @@ class PostgresCursor:
     def __init__(self, connection: Connection, *, timeout: float | None = 30) -> None:
         """`timeout` in seconds is for each statement."""
         self.rowcount = -1
+        self.after_commit: AfterCommit | None = None
         self._connection = connection
         self._timeout = timeout
         self._rows: Iterator[tuple[Any, ...]] = iter(())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 from watcherd.errors import ConstraintError, PreconditionError, StoreError, TooManyRowsError
 from watcherd.store.codecs import Codec
@@ -60,6 +61,22 @@ class Related:
     far: str
 
 
+MAX_TOLD: Final = 200
+"""Changes of one transaction that are told one by one, fewer than a reader's queue holds; more are told as one."""
+
+RowChange = Literal["created", "updated", "deleted"]
+
+
+class Listener(Protocol):
+    """Who hears of changed rows; must neither block nor raise."""
+
+    def heard(self, kind: RowChange, values: Mapping[str, Any]) -> None:
+        """A row was changed: all its wire values, of a deleted one the key alone."""
+
+    def lost(self) -> None:
+        """More rows were changed than are told one by one."""
+
+
 class Rows:
     """The queries of one entity, for one revision."""
 
@@ -71,6 +88,7 @@ class Rows:
         codecs: Mapping[str, Codec],
         statements: Statements,
     ) -> None:
+        self._listener: Listener | None = None
         self._database = database
         self._entity = entity
         self._columns = columns
@@ -82,6 +100,10 @@ class Rows:
         self._get = self._statements.get
         self._decoders = tuple((name, one.decode) for name, one in codecs.items() if one.decode is not None)
         self._encoders = tuple((name, codecs[name].encode) for name in self._names)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell a listener, on the event loop, of every row that is written through here and committed."""
+        self._listener = listener
 
     async def get(self, key: object) -> Row | None:
         """The row of this key. StoreError, StoreUnavailableError."""
@@ -162,6 +184,7 @@ class Rows:
                         refusal.row = place
                     raise refusal from error
                 inserted.append(self._row(stored))
+                self._tell(cursor, "created", inserted[-1].values)
             return inserted
 
         return write
@@ -185,6 +208,9 @@ class Rows:
                 if (refusal := self._insert_one(cursor, row)) is not None
             ]
         cursor.execute("RELEASE many")
+        if cursor.after_commit is not None and self._listener is not None:
+            # Too many to tell one by one: who listens reads them again.
+            cursor.after_commit[self._listener] = self._listener.lost
         return refused
 
     async def update(
@@ -233,6 +259,7 @@ class Rows:
                 run(cursor, self._statements.delete, (encoded_key,))
             except IntegrityError as error:
                 raise delete_refused(cursor, error, self._entity, encoded_key) from error
+            self._tell(cursor, "deleted", {self._key: key})
             return True
 
         return write
@@ -252,7 +279,19 @@ class Rows:
             merged = {**self._row(old).values, **values}
             by_name = {**dict(zip(self._names, old, strict=False)), **dict(zip(names, stored, strict=True))}
             raise write_refused(cursor, error, self._entity, merged, by_name) from error
-        return self._row(new)
+        row = self._row(new)
+        self._tell(cursor, "updated", row.values)
+        return row
+
+    def _tell(self, cursor: Cursor, kind: RowChange, values: Mapping[str, Any]) -> None:
+        """Let the listener hear of a change once it is committed."""
+        told, listener = cursor.after_commit, self._listener
+        if listener is None or told is None:
+            return
+        if len(told) < MAX_TOLD:
+            told[len(told)] = partial(listener.heard, kind, values)
+        else:
+            told[listener] = listener.lost
 
     def _insert_one(self, cursor: Cursor, row: Sequence[Any]) -> ConstraintError | None:
         """Insert a row in stored form, or say why not; an error that is no constraint's is raised."""

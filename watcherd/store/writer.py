@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from watcherd.errors import StoreError, StoreUnavailableError
-from watcherd.store.cursor import Cursor, SqliteCursor, refused
+from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, refused
 
 MAX_GROUP: Final = 64
 """Writes in one transaction: more would make the first of them wait for nothing."""
@@ -33,7 +33,7 @@ Write = Callable[[Cursor], Any]
 class _Job:
     """One write that waits, and then what came of it."""
 
-    __slots__ = ("apart", "error", "future", "result", "write")
+    __slots__ = ("after_commit", "apart", "error", "future", "result", "write")
 
     def __init__(self, write: Write, future: asyncio.Future[Any], *, apart: bool) -> None:
         self.write = write
@@ -41,6 +41,7 @@ class _Job:
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
+        self.after_commit: AfterCommit = {}
 
 
 class Writer:
@@ -224,6 +225,7 @@ async def interrupt_until_done(
 
 def _attempt(job: _Job, cursor: Cursor) -> None:
     """Run one write; whatever it raises is its caller's."""
+    cursor.after_commit = job.after_commit
     try:
         job.result = job.write(cursor)
     except sqlite3.Error as error:
@@ -236,8 +238,11 @@ def _attempt(job: _Job, cursor: Cursor) -> None:
 
 
 def _deliver(group: list[_Job]) -> None:
-    """On the loop: answer all callers that are still there."""
+    """On the loop: tell what is committed, and answer all callers that are still there."""
     for job in group:
+        if job.error is None:
+            for tell in job.after_commit.values():
+                tell()
         if job.future.done():
             continue
         if job.error is not None:

@@ -1,0 +1,116 @@
+"""Event streams of a real process: what happens to models, clients that go, and a stop with streams open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from tests.e2e.models import BROKEN, shop
+from tests.e2e.process import Process
+
+
+class Stream:
+    """Server-sent events, read one by one."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.last_id = ""
+        self.retry = 0
+        self._lines = response.aiter_lines()
+
+    async def next(self) -> tuple[str, Any]:
+        """The kind and the data of the next event."""
+        kind = ""
+        async for line in self._lines:
+            field, _, value = line.partition(": ")
+            match field:
+                case "id":
+                    self.last_id = value
+                case "retry":
+                    self.retry = int(value)
+                case "event":
+                    kind = value
+                case "data":
+                    return kind, json.loads(value)
+        raise AssertionError("the stream has ended")
+
+    async def until(self, wanted: str) -> Any:
+        while True:
+            kind, data = await self.next()
+            if kind == wanted:
+                return data
+
+
+@asynccontextmanager
+async def listening(client: httpx.AsyncClient, path: str, **headers: str) -> AsyncIterator[Stream]:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with client.stream("GET", path, headers=sent) as response:
+        assert response.status_code == 200
+        yield Stream(response)
+
+
+async def test_the_admin_stream_tells_what_the_log_tells_and_goes_on_where_it_was_left(daemon: Process) -> None:
+    async with daemon.client() as client:
+        async with listening(client, "/admin/events") as stream:
+            daemon.write("shop.yaml", shop())
+            loaded = await stream.until("model.loaded")
+            assert (loaded["model"], loaded["revision"]) == ("shop", 1)
+            await stream.until("reload.finished")
+        daemon.write("shop.yaml", BROKEN)
+        await daemon.wait_for("model.rejected")
+        async with listening(client, "/admin/events", last_event_id=stream.last_id) as again:
+            rejected = await again.until("model.rejected")
+            assert (rejected["model"], rejected["serving"]) == ("shop", 1)
+        async with client.stream("GET", "/admin/events", headers={"host": "rebound.example"}) as refused:
+            assert refused.status_code == 403
+
+
+async def test_a_client_that_disconnects_is_no_longer_in_flight(daemon: Process) -> None:
+    async with daemon.client() as client:
+        daemon.write("shop.yaml", shop())
+        await daemon.wait_for("model.loaded")
+        since = len(daemon.lines)
+        async with listening(client, "/api/shop/items/-/events") as stream:
+            created = (await client.post("/api/shop/items", json={"name": "a"})).json()
+            assert await stream.next() == ("created", created)
+            (entry,) = (await client.get("/admin/pim")).json()["pims"]
+            assert entry["in_flight"] == 1
+            assert "watcherd_streams_open 1.0" in (await client.get("/metrics")).text
+        line = await daemon.wait_for("request", since, lambda line: line["path"].endswith("/-/events"))
+        assert line["status"] in {200, 499}
+        (entry,) = (await client.get("/admin/pim")).json()["pims"]
+        assert entry["in_flight"] == 0
+
+
+async def test_a_stop_says_goodbye_to_every_stream_and_does_not_wait_for_them(daemon: Process) -> None:
+    async with daemon.client() as client:
+        daemon.write("shop.yaml", shop())
+        await daemon.wait_for("model.loaded")
+        async with (
+            listening(client, "/admin/events") as admin,
+            listening(client, "/api/shop/items/-/events") as rows,
+        ):
+            daemon.kill(signal.SIGTERM)
+            for stream in (admin, rows):
+                assert "stopping" in (await stream.until("bye"))["reason"]
+                assert stream.retry >= 500
+            async with asyncio.timeout(20):  # far below the 30 s that a request may take
+                assert await daemon.ended() == 0
+    drained = next(line for line in daemon.of("shutdown.stage") if line["stage"] == "drain")
+    assert "held_by" not in drained
+
+
+async def test_the_documents_describe_the_streams(daemon: Process) -> None:
+    async with daemon.client() as client:
+        daemon.write("shop.yaml", shop())
+        await daemon.wait_for("model.loaded")
+        paths = (await client.get("/openapi.json")).json()["paths"]
+
+    for path in ("/api/shop/items/-/events", "/admin/events"):
+        assert "text/event-stream" in paths[path]["get"]["responses"]["200"]["content"]
