@@ -223,6 +223,7 @@ async def test_when_all_connections_are_taken_the_next_is_refused_after_a_while(
     monkeypatch.setattr(module, "CONNECT_TIMEOUT", 0.05)
     waiting = asyncio.create_task(database.write(lambda _: None))
     await asyncio.sleep(0)
+    assert (database.usage().waiting, database.usage().used) == (1, 1)
     with pytest.raises(StoreUnavailableError, match="1 requests are waiting"):
         await database.fetch_row("SELECT 1", ())
     with pytest.raises(StoreUnavailableError, match="did not answer in time"):
