@@ -33,6 +33,7 @@ LIFE = "e2e/test_life.py"
 READING = "unit/pim/test_reading.py"
 RELOADS = "behaviour/test_reloads.py"
 SERVICE = "e2e/test_service.py"
+STREAMS = "behaviour/test_streams.py"
 STOPPING = "e2e/test_stopping.py"
 TRAFFIC = "e2e/test_traffic.py"
 WATCHING = "e2e/test_watching.py"
@@ -145,6 +146,17 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             f"{CLIENTS}::test_a_client_that_disconnects_in_the_middle_lets_its_revision_go",
             "unit/test_gateway.py::test_a_client_that_goes_away_leaves_the_revision",
         ),
+        "streams of unrelated models": (
+            f"{STREAMS}::test_a_swap_ends_the_streams_of_its_model_at_once_and_no_others",
+            f"{STREAMS}::test_who_comes_back_after_a_swap_has_missed_nothing_that_the_new_revision_shows",
+        ),
+        "more traffic than can be served": (
+            "e2e/test_limits.py::test_four_times_what_is_let_in_is_shed_while_health_and_admin_answer_and_it_recovers",
+        ),
+        "slow and oversized heads and bodies": (
+            "e2e/test_limits.py::test_each_limit_is_a_setting_and_its_refusal_a_problem",
+            "unit/test_connection.py::test_a_head_that_does_not_end_is_a_timeout",
+        ),
         "keep-alive connections": (
             f"{LIFE}::test_a_half_sent_request_is_answered_by_the_old_revision_after_a_swap",
             f"{STOPPING}::test_a_keep_alive_connection_that_is_idle_is_closed_and_holds_nothing",
@@ -171,6 +183,9 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Stopping": {
         "SIGTERM and SIGINT: requests finish, new ones are refused, exit 0": (
             f"{LIFE}::test_a_stop_lets_requests_in_flight_finish_and_refuses_new_ones",
+        ),
+        "event streams get a last event and close": (
+            "e2e/test_streams.py::test_a_stop_says_goodbye_to_every_stream_and_does_not_wait_for_them",
         ),
         "a stage over its time: named, exit 1": (
             f"{STOPPING}::test_a_stop_names_what_held_each_stage_and_goes_on_to_the_next",
