@@ -9,15 +9,15 @@ the description of the list.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
+from watcherd.compile import values
 from watcherd.compile.naming import component
 from watcherd.compile.operators import MAX_VALUES, MEMBERSHIP, operators_of
 from watcherd.compile.options import Options
 from watcherd.compile.query import MAX_SKIP, RESERVED, is_scalar
-from watcherd.compile.schemas import Schema, parameter_schema
-from watcherd.compile.validators import Targets
+from watcherd.compile.schemas import REMEMBERED, Schema, bare_schema
 from watcherd.pim.spec import Attribute, Entity, LinkedModel, ModelSpec
 
 FILTERS = (
@@ -63,7 +63,10 @@ def list_parameters(linked: LinkedModel, entity: Entity, *, paged: bool) -> list
     if not paged:
         return [_ref(spec, entity, name) for name in own if name != "sort"]
     filters = [
-        one for item in entity.attributes.values() if not item.write_only for one in _filters(item, linked.targets)
+        one
+        for item in entity.attributes.values()
+        if not item.write_only
+        for one in _filters(item, values.resolve(item, linked.targets))
     ]
     paging = [{"$ref": f"#/components/parameters/{spec.name}.{name}"} for name in ("skip", "limit", "cursor", "count")]
     return [*filters, *(_ref(spec, entity, name) for name in own), *paging]
@@ -84,10 +87,15 @@ def _of_entity(entity: Entity) -> dict[str, Schema]:
     return own
 
 
-def _filters(attribute: Attribute, targets: Targets) -> list[Schema]:
-    """One parameter an operator; the plain name stands for `__eq` unless it means something else."""
+@lru_cache(maxsize=REMEMBERED)
+def _filters(attribute: Attribute, actual: Attribute) -> tuple[Schema, ...]:
+    """One parameter an operator; the plain name stands for `__eq` unless it means something else.
+
+    `actual` is what its values are. Remembered by value, since an edit changes few attributes of a
+    model and an entity is listed in several places; nobody changes what is answered.
+    """
     name = attribute.name
-    schema = parameter_schema(replace(attribute, is_list=False), targets)
+    schema = bare_schema(actual)
     found = []
     for operator in operators_of(attribute):
         parameter = name if operator == "eq" and name not in RESERVED else f"{name}__{operator}"
@@ -95,7 +103,7 @@ def _filters(attribute: Attribute, targets: Targets) -> list[Schema]:
             found.append(_query(parameter, {"type": "array", "items": schema}) | {"explode": False})
         else:
             found.append(_query(parameter, {"type": "boolean"} if operator == "isnull" else schema))
-    return found
+    return tuple(found)
 
 
 def _names(name: str, names: list[str], description: str) -> Schema:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 
 from watcherd.compile import values
@@ -23,6 +24,9 @@ from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method, Mode
 
 Schema = dict[str, Any]
 Direction = Literal["in", "out"]
+
+REMEMBERED = 8192
+"""How many attributes keep what was said of them: an edit changes few, and values hold no revision."""
 
 _ANY_BUT_NULL = ["object", "array", "string", "number", "boolean"]
 # The format `time` of JSON Schema demands an offset, which a time of day does not have.
@@ -107,7 +111,11 @@ def _row_or_null(row: Schema) -> Schema:
 
 def attribute_schema(attribute: Attribute, targets: Targets, direction: Direction, *, nullable: bool) -> Schema:
     """The values of one attribute, without what is said about it."""
-    schema = _scalar(values.resolve(attribute, targets), direction)
+    return _shape(attribute, values.resolve(attribute, targets), direction, nullable=nullable)
+
+
+def _shape(attribute: Attribute, actual: Attribute, direction: Direction, *, nullable: bool) -> Schema:
+    schema = _scalar(actual, direction)
     if attribute.is_list:
         schema = {"type": "array", "items": schema}
     return _or_null(schema) if nullable else schema
@@ -115,7 +123,12 @@ def attribute_schema(attribute: Attribute, targets: Targets, direction: Directio
 
 def parameter_schema(attribute: Attribute, targets: Targets) -> Schema:
     """The values of a query or path parameter: of the type alone, limits do not matter for a search."""
-    actual = values.resolve(attribute, targets)
+    return bare_schema(values.resolve(attribute, targets))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def bare_schema(actual: Attribute) -> Schema:
+    """The values of an attribute's type, without its limits."""
     bare = replace(actual, min_length=None, max_length=None, pattern=None, minimum=None, maximum=None,
                    exclusive_minimum=None, exclusive_maximum=None, multiple_of=None)  # fmt: skip
     return _scalar(bare, "out" if actual.kind is Kind.DECIMAL else "in")
@@ -160,8 +173,13 @@ def _parameter(linked: LinkedModel, parameter: Parameter) -> Schema:
 
 
 def _property(attribute: Attribute, targets: Targets, direction: Direction, locked: Iterable[str]) -> Schema:
-    """The values of an attribute, and what people want to know about it."""
-    shape = attribute_schema(attribute, targets, direction, nullable=takes_null(attribute))
+    return _described(attribute, values.resolve(attribute, targets), direction, locked=attribute.name in locked)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _described(attribute: Attribute, actual: Attribute, direction: Direction, *, locked: bool) -> Schema:
+    """The values of an attribute, and what people want to know about it; nobody changes what is answered."""
+    shape = _shape(attribute, actual, direction, nullable=takes_null(attribute))
     schema: Schema = {"title": title(attribute.name), **shape}
     described = attribute.description
     if attribute.reference is not None:
@@ -173,7 +191,7 @@ def _property(attribute: Attribute, targets: Targets, direction: Direction, lock
         schema["examples"] = [attribute.example.value]
     if direction == "in" and attribute.default is not None:
         schema["default"] = attribute.default.value
-    if attribute.name in locked:
+    if locked:
         schema["readOnly"] = True
     if attribute.write_only:
         schema["writeOnly"] = True
