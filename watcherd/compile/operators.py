@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from watcherd.compile import values
 from watcherd.compile.validators import Targets
@@ -61,11 +62,17 @@ class Filterable:
 
 def filterable(attribute: Attribute, targets: Targets) -> Filterable:
     """What a query may say of an attribute."""
+    return _filterable(attribute, values.resolve(attribute, targets))
+
+
+@lru_cache(maxsize=8192)
+def _filterable(attribute: Attribute, actual: Attribute) -> Filterable:
+    """The same, given what its values are; remembered by value, since an edit changes few attributes."""
     operators = operators_of(attribute)
     read = None
     if attribute.kind is not Kind.JSON:
-        read = _query_reader(replace(attribute, is_list=False), targets)
-    as_text = values.resolve(attribute, targets).kind in _TEXTS or bool(attribute.members)
+        read = _query_reader(replace(actual, is_list=False) if actual.is_list else actual)
+    as_text = actual.kind in _TEXTS or bool(attribute.members)
     return Filterable(
         name=attribute.name,
         operators=operators,
@@ -126,9 +133,9 @@ def _bounded(text: str) -> str:
     return values.plain_text(text)
 
 
-def _query_reader(attribute: Attribute, targets: Targets) -> Reader:
-    read = values.text_reader(attribute, targets)
-    if values.resolve(attribute, targets).kind is Kind.DATETIME:
+def _query_reader(actual: Attribute) -> Reader:
+    read = values.text_reader(actual, {})
+    if actual.kind is Kind.DATETIME:
         # A `+` that nobody escaped arrives as a space: no date and time has one before its offset.
         return lambda text: read(text[:-6] + "+" + text[-5:] if text[-6:-5] == " " and ":" in text[-5:] else text)
     return read

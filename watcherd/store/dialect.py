@@ -51,6 +51,14 @@ class Dialect(Protocol):
         """What SQLAlchemy makes statements with."""
 
     @property
+    def first(self) -> str:
+        """The first parameter of a statement."""
+
+    @property
+    def locked(self) -> str:
+        """What follows a SELECT of a row that is about to be changed."""
+
+    @property
     def references_in_tables(self) -> bool:
         """Whether a table can refer to one that is not made yet; else foreign keys are added later."""
 
@@ -112,6 +120,8 @@ class Sqlite:
     """SQLite: types are affinities, checks are triggers."""
 
     compiler: Final[Compiler] = SQLiteDialect_pysqlite(paramstyle="qmark")
+    first: Final = "?"
+    locked: Final = ""  # there is one writer
     references_in_tables: Final = True
     readers_wait: Final = False
     blob: Final = "BLOB"
@@ -184,6 +194,8 @@ class Postgresql:
     """PostgreSQL: wide types that do not depend on the locale, checks are named constraints."""
 
     compiler: Final[Compiler] = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
+    first: Final = "$1"
+    locked: Final = " FOR UPDATE"
     references_in_tables: Final = False
     readers_wait: Final = True
     blob: Final = "BYTEA"
