@@ -16,7 +16,8 @@ from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, settle_ow
 from watcherd.pim import link, link_diagnostics, owned_elsewhere, parse
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import LinkedModel, ModelSpec, fold
-from watcherd.store import Applied, Rejection
+from watcherd.revision import Revision
+from watcherd.store import Applied, Rejection, SchemaPlan
 
 
 class RollbackRefusedError(WatcherdError):
@@ -31,6 +32,7 @@ class Draft:
     """One reload in the making. It is tried in rounds: each that refuses a file starts the next.
 
     `built` is what this round would put into service; `compiled` keeps what earlier rounds made;
+    `expanded` are the plans that were applied, each for its revision;
     `refusals` only grow and `rolled_back` only shrinks, which is why the rounds end.
     """
 
@@ -54,6 +56,7 @@ class Draft:
         self.owners: Mapping[str, str] = world.owners
         self.built: dict[str, Live] = {}
         self.compiled: dict[str, Live] = {}
+        self.expanded: list[tuple[SchemaPlan, Revision]] = []
         self.refusals: dict[str, Refusal] = {}
         for path, entry in files.items():
             if entry.spec is None:

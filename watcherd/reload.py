@@ -31,7 +31,6 @@ from watcherd.pim import fingerprint, parse
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.report import Report, Stages, compare, tell
-from watcherd.revision import Revision
 from watcherd.store import Applied, KeptRevision, Record, Rejection, SchemaPlan, StalePlanError, Store
 from watcherd.watch import ChangeSet, Watcher
 
@@ -153,10 +152,12 @@ class Reloader:
             stages=self._stages,
         )
         if order.dry_run or (order.load is not None and order.load in after.refusals):
+            self._tell_plans(before, draft)
             return report
         await self._write_decisions(before, after)
         self._swap(after, report)
         self._retire(before, after)
+        self._tell_plans(before, draft)
         for event in tell(before, after, report):
             self._publish(event)
         await self._park_what_is_gone()
@@ -271,20 +272,21 @@ class Reloader:
                     continue  # a drain loosened the tables meanwhile: they are compared again
                 if rejections:
                     return None, rejections
-                self._tell_plan(plan, revision)
+                draft.expanded.append((plan, revision))
             return Live(revision, plan, path, entry.source.digest, draft.now), ()
 
-    def _tell_plan(self, plan: SchemaPlan, revision: Revision) -> None:
-        """Say what was done to the tables, and what clients of the model will notice."""
-        old = self.world.live.get(plan.renamed_model or revision.model)
-        before = None if old is None else (old.revision.linked, old.revision.operations)
-        whole = planned(plan, revision.operations, before)
-        if plan.steps:
-            steps = tuple(step.describe() for step in plan.steps)
-            breaking = tuple(change.subject for change in whole.api if change.breaking) or None
-            self._publish(events.SchemaApplied(revision.domain, revision.number, steps, whole.hash, breaking))
-        if plan.parked:
-            self._publish(events.SchemaParked(revision.domain, plan.parked))
+    def _tell_plans(self, before: World, draft: Draft) -> None:
+        """Say what was done to the tables, and what clients will notice; after the swap, which waits for no words."""
+        for plan, revision in draft.expanded:
+            if plan.steps:
+                old = before.live.get(plan.renamed_model or revision.model)
+                known = None if old is None else (old.revision.linked, old.revision.operations)
+                whole = planned(plan, revision.operations, known)
+                steps = tuple(step.describe() for step in plan.steps)
+                breaking = tuple(change.subject for change in whole.api if change.breaking) or None
+                self._publish(events.SchemaApplied(revision.domain, revision.number, steps, whole.hash, breaking))
+            if plan.parked:
+                self._publish(events.SchemaParked(revision.domain, plan.parked))
 
     def _number(self, plan: SchemaPlan) -> int:
         """The revision's number: that of the last one if it means the same, else the next."""

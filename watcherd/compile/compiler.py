@@ -1,8 +1,8 @@
 """THE STORY of compiling: a linked spec and its tables -> a revision, ready to serve.
 
 Everything that a request needs is built here, nothing by the first request. A revision refers to
-its endpoints and they to the tables; nothing refers back, and nothing is cached outside, so a
-retired revision goes when its last request has.
+its endpoints and they to the tables; nothing refers back, and what is remembered outside holds
+no revision, so a retired one goes when its last request has.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
+from watcherd.compile.remembering import turn_all
 from watcherd.compile.service import compile_method
 from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import LinkedModel, ModelSpec, Service
@@ -38,6 +39,7 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
 
     Raises `InvalidDefaultError` for a default that its attribute refuses.
     """
+    turn_all()
     spec = linked.spec
     description = describe(linked, options)
     exposed = expose(spec, tables)

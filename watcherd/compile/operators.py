@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from watcherd.compile import values
+from watcherd.compile.remembering import Remembered
 from watcherd.compile.validators import Targets
 from watcherd.compile.values import Reader
 from watcherd.pim.spec import Attribute, Kind
@@ -65,9 +65,9 @@ def filterable(attribute: Attribute, targets: Targets) -> Filterable:
     return _filterable(attribute, values.resolve(attribute, targets))
 
 
-@lru_cache(maxsize=8192)
+@Remembered
 def _filterable(attribute: Attribute, actual: Attribute) -> Filterable:
-    """The same, given what its values are; remembered by value, since an edit changes few attributes."""
+    """The same, given what its values are."""
     operators = operators_of(attribute)
     read = None
     if attribute.kind is not Kind.JSON:

@@ -9,7 +9,6 @@ the description of the list.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from watcherd.compile import values
@@ -17,7 +16,8 @@ from watcherd.compile.naming import component
 from watcherd.compile.operators import MAX_VALUES, MEMBERSHIP, operators_of
 from watcherd.compile.options import Options
 from watcherd.compile.query import MAX_SKIP, RESERVED, is_scalar
-from watcherd.compile.schemas import REMEMBERED, Schema, bare_schema
+from watcherd.compile.remembering import Remembered
+from watcherd.compile.schemas import Schema, bare_schema
 from watcherd.pim.spec import Attribute, Entity, LinkedModel, ModelSpec
 
 FILTERS = (
@@ -87,12 +87,11 @@ def _of_entity(entity: Entity) -> dict[str, Schema]:
     return own
 
 
-@lru_cache(maxsize=REMEMBERED)
+@Remembered
 def _filters(attribute: Attribute, actual: Attribute) -> tuple[Schema, ...]:
     """One parameter an operator; the plain name stands for `__eq` unless it means something else.
 
-    `actual` is what its values are. Remembered by value, since an edit changes few attributes of a
-    model and an entity is listed in several places; nobody changes what is answered.
+    `actual` is what its values are. An entity is listed in several places.
     """
     name = attribute.name
     schema = bare_schema(actual)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Literal
 
 from watcherd.compile import values
@@ -18,15 +17,13 @@ from watcherd.compile.bodies import required_on_create, unsent_on_create
 from watcherd.compile.constraints import is_enforced
 from watcherd.compile.demands import TEXTS, required_by_sentence, tightened
 from watcherd.compile.naming import schema_ref, title
+from watcherd.compile.remembering import Remembered
 from watcherd.compile.service import as_attribute, entity_of, given_attributes, required_attributes
 from watcherd.compile.validators import Targets, takes_null
 from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method, ModelSpec, Parameter
 
 Schema = dict[str, Any]
 Direction = Literal["in", "out"]
-
-REMEMBERED = 8192
-"""How many attributes keep what was said of them: an edit changes few, and values hold no revision."""
 
 _ANY_BUT_NULL = ["object", "array", "string", "number", "boolean"]
 # The format `time` of JSON Schema demands an offset, which a time of day does not have.
@@ -126,7 +123,7 @@ def parameter_schema(attribute: Attribute, targets: Targets) -> Schema:
     return bare_schema(values.resolve(attribute, targets))
 
 
-@lru_cache(maxsize=REMEMBERED)
+@Remembered
 def bare_schema(actual: Attribute) -> Schema:
     """The values of an attribute's type, without its limits."""
     bare = replace(actual, min_length=None, max_length=None, pattern=None, minimum=None, maximum=None,
@@ -173,12 +170,12 @@ def _parameter(linked: LinkedModel, parameter: Parameter) -> Schema:
 
 
 def _property(attribute: Attribute, targets: Targets, direction: Direction, locked: Iterable[str]) -> Schema:
-    return _described(attribute, values.resolve(attribute, targets), direction, locked=attribute.name in locked)
+    return _described(attribute, values.resolve(attribute, targets), direction, attribute.name in locked)
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _described(attribute: Attribute, actual: Attribute, direction: Direction, *, locked: bool) -> Schema:
-    """The values of an attribute, and what people want to know about it; nobody changes what is answered."""
+@Remembered
+def _described(attribute: Attribute, actual: Attribute, direction: Direction, locked: bool) -> Schema:  # noqa: FBT001 - by position, to be remembered
+    """The values of an attribute, and what people want to know about it."""
     shape = _shape(attribute, actual, direction, nullable=takes_null(attribute))
     schema: Schema = {"title": title(attribute.name), **shape}
     described = attribute.description
