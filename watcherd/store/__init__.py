@@ -10,6 +10,7 @@ Nothing else in the package imports SQLAlchemy or a driver.
 from watcherd.store.answers import AnswerName, Answers, KeptAnswer
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import database_exists
+from watcherd.store.drift import Difference
 from watcherd.store.limits import stricter
 from watcherd.store.plan import EntityNames, Notice, Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.prune import Parked
@@ -25,6 +26,7 @@ __all__ = [
     "Answers",
     "Applied",
     "Cursor",
+    "Difference",
     "EntityNames",
     "Filter",
     "KeptAnswer",

@@ -112,6 +112,9 @@ class Dialect(Protocol):
     def drop_check(self, name: str, table: str) -> tuple[str, ...]:
         """The opposite of `create_check`."""
 
+    def check_objects(self, name: str) -> tuple[str, ...]:
+        """What `create_check` makes is called there."""
+
     def keep_writers_out(self, table: str) -> tuple[str, ...]:
         """Statements after which nobody else writes to a table until the end of the transaction."""
 
@@ -175,7 +178,7 @@ class Sqlite:
         """A pair of triggers: a table cannot get a constraint later."""
         refusal = f"BEGIN SELECT RAISE(ABORT, 'watcherd:check:{name}'); END"
         listed = ", ".join(quoted(column) for column in columns)
-        insert, update = _trigger_names(name)
+        insert, update = self.check_objects(name)
         return (
             f"CREATE TRIGGER {quoted(insert)} BEFORE INSERT ON {quoted(table)} WHEN {violation} {refusal}",
             f"CREATE TRIGGER {quoted(update)} BEFORE UPDATE OF {listed} ON {quoted(table)} WHEN {violation} {refusal}",
@@ -183,7 +186,11 @@ class Sqlite:
 
     def drop_check(self, name: str, table: str) -> tuple[str, ...]:  # noqa: ARG002 - triggers have no namesakes
         """Both triggers."""
-        return tuple(f"DROP TRIGGER IF EXISTS {quoted(trigger)}" for trigger in _trigger_names(name))
+        return tuple(f"DROP TRIGGER IF EXISTS {quoted(trigger)}" for trigger in self.check_objects(name))
+
+    def check_objects(self, name: str) -> tuple[str, ...]:
+        """The triggers on insert and on update."""
+        return f"{name}_i", f"{name}_u"
 
     def keep_writers_out(self, table: str) -> tuple[str, ...]:  # noqa: ARG002 - whichever it is
         """Nothing: a transaction that may write is the only one."""
@@ -264,6 +271,10 @@ class Postgresql:
         """The constraint, also where somebody dropped it already."""
         return (f"ALTER TABLE IF EXISTS {quoted(table)} DROP CONSTRAINT IF EXISTS {quoted(name)}",)
 
+    def check_objects(self, name: str) -> tuple[str, ...]:
+        """The constraint."""
+        return (name,)
+
     def keep_writers_out(self, table: str) -> tuple[str, ...]:
         """A lock that readers do not notice, and that a row locked by a writer waits for as well.
 
@@ -286,11 +297,6 @@ POSTGRESQL: Final = Postgresql()
 def _base(signature: str) -> str:
     """What decides the physical type: of a reference, what it holds; of a list, its JSON text."""
     return "text" if signature.endswith("[]") else signature.rpartition(":")[2]
-
-
-def _trigger_names(name: str) -> tuple[str, str]:
-    """What the triggers of a check on insert and on update are called."""
-    return f"{name}_i", f"{name}_u"
 
 
 def _text(value: str) -> str:

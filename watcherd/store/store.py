@@ -6,6 +6,7 @@ The parts are functions over a cursor in the other modules; here they meet their
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from weakref import WeakValueDictionary
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import LinkedModel
-from watcherd.store import answers, apply, catalog, prune, records
+from watcherd.store import answers, apply, catalog, drift, prune, records
 from watcherd.store.answers import Answers
 from watcherd.store.codecs import codec_for, physical
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import Database, open_database
 from watcherd.store.differ import differ, former_name
+from watcherd.store.drift import Difference
 from watcherd.store.layout import Layout
 from watcherd.store.memory import Memory, around
 from watcherd.store.plan import Rejection, SchemaPlan, StepKind
@@ -178,6 +180,14 @@ class Store:
                 await self._database.change(lambda cursor: apply.loosen(cursor, plan), apart=rebuilds)
             finally:
                 self._memory.forget(plan.after.model)
+
+    async def drift(self) -> Mapping[str, tuple[Difference, ...]]:
+        """How the tables differ from what the catalog says, by domain; only what others did makes a difference.
+
+        StoreUnavailableError.
+        """
+        sight = await self._database.read(drift.look)
+        return await asyncio.to_thread(drift.drift, sight)
 
     async def parked(self) -> tuple[Parked, ...]:
         """Everything out of service, with the number of rows that it keeps."""
