@@ -244,6 +244,7 @@ class Daemon:
             reasons = (f"the watcher is {health.state.value}",)
         if self._reloader.failure is not None:
             reasons = (*reasons, self._reloader.failure)
+        reasons = (*reasons, *self._reloader.drift.reasons)
         if reasons:
             return Readiness("degraded", reasons, generation)
         return Readiness("ok", (), generation)

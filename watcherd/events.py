@@ -242,6 +242,34 @@ class SchemaParked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaDrifted(Event):
+    """Somebody else changed tables of a model: the first `differences`, and how many `more` there are, if any."""
+
+    name: ClassVar[str] = "schema.drifted"
+    level: ClassVar[Level] = "warning"
+    model: str
+    differences: tuple[str, ...]
+    more: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaRestored(Event):
+    """The tables of a model that had drifted are again as they were made."""
+
+    name: ClassVar[str] = "schema.restored"
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriftUnknown(Event):
+    """The database did not let its tables be compared with the catalog; what was known of drift stays."""
+
+    name: ClassVar[str] = "schema.drift_unknown"
+    level: ClassVar[Level] = "warning"
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownStarted(Event):
     """A signal asked the daemon to stop."""
 

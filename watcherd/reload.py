@@ -23,6 +23,7 @@ from watcherd import events
 from watcherd.compile import InvalidDefaultError, Options, compile_model
 from watcherd.draft import Draft, dependencies_first
 from watcherd.drain import Drains
+from watcherd.drift import DriftAlarm
 from watcherd.errors import StoreError
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
@@ -70,6 +71,7 @@ class Reloader:
         self.world = World()
         self.failure: str | None = None
         """Why what serves may lag behind the directory: the database failed a reload; None when all is read."""
+        self.drift = DriftAlarm(store, publish)
         self._intake = intake
         self._store = store
         self._gateway = gateway
@@ -131,7 +133,8 @@ class Reloader:
                 raise
             if change.full:
                 self.failure = None  # only a full one makes good for what others have missed
-            return report
+        await self.drift.heed(change)
+        return report
 
     async def _reload(self, change: ChangeSet, order: Order) -> Report:
         self._publish(events.ReloadStarted(change.reason, len(change.paths)))

@@ -182,7 +182,8 @@ class Api:
             owner = next((path for path in world.files if fold(world.name_of(path)) == fold(name)), None)
         if owner is None:
             raise Problem(problems.NO_SUCH_MODEL, f"no file speaks for a model named {name}")
-        return views.full(world, owner, self._drains, self._prefix)
+        drift = self._reloader.drift.of(fold(world.name_of(owner)))
+        return views.full(world, owner, self._drains, self._prefix, drift)
 
     async def reload_all(self, background: BackgroundTasks, response: Response, *, wait: bool = True) -> dict[str, Any]:
         """Answers when it is done, with what changed and what was rejected; with `wait=false` at once."""

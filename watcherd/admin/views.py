@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import Json
 from watcherd.report import Report
 from watcherd.revision import Revision
+from watcherd.store import Difference
 
 
 def listing(world: World, drains: Drains, generation: int) -> dict[str, Any]:
@@ -43,9 +44,9 @@ def entry(world: World, path: str, drains: Drains) -> dict[str, Any]:
     }
 
 
-def full(world: World, path: str, drains: Drains, api_prefix: str) -> dict[str, Any]:
+def full(world: World, path: str, drains: Drains, api_prefix: str, drift: Iterable[Difference]) -> dict[str, Any]:
     """`GET /admin/pim/{name}`: the entry, and all that is known of what serves."""
-    shown = entry(world, path, drains)
+    shown = entry(world, path, drains) | {"drift": [dataclasses.asdict(one) for one in drift]}
     live = world.live_of(path)
     if live is None:
         return shown | {"endpoints": [], "tables": {}, "spec": None}
