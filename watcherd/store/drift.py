@@ -9,13 +9,17 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from watcherd.store import reflection
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
 from watcherd.store.reflection import Kind, Shape
 from watcherd.store.tables import VERSION_COLUMN
+
+_TABLES: Final = "SELECT e.table_name, m.domain FROM watcherd_entity AS e JOIN watcherd_model AS m USING (model)"
+_COLUMNS: Final = "SELECT table_name, column_name, type, is_key, target_table FROM watcherd_attribute"
+_CONSTRAINTS: Final = "SELECT table_name, name, kind, columns FROM watcherd_constraint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,9 @@ def look(cursor: Cursor) -> Sight:
     """Read the catalog and the tables, in one transaction that sees one state of both."""
     return Sight(
         dialect=cursor.dialect,
-        tables=cursor.execute(
-            "SELECT e.table_name, m.domain FROM watcherd_entity AS e JOIN watcherd_model AS m USING (model)"
-        ).fetchall(),
-        columns=cursor.execute(
-            "SELECT table_name, column_name, type, is_key, target_table FROM watcherd_attribute"
-        ).fetchall(),
-        constraints=cursor.execute("SELECT table_name, name, kind, columns FROM watcherd_constraint").fetchall(),
+        tables=list(cursor.stream(_TABLES)),
+        columns=list(cursor.stream(_COLUMNS)),
+        constraints=list(cursor.stream(_CONSTRAINTS)),
         answers=reflection.ask(cursor),
     )
 

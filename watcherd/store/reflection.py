@@ -95,13 +95,13 @@ class Answers:
 
 
 def ask(cursor: Cursor) -> Answers:
-    """Ask, inside somebody's transaction."""
+    """Ask, inside somebody's transaction; a slice at a time, so that others have their turn in between."""
     questions = _QUESTIONS[cursor.dialect.compiler.name]
     return Answers(
-        columns=cursor.execute(questions.columns).fetchall(),
-        indexes=cursor.execute(questions.indexes).fetchall(),
-        checks=cursor.execute(questions.checks).fetchall(),
-        references=cursor.execute(questions.references).fetchall(),
+        columns=list(cursor.stream(questions.columns)),
+        indexes=list(cursor.stream(questions.indexes)),
+        checks=list(cursor.stream(questions.checks)),
+        references=list(cursor.stream(questions.references)),
     )
 
 
