@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import pytest
 
+from tests.postgres import Postgres
 from tests.unit.store.conftest import Objects, Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
 from watcherd.pim.spec import LinkedModel, Rule
@@ -35,6 +36,8 @@ AFTER = model(
     domain="club",
     renamed_from="shop",
 )
+STRICT = model(OLD_TEAM, entity("User", attribute("team", "reference", to="Team", unique=True)))
+LOOSE = model(OLD_TEAM, entity("User", attribute("mail")))
 STATE = ("SELECT * FROM watcherd_attribute", "SELECT * FROM watcherd_model", "SELECT * FROM watcherd_constraint")
 
 
@@ -88,15 +91,35 @@ async def is_whole(store: Store, linked: LinkedModel = AFTER) -> None:
     assert (await store.plan(linked)).changes_schema is False
 
 
+async def tighten_and_take_back(store: Store) -> None:
+    """Leave a foreign key and a unique index that nothing wants any more: they go when it loosens."""
+    await apply(store, STRICT, 2)
+    await apply(store, LOOSE, 3)
+
+
+async def is_loose(store: Store) -> None:
+    """Whether or not it was loosened before: once more, and nothing is left, and what was stored is served."""
+    plan = await store.plan(LOOSE)
+    assert (plan.rejections, plan.changes_schema) == ((), False)
+    (row,) = (await store.bind(plan).entities["User"].list(Select())).rows
+    assert row.values == {"id": key(1), "mail": "a"}
+    await store.loosen(plan)
+    assert (await store.plan(LOOSE)).loosen == ()
+    back = (await apply(store, model(OLD_TEAM, entity("User", attribute("mail"), attribute("team", "uuid"))), 4))[
+        "User"
+    ]
+    await back.insert([{"id": key(2), "team": key(1)}, {"id": key(3), "team": key(9)}])
+    assert [row.values["team"] for row in (await back.list(Select())).rows] == [key(1), key(1), key(9)]
+
+
 @pytest.mark.parametrize("what", ["expand", "loosen"])
 async def test_a_fault_at_any_statement_undoes_the_change(
     store: Store, query: Query, objects: Objects, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     await begin(store)
-    linked = AFTER if what == "expand" else model(OLD_TEAM, entity("User", attribute("mail")))
+    linked = AFTER if what == "expand" else LOOSE
     if what == "loosen":
-        await apply(store, model(OLD_TEAM, entity("User", attribute("team", "reference", to="Team", unique=True))), 2)
-        await apply(store, linked, 3)
+        await tighten_and_take_back(store)
     before = [objects(), *(query(sql) for sql in STATE)]
     faults = 0
     while True:
@@ -114,48 +137,65 @@ async def test_a_fault_at_any_statement_undoes_the_change(
     if what == "expand":
         await is_whole(store)
     else:
-        assert (await store.plan(linked)).loosen == ()
+        await is_loose(store)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_kill_at_any_statement_leaves_what_the_next_start_finishes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["expand", "loosen"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_kill_at_any_statement_leaves_what_the_next_start_finishes(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, what: str
+) -> None:
     statement = 0
     while True:
         statement += 1
-        directory = tmp_path / str(statement)
+        if kind == "sqlite":
+            url = f"sqlite:///{tmp_path}/{statement}.db"
+        else:
+            server: Postgres = request.getfixturevalue("postgres")
+            url = server.url(server.new_schema())
         done = subprocess.run(
             [
                 sys.executable,
                 "-c",
-                f"from tests.unit.store.test_faults import die; die({str(directory)!r}, {statement})",
+                f"from tests.unit.store.test_faults import die; die({url!r}, {what!r}, {statement})",
             ],
             check=False,
             timeout=60,
             cwd=Path(__file__).parents[3],
         )
-        asyncio.run(_reopened(directory))
+        asyncio.run(_reopened(url, what))
         if done.returncode == 0:
             break
         assert done.returncode == -9
-    assert statement > 40
+    assert statement > (40 if what == "expand" else 10)
 
 
-def die(directory: str, statement: int) -> None:
+def die(url: str, what: str, statement: int) -> None:
     """In a process of its own: make the change, and be killed at one of its statements."""
 
     async def live() -> None:
-        store = await Store.open(None, Path(directory), durability="normal")
+        store = await Store.open(url, Path(), durability="normal")
         await begin(store)
+        if what == "loosen":
+            await tighten_and_take_back(store)
+        plan = await store.plan(AFTER if what == "expand" else LOOSE)
         with pytest.MonkeyPatch.context() as patched:
-            fail_at(statement, lambda: os.kill(os.getpid(), 9), patched, "expand")
-            await store.expand(await store.plan(AFTER), record(AFTER, 2))
+            fail_at(statement, lambda: os.kill(os.getpid(), 9), patched, what)
+            if what == "expand":
+                await store.expand(plan, record(AFTER, 2))
+            else:
+                await store.loosen(plan)
         await store.close()
 
     asyncio.run(live())
 
 
-async def _reopened(directory: Path) -> None:
-    store = await Store.open(None, directory, durability="normal")
-    await is_whole(store)
+async def _reopened(url: str, what: str) -> None:
+    store = await Store.open(url, Path(), durability="normal")
+    if what == "expand":
+        await is_whole(store)
+    else:
+        await is_loose(store)
     await store.close()
