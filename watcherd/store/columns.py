@@ -97,13 +97,14 @@ class ColumnChanges:
             return wanted
         names, columns = self._entity.attributes, self._before.attributes
         found = predecessor(attribute.name, attribute.renamed_from, columns, names)
+        live = self._before.live(attribute.name)
+        if found is None and live is None:
+            found = same_id(attribute.name, attribute.stable_id, columns, names)
         if isinstance(found, Clash):
             self._reject("PIM610", attribute, f"{self._entity.name}: {found.message}", found.hint)
             return wanted
-        live = self._before.live(attribute.name)
         if live is not None:
             return self._kept(attribute, live, wanted)
-        found = found or same_id(attribute.stable_id, columns, names)
         if found is not None:
             return self._renamed(attribute, found, wanted)
         parked = (one for one in reversed(self._before.attributes) if one.name == attribute.name and one.parked)

@@ -67,13 +67,19 @@ def predecessor(name: str, old: str | None, stored: Sequence[S], wanted: Contain
     return source
 
 
-def same_id(stable_id: str | None, stored: Sequence[StoredAttribute], wanted: Container[str]) -> StoredAttribute | None:
+def same_id(
+    name: str, stable_id: str | None, stored: Sequence[StoredAttribute], wanted: Container[str]
+) -> StoredAttribute | Clash | None:
     """The column in service whose attribute had this `id`, and whose name the model no longer has."""
     if stable_id is None:
         return None
-    return next(
+    found = next(
         (one for one in stored if not one.parked and one.name not in wanted and one.facts.get("id") == stable_id), None
     )
+    if found is not None and any(one.name == name for one in stored):
+        hint = f"choose another name, or drop what is parked with `watcherd prune`, or give {name} another `id`"
+        return _clash(name, found.name, f"{name} is parked with stored data of its own", hint)
+    return found
 
 
 def look_alike(gone: Sequence[tuple[int, StoredAttribute]], place: int, new: StoredAttribute) -> StoredAttribute | None:

@@ -49,6 +49,18 @@ async def test_the_same_id_is_a_rename(store: Store) -> None:
     assert await values(new) == [{"email": "a"}]
 
 
+async def test_the_same_id_does_not_take_a_name_that_is_parked_with_data(store: Store) -> None:
+    mail = attribute("mail", stable_id="x1")
+    rows = (await apply(store, model(entity("User", mail, attribute("email")))))["User"]
+    await rows.insert([{"id": key(1), "mail": "a", "email": "b"}])
+    await apply(store, model(entity("User", mail)), 2)
+    rejection, _ = await refuse(store, model(entity("User", attribute("email", stable_id="x1"))))
+    assert (rejection.code, rejection.attribute) == ("PIM610", "email")
+    assert "watcherd prune" in str(rejection.hint)
+    back = (await apply(store, model(entity("User", attribute("email"))), 3))["User"]
+    assert await values(back) == [{"email": "b"}]
+
+
 async def test_limits_may_change_together_with_the_name(store: Store) -> None:
     old = (await apply(store, MAIL))["User"]
     await old.insert([{"id": key(1), "mail": "long"}])
