@@ -175,7 +175,9 @@ def health_routes(readiness: Callable[[], Awaitable[Readiness]]) -> APIRouter:
         "/readyz",
         operation_id="readyz",
         summary="Whether requests should be sent here",
-        responses={503: {"description": "Not yet, or not any more"}},
+        responses={
+            503: {"description": "Not yet, or not any more", "content": {"application/json": {"schema": {}}}},
+        },
     )
     async def readyz() -> JSONResponse:
         now = await readiness()

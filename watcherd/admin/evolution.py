@@ -47,7 +47,7 @@ def evolution_routes(reloader: Reloader, *, max_file_bytes: int) -> APIRouter:
         summary="What a model's text would do, with nothing done",
         openapi_extra={
             "requestBody": {
-                "required": True,
+                "required": False,  # an empty text has a finding like any other
                 "content": {kind: {"schema": {"type": "string"}} for kind in YAML_TYPES},
             }
         },

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Match, Route
 
 import watcherd
 from watcherd import problems
+from watcherd.admin.described import describe_problems
 from watcherd.admin.document import Document
 from watcherd.compile.openapi import SECURITY_SCHEMES
 from watcherd.errors import StoreError, WatcherdError
@@ -47,6 +48,7 @@ def make_host(routers: list[APIRouter], pages: list[BaseRoute], *, needs_key: bo
     for router in routers:
         host.include_router(router)
     base = get_openapi(title="watcherd", version=watcherd.__version__, description=DESCRIPTION, routes=host.routes)
+    describe_problems(base)
     if needs_key:
         base.setdefault("components", {})["securitySchemes"] = dict(SECURITY_SCHEMES)
     document = Document(base)
@@ -93,7 +95,12 @@ def _problem_pages() -> APIRouter:
     async def list_problems() -> list[dict[str, Any]]:
         return [_explained(item) for item in CATALOGUE.values()]
 
-    @router.get("/{slug}", operation_id="problem", summary="What a type of problem means")
+    @router.get(
+        "/{slug}",
+        operation_id="problem",
+        summary="What a type of problem means",
+        responses={404: {"description": "There is no such type"}},
+    )
     async def show_problem(slug: str) -> dict[str, Any]:
         if slug not in CATALOGUE:
             raise Problem(problems.NO_SUCH_PATH, f"there is no problem type {slug}; GET /problems lists them")

@@ -72,7 +72,7 @@ def _filterable(attribute: Attribute, actual: Attribute) -> Filterable:
     read = None
     if attribute.kind is not Kind.JSON:
         read = _query_reader(replace(actual, is_list=False) if actual.is_list else actual)
-    as_text = actual.kind in _TEXTS or bool(attribute.members)
+    as_text = is_text(attribute, actual)
     return Filterable(
         name=attribute.name,
         operators=operators,
@@ -92,6 +92,11 @@ def operators_of(attribute: Attribute) -> tuple[str, ...]:
         return NULL if attribute.kind is Kind.JSON else _LIST
     known = _BY_KIND[Kind.ENUM if attribute.members else attribute.kind]
     return tuple(name for name in known if name not in NULL) if attribute.primary_key else known
+
+
+def is_text(attribute: Attribute, actual: Attribute) -> bool:
+    """Whether what an attribute is ordered by and searched for is any text; `actual` is what its values are."""
+    return not attribute.is_list and (actual.kind in _TEXTS or bool(attribute.members))
 
 
 def read_filter(item: Filterable, operator: str, text: str) -> Filter:

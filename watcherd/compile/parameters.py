@@ -13,12 +13,15 @@ from typing import Any
 
 from watcherd.compile import values
 from watcherd.compile.naming import component
-from watcherd.compile.operators import MAX_VALUES, MEMBERSHIP, operators_of
+from watcherd.compile.operators import MAX_VALUES, MEMBERSHIP, ORDER, TEXT, is_text, operators_of
 from watcherd.compile.options import Options
 from watcherd.compile.query import MAX_SKIP, RESERVED, is_scalar
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.schemas import Schema, bare_schema
-from watcherd.pim.spec import Attribute, Entity, LinkedModel, ModelSpec
+from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, ModelSpec
+
+# What text is compared with need not be a value itself: the empty text, or a part of an email address.
+_ANY_TEXT: Schema = {"type": "string"}
 
 FILTERS = (
     "Filters are joined by AND; an attribute alone means `__eq`. `__ne` and `__not_in` also find rows without a value. "
@@ -94,14 +97,17 @@ def _filters(attribute: Attribute, actual: Attribute) -> tuple[Schema, ...]:
     `actual` is what its values are. An entity is listed in several places.
     """
     name = attribute.name
-    schema = bare_schema(actual)
+    schema = _ANY_TEXT if actual.kind in (Kind.STRING, Kind.TEXT) and not actual.members else bare_schema(actual)
     found = []
     for operator in operators_of(attribute):
         parameter = name if operator == "eq" and name not in RESERVED else f"{name}__{operator}"
         if operator in MEMBERSHIP:
-            found.append(_query(parameter, {"type": "array", "items": schema}) | {"explode": False})
+            found.append(_query(parameter, {"type": "array", "items": schema, "minItems": 1}) | {"explode": False})
+        elif operator == "isnull":
+            found.append(_query(parameter, {"type": "boolean"}))
         else:
-            found.append(_query(parameter, {"type": "boolean"} if operator == "isnull" else schema))
+            as_text = is_text(attribute, actual) and operator in (*ORDER, *TEXT)
+            found.append(_query(parameter, _ANY_TEXT if as_text else schema))
     return tuple(found)
 
 

@@ -216,7 +216,8 @@ def test_filters_are_typed_and_reserved_names_take_their_operator(whole: Any) ->
     assert parameters["parent"]["schema"] == {"type": "string", "format": "uuid"}
     assert parameters["code"]["schema"] == {"type": "string"}, "limits do not matter for a search"
     assert parameters["price__gte"]["schema"]["format"] == "decimal"
-    assert parameters["integer__in"]["schema"] == {"type": "array", "items": {"type": "integer", "format": "int64"}}
+    integers = {"type": "array", "items": {"type": "integer", "format": "int64"}, "minItems": 1}
+    assert parameters["integer__in"]["schema"] == integers
     assert parameters["integer__in"]["explode"] is False
     assert parameters["json__isnull"]["schema"] == {"type": "boolean"}
     assert parameters["integers__contains"]["schema"] == {"type": "integer", "format": "int64"}
@@ -227,6 +228,15 @@ def test_filters_are_typed_and_reserved_names_take_their_operator(whole: Any) ->
     assert not {"secret", "json", "strings", "id__isnull"} & parameters.keys()
     assert not {"-json", "secret"} & set(parameters["sort"]["schema"]["items"]["enum"])
     assert not {name for name in parameters if name.startswith("secret")}
+
+
+def test_bounds_and_parts_of_text_are_described_as_any_text(whole: Any) -> None:
+    parameters = parameters_of(whole, "shop_Product_list")
+    searched = [f"{name}__{operator}" for name in ("email", "url") for operator in ("gte", "lt", "icontains")]
+    assert [parameters[name]["schema"] for name in searched] == [{"type": "string"}] * 6
+    assert parameters["email"]["schema"] == {"type": "string", "format": "email"}
+    assert parameters["enum__in"]["schema"]["items"] == {"type": "string", "enum": ["a", "b"]}
+    assert parameters["date__gte"]["schema"]["format"] == "date"
 
 
 def test_a_parameter_is_described_exactly_when_it_is_understood(
