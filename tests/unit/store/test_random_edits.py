@@ -101,7 +101,9 @@ async def _live_through(steps: list[Step], database_url: str) -> None:
     store = await Store.open(database_url, Path(), durability="normal")
     try:
         world = await _edit(store, steps)
+        assert await store.drift() == {}, "the tables are what the catalog says, whatever was done"
         await _bring_everything_back(store, world)
+        assert await store.drift() == {}
     finally:
         await store.close()
 
