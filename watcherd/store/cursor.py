@@ -92,8 +92,11 @@ class Cursor(Protocol):
 
     def __iter__(self) -> Iterator[Any]: ...
 
-    def stream(self, sql: str, parameters: Sequence[Any] = ..., /) -> Iterator[Any]:
-        """The rows of a statement that may be more than memory holds, fetched as they are asked for."""
+    def stream(self, sql: str, /) -> Iterator[Any]:
+        """The rows of a statement that may be more than memory holds, fetched as they are asked for.
+
+        One at a time, and read to its end: then the table can be altered in the same transaction.
+        """
 
 
 class SqliteCursor(sqlite3.Cursor):
@@ -102,9 +105,9 @@ class SqliteCursor(sqlite3.Cursor):
     dialect: Final[Dialect] = SQLITE
     after_commit: AfterCommit | None = None
 
-    def stream(self, sql: str, parameters: Sequence[Any] = (), /) -> Iterator[Any]:
+    def stream(self, sql: str, /) -> Iterator[Any]:
         """What iterating does already."""
-        return self.execute(sql, parameters)
+        return self.execute(sql)
 
 
 def is_passing(error: AnyDatabaseError) -> bool:

@@ -85,12 +85,20 @@ class PostgresCursor:
     def __iter__(self) -> Iterator[Any]:
         return self._rows
 
-    def stream(self, sql: str, parameters: Sequence[Any] = (), /) -> Iterator[Any]:
-        """The rows of a statement, fetched a slice at a time; the event loop goes on in between."""
+    def stream(self, sql: str, /) -> Iterator[Any]:
+        """The rows of a statement, fetched a slice at a time; the event loop goes on in between.
+
+        By a cursor of SQL: the driver's own stays open to the end of the transaction, and the server
+        does not alter a table that one of them is reading.
+        """
+        self.execute(f"DECLARE streamed NO SCROLL CURSOR FOR {sql}")
+        while rows := self._fetched(f"FETCH {SLICE} FROM streamed"):
+            yield from rows
+        self.execute("CLOSE streamed")
+
+    def _fetched(self, sql: str) -> list[tuple[Any, ...]]:
         try:
-            portal = await_only(self._connection.cursor(_read(sql)[0], *parameters, timeout=self._timeout))
-            while records := await_only(portal.fetch(SLICE)):
-                yield from map(tuple, records)
+            return [tuple(one) for one in await_only(self._connection.fetch(sql, timeout=self._timeout))]
         except DRIVER_ERRORS as error:
             await_only(self._step_back())
             raise translated(error) from error

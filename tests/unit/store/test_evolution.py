@@ -405,3 +405,12 @@ async def test_a_database_error_while_applying_is_a_rejection(store: Store, quer
     assert query("SELECT x FROM shop__user") == []
     with pytest.raises((sqlite3.OperationalError, asyncpg.UndefinedColumnError)):
         query("SELECT id FROM shop__user")
+
+
+async def test_what_is_read_row_by_row_does_not_hinder_the_change_that_it_allows(store: Store) -> None:
+    old = (await apply(store, model(entity("User", attribute("code")))))["User"]
+    await old.insert([{"id": key(number), "code": f"c{number}"} for number in range(1, 1502)])
+    rule = sentence("code cannot be empty", Rule.NOT_EMPTY, "code")
+    code = attribute("code", unique=True, pattern="^c[0-9]+$")
+    new = (await apply(store, model(entity("User", code, attribute("color"), constraints=[rule])), 2))["User"]
+    assert (await new.list(Select(limit=1))).total == 1501
