@@ -226,9 +226,13 @@ class Walk:
 
 @asynccontextmanager
 async def serving(
-    tmp_path: Path, files: Mapping[str, str] | None = None, *, deadlines: Deadlines | None = None
+    tmp_path: Path,
+    files: Mapping[str, str] | None = None,
+    *,
+    deadlines: Deadlines | None = None,
+    database_url: str | None = None,
 ) -> AsyncIterator[Walk]:
-    """A walk that has started, on `tmp_path/models` (with `files` written first) and `tmp_path/data`.
+    """A walk that has started, on `tmp_path/models` (with `files` written first) and `tmp_path/data` or a database.
 
     Entered again with the same path it is the next process on the same database.
     """
@@ -237,7 +241,7 @@ async def serving(
         models.mkdir(exist_ok=True)
         for path, text in files.items():
             (models / path).write_text(text, encoding="utf-8")
-    store = await Store.open(None, tmp_path / "data", durability="normal")
+    store = await Store.open(database_url, tmp_path / "data", durability="normal")
     try:
         # Entered by hand, so that what a test raises comes out as it is, in no group.
         tasks = await asyncio.TaskGroup().__aenter__()
