@@ -8,6 +8,7 @@ meanwhile. Transactions as a whole are in `postgres`.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -91,10 +92,12 @@ class PostgresCursor:
         By a cursor of SQL: the driver's own stays open to the end of the transaction, and the server
         does not alter a table that one of them is reading.
         """
-        self.execute(f"DECLARE streamed NO SCROLL CURSOR FOR {sql}")
-        while rows := self._fetched(f"FETCH {SLICE} FROM streamed"):
+        # The driver remembers what columns a FETCH has: each query has a name of its own.
+        name = f"streamed_{zlib.crc32(sql.encode())}"
+        self.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}")
+        while rows := self._fetched(f"FETCH {SLICE} FROM {name}"):
             yield from rows
-        self.execute("CLOSE streamed")
+        self.execute(f"CLOSE {name}")
 
     def _fetched(self, sql: str) -> list[tuple[Any, ...]]:
         try:
