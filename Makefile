@@ -11,6 +11,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
 MODELS ?= pim_models
+BENCH  ?= [!_]*
 ARGS   ?=
 
 .DEFAULT_GOAL := help
@@ -42,8 +43,8 @@ format: $(VENV)/.check-stamp ## bring the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test-stamp ## measure what benchmarks/ measures, on this machine
-	@set -e; for script in benchmarks/[!_]*.py; do \
+bench: $(VENV)/.bench-stamp ## measure what benchmarks/ measures, on this machine (BENCH=throughput ARGS="--rounds 3" for less)
+	@set -e; for script in benchmarks/$(BENCH).py; do \
 		test -e "$$script" || { echo "benchmarks/ has no script."; exit 0; }; \
 		echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
@@ -59,6 +60,10 @@ $(VENV)/.run-stamp: $(VENV)/.made $(INPUTS)
 
 $(VENV)/.test-stamp: $(VENV)/.made $(INPUTS)
 	$(PIP) install --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+$(VENV)/.bench-stamp: $(VENV)/.made $(INPUTS)
+	$(PIP) install --constraint constraints.txt --editable ".[test,bench]"
 	@touch $@
 
 $(VENV)/.check-stamp: $(VENV)/.made $(INPUTS)
