@@ -1,49 +1,35 @@
-"""`watcherd check`: the findings about model files, as compilers print them.
+"""`watcherd check`: the findings about model files, as compilers print them, once or at each save.
 
-Needs no daemon and no database: it reads, parses and links what it is given as a reload would.
-Files that are named one by one are checked beside the other models of their directories, so that
-references to those are understood, but findings about those are not shown. How findings look is
-in `report`.
+Owns the command and how it ends. What is found is `examine`'s; how it looks is `report`'s (for
+people) and `formats`' (for machines).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import gc
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watcherd.errors import ModelsDirectoryError
+from watcherd.cli.examine import DEFAULT_DIRECTORY, examine, read_sources
 
 if TYPE_CHECKING:
-    from watcherd.pim import Parsed
-    from watcherd.pim.diagnostics import Diagnostic
-    from watcherd.pim.spec import ModelSpec
+    from watcherd.cli.examine import Checked, Source
 
 EXIT_ERRORS = 1
-DEFAULT_DIRECTORY = Path("pim_models")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One file to look at: its name for people, its bytes or why there are none, and whether to report on it."""
+class Format(StrEnum):
+    """In which form findings are printed."""
 
-    file: str
-    content: bytes | None
-    unreadable: Diagnostic | None
-    asked_for: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What is known of one file in the end; `spec` is there when it could be served."""
-
-    source: Source
-    spec: ModelSpec | None
-    diagnostics: tuple[Diagnostic, ...]
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
 
 
 def check(
@@ -51,89 +37,52 @@ def check(
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Model files, or directories of them.", show_default="pim_models"),
     ] = None,
+    *,
+    form: Annotated[
+        Format,
+        typer.Option("--format", help="text for people, json, github for annotations, sarif for code scanning."),
+    ] = Format.TEXT,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Check again at each change of a file; Ctrl-C ends it.")
+    ] = False,
 ) -> None:
-    """Show what is wrong with model files, and where; exit with 1 when there are errors.
+    """Show what is wrong with model files, and where.
+
+    Exits with 0 when there is no error (warnings are none), with 1 when there is one, and with 2 when
+    it cannot check: no such path, no such code, an option that is wrong.
 
     Example: `watcherd check pim_models/library.yaml`
     """
-    from watcherd.cli import report
+    asked_for = paths or [DEFAULT_DIRECTORY]
+    if watch:
+        if form is not Format.TEXT:
+            raise typer.BadParameter("goes with the format text alone", param_hint="--watch")
+        from watcherd.cli.follow import follow
 
-    sources = list(read_sources(paths or [DEFAULT_DIRECTORY]))
+        raise typer.Exit(follow(asked_for, _look))
+    gc.disable()  # for one look: collecting would take a third of the time, and find nothing
+    try:
+        answer = _look(list(read_sources(asked_for)), form)
+    finally:
+        gc.enable()
+    raise typer.Exit(answer)
+
+
+def _look(sources: Sequence[Source], form: Format = Format.TEXT) -> int:
+    """Examine, print, and say how it ends."""
     checked = [each for each in examine(sources) if each.source.asked_for]
-    report.show(checked)
-    if any(finding.is_error for each in checked for finding in each.diagnostics):
-        raise typer.Exit(EXIT_ERRORS)
+    _show(checked, sources, form)
+    has_errors = any(finding.is_error for each in checked for finding in each.diagnostics)
+    return EXIT_ERRORS if has_errors else 0
 
 
-def read_sources(paths: Sequence[Path]) -> Iterator[Source]:
-    """Read what is asked for and its neighbours; neighbours first, so that a conflict is told of the file asked for."""
-    asked_for = {_identity(source.file): source for path in paths for source in _scan(path, asked_for=True)}
-    neighbourhoods = dict.fromkeys(path.parent for path in paths if not path.is_dir())
-    for directory in neighbourhoods:
-        for source in _scan(directory, asked_for=False):
-            if _identity(source.file) not in asked_for:
-                yield source
-    yield from asked_for.values()
+def _show(checked: Sequence[Checked], sources: Sequence[Source], form: Format) -> None:
+    if form is Format.TEXT:
+        from watcherd.cli import report
 
+        report.show(checked, sources)
+        return
+    from watcherd.cli import formats
 
-def _scan(path: Path, *, asked_for: bool) -> Iterator[Source]:
-    from watcherd import directory, pim
-
-    max_bytes = pim.DEFAULT_LIMITS.max_bytes
-    if path.is_dir():
-        root, found = path, list(directory.scan(path, max_bytes=max_bytes).values())
-    else:
-        root = path.parent
-        file = directory.read(root, path.name, max_bytes=max_bytes) if root.is_dir() else None
-        if file is None:
-            raise ModelsDirectoryError(f"Cannot check {str(path)!r}: no such file or directory.")
-        found = [file]
-    for file in found:
-        name = str(root / file.display)
-        unreadable = replace(file.diagnostic, file=name) if file.diagnostic else None
-        yield Source(name, file.content, unreadable, asked_for)
-
-
-def _identity(file: str) -> str:
-    """One name for a file that is reached by several paths; a link and its target stay two files."""
-    head, tail = os.path.split(file)
-    return str(Path(os.path.realpath(head), tail))
-
-
-def examine(sources: Sequence[Source]) -> list[Checked]:
-    """Parse every file, give each domain to the first good file that declares it, and link the models."""
-    from watcherd import pim
-
-    parsed = {source.file: pim.parse(source.content, source.file) for source in sources if source.content is not None}
-    owners = _owners(parsed.values())
-    models = {name: owner.spec for name, owner in owners.items() if owner.spec is not None}
-    return [_checked(source, parsed.get(source.file), owners, models) for source in sources]
-
-
-def _owners(parsed: Iterable[Parsed]) -> dict[str, Parsed]:
-    owners: dict[str, Parsed] = {}
-    for each in parsed:
-        if each.spec is not None:
-            owners.setdefault(each.spec.name, each)
-    return owners
-
-
-def _checked(
-    source: Source, parsed: Parsed | None, owners: Mapping[str, Parsed], models: Mapping[str, ModelSpec]
-) -> Checked:
-    from watcherd import pim
-    from watcherd.pim.spec import fold
-
-    if parsed is None:
-        return Checked(source, None, (source.unreadable,) if source.unreadable else ())
-    found = list(parsed.diagnostics)
-    owner = owners.get(fold(parsed.domain)) if parsed.domain else None
-    if owner is not None and owner is not parsed:
-        found.append(pim.owned_elsewhere(parsed, owner.file))
-    if parsed.spec is not None:
-        linked = pim.link(parsed.spec, models)
-        if isinstance(linked, tuple):
-            found.extend(pim.link_diagnostics(parsed, linked, models))
-    found.sort(key=lambda finding: (finding.line, finding.column))
-    rejected = any(finding.is_error for finding in found)
-    return Checked(source, None if rejected else parsed.spec, tuple(found))
+    write = {Format.JSON: formats.as_json, Format.GITHUB: formats.as_github, Format.SARIF: formats.as_sarif}[form]
+    sys.stdout.write(write(checked))

@@ -6,7 +6,6 @@ now. Owns how a plan looks on a terminal; what is in it is `watcherd.plan`'s.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from watcherd.errors import StoreError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from watcherd.cli.check import Source
+    from watcherd.cli.examine import Source
 
 EXIT_ERRORS = 1
 EXIT_BREAKING = 2
@@ -52,10 +51,12 @@ def plan(
 
     Example: `watcherd plan pim_models/shop.yaml`
     """
-    from watcherd.cli.check import DEFAULT_DIRECTORY, read_sources
+    from watcherd.cli.examine import DEFAULT_DIRECTORY, read_sources
 
     sources = [each for each in read_sources(paths or [DEFAULT_DIRECTORY]) if each.asked_for]
     if data_dir is not None or database_url is not None:
+        import asyncio
+
         previews = asyncio.run(_from_database(sources, data_dir, database_url))
     else:
         previews = [_from_daemon(source, url) for source in sources]

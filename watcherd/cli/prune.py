@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -47,6 +46,8 @@ def prune(
     if not database_exists(chosen.database_url, chosen.data_dir):
         raise StoreError(f"there is no database in {chosen.data_dir}: name the directory of one as --data-dir")
     names = {name.replace("-", "_") for name in models} if models else None
+    import asyncio
+
     parked, backup = asyncio.run(_prune(chosen.database_url, chosen.data_dir, names, yes=yes))
     if as_json:
         shown = {"parked": [asdict(one) for one in parked], "backup": None if backup is None else str(backup)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from watcherd.pim.findings import Hint, Nearest, quote
 from watcherd.pim.kinds import ValueKind, type_hint, type_name
 from watcherd.pim.limits import checked_limits
-from watcherd.pim.names import Taken, name_fault, nfc, snake
+from watcherd.pim.names import Place, Taken, name_fault, nfc, snake
 from watcherd.pim.nodes import Node, ScalarNode
 from watcherd.pim.spec import Attribute, EntityRef, Json, Kind, OnDelete, fold
 from watcherd.pim.values import (
@@ -36,6 +36,9 @@ _CARRIES_KEY = frozenset({Kind.STRING, Kind.INTEGER, Kind.UUID, Kind.REFERENCE})
 
 class _Refused(Exception):  # noqa: N818 - the finding is made; this attribute goes no further
     """An attribute whose type is not known has no further meaning to check."""
+
+
+_POSSIBLE_KEYS = f"possible: {', '.join(sorted(KEY_KINDS))}"
 
 
 def entity_attributes(draft: Draft, path: Path, entity: EntityDoc) -> dict[str, Attribute]:
@@ -73,8 +76,9 @@ def _attribute(
     if fault := name_fault(name):
         draft.add("PIM203", at, f"{quote(name)} cannot name an attribute: {fault}", key=True)
         return None
-    if (first := taken.take(name)) is not None:
-        draft.add("PIM204", at, f"{quote(name)} is the same name as {quote(first)}", key=True)
+    if (first := taken.take(name, Place(at, key=True))) is not None:
+        message = f"{quote(name)} is the same name as {quote(first)}"
+        draft.add("PIM204", at, message, key=True, related=draft.declared_first(taken, first))
         return None
     if document.name is not None and nfc(document.name) != name:
         draft.add("PIM215", (*at, "name"), f"{quote(document.name)} is not the name of this attribute, {quote(name)}")
@@ -211,10 +215,9 @@ def _check_flags(draft: Draft, at: Path, document: AttributeDoc, typed: ValueKin
     """Hold each flag that is set against the type and against the other flags."""
     one = None if typed.is_list else typed.kind
     is_clock = one in TEMPORAL
-    allowed = f"possible: {', '.join(sorted(kind.value for kind in KEY_KINDS))}"
     no_index = f"a {'list' if typed.is_list else 'json'} cannot be indexed or unique"
     wrong: tuple[tuple[str, bool, str, str, str | None], ...] = (
-        ("primary_key", one not in KEY_KINDS, "PIM213", "this type cannot be a primary key", allowed),
+        ("primary_key", one not in KEY_KINDS, "PIM213", "this type cannot be a primary key", _POSSIBLE_KEYS),
         ("unique", one in _NEVER_UNIQUE, "PIM305", no_index, None),
         ("index", one in _NEVER_UNIQUE, "PIM305", no_index, None),
         ("auto_increment", one is not Kind.INTEGER, "PIM214", "only an integer can be counted up", None),

@@ -6,11 +6,12 @@ again, is for the reload to decide.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from watcherd.pim.codes import CODES
-from watcherd.pim.diagnostics import Diagnostic, Position
+from watcherd.pim.diagnostics import Diagnostic, Position, Related
 from watcherd.pim.findings import Nearest, quote
 from watcherd.pim.spec import Entity, EntityRef, LinkedModel, ModelSpec, Target, fold
 
@@ -80,11 +81,15 @@ def link_diagnostics(
     return tuple(sorted(found, key=lambda one: (one.line, one.column, one.message)))
 
 
-def owned_elsewhere(parsed: Parsed, other_file: str) -> Diagnostic:
-    """The finding that another file already serves the domain that this file declares."""
+def owned_elsewhere(parsed: Parsed, other_file: str, owner: Parsed | None = None) -> Diagnostic:
+    """The finding that another file already serves the domain that this file declares; `owner` is that file."""
     message = f"the domain {quote(parsed.domain or '')} is served from {quote(other_file)}"
     hint = "this file takes over when that one goes away; or choose another domain"
-    return _at(parsed.file, parsed.locate("domain"), "PIM501", message, hint)
+    found = _at(parsed.file, parsed.locate("domain"), "PIM501", message, hint)
+    if owner is None:
+        return found
+    place = owner.locate("domain")
+    return replace(found, related=(Related(other_file, place.line, place.column, "first declared here"),))
 
 
 def file_diagnostic(code: str, file: str, detail: str) -> Diagnostic:

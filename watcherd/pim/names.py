@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pluralizer import Pluralizer
@@ -63,20 +63,34 @@ def forms(name: str) -> frozenset[str]:
     return frozenset({name.casefold(), snake(name)})
 
 
+class Place(NamedTuple):
+    """Where a name is declared: a path of the document, and whether at its key rather than at its value."""
+
+    path: tuple[str | int, ...]
+    key: bool = False
+
+
 class Taken:
     """Names that stand beside each other, and where each was taken first."""
 
     def __init__(self) -> None:
         self._by_form: dict[str, str] = {}
+        self._places: dict[str, Place] = {}
 
-    def take(self, name: str) -> str | None:
-        """Take a name; answers the one that has taken it before, if any."""
+    def take(self, name: str, place: Place | None = None) -> str | None:
+        """Take a name that is declared at a place; answers the one that has taken it before, if any."""
         shared = forms(name)
         for form in shared:
             if form in self._by_form:
                 return self._by_form[form]
         self._by_form.update(dict.fromkeys(shared, name))
+        if place is not None:
+            self._places[name] = place
         return None
+
+    def place_of(self, name: str) -> Place | None:
+        """Where a name was taken, if that is known; `name` is what `take` answered."""
+        return self._places.get(name)
 
 
 @lru_cache(maxsize=4096)

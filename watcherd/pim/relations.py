@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd.pim.attributes import entity_ref
 from watcherd.pim.findings import Nearest, quote
-from watcherd.pim.names import Taken, name_fault, nfc, plural, snake
+from watcherd.pim.names import Place, Taken, name_fault, nfc, plural, snake
 from watcherd.pim.spec import Attribute, EntityRef, Kind, OnDelete, ToMany, ToOne
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def relate(draft: Draft, entities: dict[str, EntityParts]) -> Relations:
     for entity in entities.values():
         taken = Taken()
         for attribute in entity.attributes:
-            taken.take(attribute)
+            taken.take(attribute, Place((*entity.path, "attributes", attribute), key=True))
         to_one[entity.name] = _to_one(draft, entity, carried.get(entity.name, []), taken)
         to_many[entity.name] = _to_many(draft, carried.get(entity.name, []), taken)
     return Relations(to_one, to_many, tuple(foreign))
@@ -339,8 +339,9 @@ def _to_many(draft: Draft, carried: list[_Carried], taken: Taken) -> tuple[ToMan
 
 
 def _take(draft: Draft, path: Path, name: str, taken: Taken) -> bool:
-    first = taken.take(name)
+    first = taken.take(name, Place(path, key=True))
     if first is not None:
+        message = f"the relation {quote(name)} has the name of {quote(first)}"
         hint = "name it otherwise: `name: ...` in the mapping form of the relationship"
-        draft.add("PIM310", path, f"the relation {quote(name)} has the name of {quote(first)}", hint, key=True)
+        draft.add("PIM310", path, message, hint, key=True, related=draft.declared_first(taken, first))
     return first is None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from watcherd.pim.attributes import entity_attributes
 from watcherd.pim.findings import quote
 from watcherd.pim.flows import flows, free_json, rules
-from watcherd.pim.names import Taken, is_domain, is_segment, name_fault, nfc, plural
+from watcherd.pim.names import Place, Taken, is_domain, is_segment, name_fault, nfc, plural
 from watcherd.pim.relations import EntityParts, Relations, relate
 from watcherd.pim.sentences import constraint, known_attributes, may_be_unique
 from watcherd.pim.services import services
@@ -115,9 +115,10 @@ def _is_sound_name(draft: Draft, path: Path, name: str, taken: Taken) -> bool:
         draft.add("PIM203", (*path, "name"), f"{quote(name)} cannot name an entity: {fault}")
         draft.broken.add(("entity", name))
         return False
-    first = taken.take(name)
+    first = taken.take(name, Place((*path, "name")))
     if first is not None:
-        draft.add("PIM204", (*path, "name"), f"{quote(name)} is the same name as {quote(first)}")
+        message = f"{quote(name)} is the same name as {quote(first)}"
+        draft.add("PIM204", (*path, "name"), message, related=draft.declared_first(taken, first))
         draft.broken.add(("entity", name))
     return first is None
 
@@ -129,11 +130,12 @@ def _plural(draft: Draft, path: Path, name: str, document: EntityDoc, plurals: T
         draft.add("PIM205", (*path, "plural"), f"{quote(declared)} cannot be a path segment", hint)
         declared = None
     segment = plural(name) if declared is None else declared
-    first = plurals.take(segment)
+    at = (*path, "name" if declared is None else "plural")
+    first = plurals.take(segment, Place(at))
     if first is not None:
-        at = (*path, "name" if declared is None else "plural")
-        hint = "give one of them another `plural`"
-        draft.add("PIM206", at, f"the path {quote(segment)} of {quote(name)} is taken: {quote(first)}", hint)
+        message = f"the path {quote(segment)} of {quote(name)} is taken: {quote(first)}"
+        related = draft.declared_first(plurals, first)
+        draft.add("PIM206", at, message, "give one of them another `plural`", related=related)
     return segment
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from watcherd.pim.attributes import checked_members, default_value, entity_ref
 from watcherd.pim.findings import Nearest, quote
 from watcherd.pim.kinds import ValueKind, type_hint, type_name
-from watcherd.pim.names import Taken, is_segment, kebab, name_fault, nfc
+from watcherd.pim.names import Place, Taken, is_segment, kebab, name_fault, nfc
 from watcherd.pim.nodes import ListNode
 from watcherd.pim.spec import EntityRef, Kind, Method, Parameter, Service, ValueType
 from watcherd.pim.values import Limited
@@ -39,9 +39,10 @@ def _is_free(draft: Draft, path: Path, name: str, noun: str, taken: Taken) -> bo
         message = f"{quote(name)} cannot name a {noun}: a name is made of letters, digits, `_` and `-`"
         draft.add("PIM203", path, message)
         return False
-    first = taken.take(name)
+    first = taken.take(name, Place(path))
     if first is not None:
-        draft.add("PIM206", path, f"the {noun} {quote(name)} has the path of {quote(first)}: {quote(kebab(name))}")
+        message = f"the {noun} {quote(name)} has the path of {quote(first)}: {quote(kebab(name))}"
+        draft.add("PIM206", path, message, related=draft.declared_first(taken, first))
     return first is None
 
 
@@ -99,8 +100,9 @@ def _parameter(
     if fault := name_fault(name):
         draft.add("PIM203", path, f"{quote(name)} cannot name a parameter: {fault}", key=True)
         return None
-    if (first := taken.take(name)) is not None:
-        draft.add("PIM204", path, f"{quote(name)} is the same name as {quote(first)}", key=True)
+    if (first := taken.take(name, Place(path, key=True))) is not None:
+        message = f"{quote(name)} is the same name as {quote(first)}"
+        draft.add("PIM204", path, message, key=True, related=draft.declared_first(taken, first))
         return None
     members_key = draft.one_of(path, document, ("enum", "values", "enum_values"))
     members: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from watcherd.pim.diagnostics import Related
+    from watcherd.pim.names import Taken
     from watcherd.pim.source import Limits
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -97,12 +98,20 @@ class Draft:
         """Another place that belongs to a finding."""
         return self.findings.source.related(self.span(path), message)
 
+    def declared_first(self, taken: Taken, name: str) -> tuple[Related, ...]:
+        """Where a name that `taken` answered was declared, to be shown beside the finding."""
+        place = taken.place_of(name)
+        if place is None:
+            return ()
+        return (self.findings.source.related(self.span(place.path, key=place.key), "first declared here"),)
+
     def one_of(self, path: Path, document: Part, keys: tuple[str, ...]) -> str | None:
         """Which of several spellings of one key is written at `path`; a second one is a finding."""
         written = [key for key in keys if getattr(document, key) is not None]
         for key in written[1:]:
             message = f"`{key}` and `{written[0]}` are two spellings of one key"
-            self.add("PIM104", (*path, key), message, "keep one of them", key=True)
+            first = self.findings.source.related(self.span((*path, written[0]), key=True), "first written here")
+            self.add("PIM104", (*path, key), message, "keep one of them", key=True, related=(first,))
         return written[0] if written else None
 
     def is_broken(self, *what: str) -> bool:

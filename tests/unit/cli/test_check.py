@@ -1,5 +1,9 @@
 """`check`: what is read, how files meet each other, and the exit code."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +35,29 @@ entities:
     attributes:
       size: {type: strnig}
 """
+# The code that each line has is written behind it.
+TWELVE = """\
+domain: shop
+titel: Our shop  # PIM101
+version: [1, 2]  # PIM103
+entities:
+  - name: orderLine  # PIM203
+    attributes: {n: int}
+  - name: Order
+    attributes:
+      total: {type: decimal, precision: 99}  # PIM219
+      status: {enum: [open, open]}  # PIM208
+      placed: {type: datetme}  # PIM207
+      count: {type: int, default: many}  # PIM209
+      note: {type: string, min_length: 9, max_length: 3}  # PIM211
+      code: {type: string, pattern: '['}  # PIM212
+      note: string  # PIM010
+    relationships:
+      - has many Invoices  # PIM307
+    constraints:
+      - unique: [status, nothing]  # PIM304
+"""
+MARK = re.compile(r"# (PIM\d+)$")
 
 
 @pytest.fixture
@@ -91,15 +118,14 @@ def test_a_domain_that_a_neighbour_declares_is_an_error_that_names_it(models: Pa
         result = check(*arguments)
         assert result.exit_code == 1
         assert "pim_models/zz.yaml:1:" in result.output
-        assert "pim_models/authors.yaml" in result.output
+        assert "pim_models/authors.yaml:1:9: note: first declared here\n    1 | domain: authors" in result.output
 
 
 def test_a_file_with_errors_does_not_own_its_domain(models: Path) -> None:
     (models / "a.yaml").write_text(BROKEN.replace("broken", "authors"))
     (models / "b.yaml").write_text(AUTHORS)
-    output = check().output
-    assert "pim_models/a.yaml:1:" in output
-    assert "pim_models/b.yaml:" not in output.replace("'pim_models/b.yaml'", "").replace("note", "")
+    found = re.findall(r"^(\S+?):\d+:\d+: (PIM\d+) error:", check().output, re.MULTILINE)
+    assert found == [("pim_models/a.yaml", "PIM501"), ("pim_models/a.yaml", "PIM207")]
 
 
 def test_a_file_named_twice_is_checked_once(models: Path) -> None:
@@ -110,8 +136,6 @@ def test_a_file_named_twice_is_checked_once(models: Path) -> None:
 
 
 def test_what_is_no_regular_file_is_a_finding(models: Path) -> None:
-    import os
-
     os.mkfifo(models / "pipe.yaml")
     result = check()
     assert result.exit_code == 1
@@ -122,6 +146,59 @@ def test_what_is_no_regular_file_is_a_finding(models: Path) -> None:
 def test_a_path_that_does_not_exist_is_refused(path: str, models: Path) -> None:
     with pytest.raises(ModelsDirectoryError, match=f"Cannot check '{path}': no such file or directory"):
         check(path)
+
+
+def test_twelve_faults_of_different_kinds_are_all_found_at_their_lines_in_one_run(models: Path) -> None:
+    (models / "shop.yaml").write_text(TWELVE)
+    found = re.findall(r"^pim_models/shop\.yaml:(\d+):\d+: (PIM\d+) \w+:", check().output, re.MULTILINE)
+    planted = [(str(line), mark[1]) for line, text in enumerate(TWELVE.splitlines(), 1) if (mark := MARK.search(text))]
+    assert len(planted) == 12
+    assert len({code for _, code in planted}) == 12
+    assert found == planted
+
+
+@pytest.mark.parametrize(
+    ("form", "first"), [("text", "pim_models/b"), ("json", "{"), ("github", "::error"), ("sarif", "{")]
+)
+def test_each_format_goes_to_standard_output_and_exits_alike(form: str, first: str, models: Path) -> None:
+    (models / "broken.yaml").write_text(BROKEN)
+    result = check("--format", form)
+    assert result.exit_code == 1
+    assert result.stdout.startswith(first)
+    (models / "broken.yaml").write_text(AUTHORS)
+    assert check("--format", form).exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [["--format", "xml"], ["--watch", "--format", "json"]])
+def test_an_option_that_cannot_be_used_exits_with_2(arguments: list[str], models: Path) -> None:
+    result = check(*arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.stderr
+
+
+def test_checking_imports_neither_a_web_framework_nor_a_database(models: Path) -> None:
+    (models / "authors.yaml").write_text(AUTHORS)
+    code = (
+        "import sys\n"
+        "sys.argv = ['watcherd', 'check']\n"
+        "try:\n"
+        "    import watcherd.cli; watcherd.cli.main()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "heavy = {'fastapi', 'starlette', 'sqlalchemy', 'sqlite3', 'uvicorn', 'watchfiles', 'structlog', 'asyncio'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    root = str(Path(__file__).parents[3])
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=models.parent,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 def test_an_empty_directory_has_nothing_wrong(models: Path) -> None:

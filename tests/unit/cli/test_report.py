@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from watcherd.cli.check import Checked, Source
+from watcherd.cli.examine import Checked, Source
 from watcherd.cli.report import WINDOW, show
 from watcherd.pim.diagnostics import Diagnostic, Related, Severity
 
@@ -25,7 +25,8 @@ def finding(**changes: object) -> Diagnostic:
 def shown(content: bytes | None, *findings: Diagnostic, colours: bool = False) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=colours, width=40, highlight=False)
-    show([Checked(Source("shop.yaml", content, None, asked_for=True), None, findings)], console)
+    source = Source(findings[0].file, content, None, asked_for=True)
+    show([Checked(source, None, findings)], console=console)
     return stream.getvalue()
 
 
@@ -55,8 +56,15 @@ def test_carets_stand_below_wide_characters() -> None:
     ]
 
 
-def test_a_tab_counts_as_one_column() -> None:
-    assert lines(b"a:\tb\n", finding(column=4))[1:3] == ["    1 | a: b", "      |    ^"]
+def test_carets_stand_right_behind_and_below_tabs() -> None:
+    assert lines(b"a:\tb\n", finding(column=4))[1:3] == ["    1 | a:  b", "      |     ^"]
+    assert lines(b"a:\tb\n", finding(column=3, end_column=4))[2] == "      |   ^^"
+    assert lines("名:\tab\tc\n".encode(), finding(column=7))[1:3] == ["    1 | 名: ab  c", "      |         ^"]
+
+
+def test_carets_stand_below_characters_that_are_composed_of_several() -> None:
+    assert lines("e\u0301\u0301: x\n".encode(), finding(column=6))[2] == "      |    ^"
+    assert lines("👍: x\n".encode(), finding(column=4))[2] == "      |     ^"
 
 
 def test_a_finding_behind_the_end_of_a_line_or_of_the_file_is_shown_all_the_same() -> None:
@@ -81,6 +89,17 @@ def test_of_a_long_line_only_the_part_around_the_finding_is_shown() -> None:
 def test_a_related_place_is_a_note() -> None:
     related = Related("other.yaml", 3, 5, "first declared here")
     assert "other.yaml:3:5: note: first declared here" in lines(b"a\n", finding(related=(related,)))
+
+
+def test_a_related_place_of_a_file_at_hand_is_shown_with_its_line() -> None:
+    related = Related("shop.yaml", 1, 3, "first declared here")
+    assert lines(b"- a\n- a\n", finding(line=2, column=3, related=(related,)))[1:6] == [
+        "    2 | - a",
+        "      |   ^",
+        "shop.yaml:1:3: note: first declared here",
+        "    1 | - a",
+        "      |   ^",
+    ]
 
 
 def test_a_file_cannot_write_to_the_terminal() -> None:

@@ -1,0 +1,72 @@
+"""`check --watch`: a real process, real saves; what it prints is waited for, never a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+GOOD = "domain: shop\nentities:\n- name: Item\n  attributes: {sku: string}\n"
+BROKEN = GOOD.replace("string", "strnig")
+WAITING = "Waiting for changes; Ctrl-C ends this."
+
+
+class Check:
+    """A running `watcherd check --watch`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def look(self) -> list[str]:
+        """The lines of the next look, up to where it waits again."""
+        assert self._process.stdout is not None
+        lines: list[str] = []
+        while (line := (await self._process.stdout.readline()).decode()) != f"{WAITING}\n":
+            assert line, lines
+            lines.append(line.rstrip("\n"))
+        return [line for line in lines if line]
+
+    async def end(self) -> int:
+        self._process.send_signal(signal.SIGINT)
+        return await self._process.wait()
+
+
+async def start(directory: Path, *arguments: str) -> Check:
+    root = str(Path(__file__).parents[3])
+    return Check(
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "watcherd", "check", "--watch", *arguments),
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": root},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    )
+
+
+async def test_each_save_is_looked_at_and_the_last_look_decides_how_it_ends(tmp_path: Path) -> None:
+    models = tmp_path / "pim_models"
+    models.mkdir()
+    (models / "shop.yaml").write_text(GOOD)
+    check = await start(tmp_path)
+    assert (await check.look())[-1].startswith("1 file, 0 errors")
+    (models / "shop.yaml").write_text(BROKEN)
+    assert (await check.look())[0].startswith("pim_models/shop.yaml:4:21: PIM207 error")
+    (models / "other.yaml").write_text(GOOD.replace("shop", "other"))
+    assert (await check.look())[-1].startswith("2 files, 1 error")
+    (models / "shop.yaml").unlink()
+    assert (await check.look())[-1].startswith("1 file, 0 errors")
+    (models / "shop.yaml").write_text(BROKEN)
+    await check.look()
+    assert await check.end() == 1
+
+
+async def test_a_single_file_is_looked_at_when_its_neighbour_changes(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD.replace("string", "{reference: other.Thing}"))
+    check = await start(tmp_path, "a.yaml")
+    assert "PIM502" in (await check.look())[0]
+    (tmp_path / "b.yaml").write_text("domain: other\nentities: [{name: Thing}]\n")
+    assert (await check.look())[-1].startswith("1 file, 0 errors")
+    assert await check.end() == 0

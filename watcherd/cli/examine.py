@@ -1,0 +1,154 @@
+"""What model files hold: read, parsed and linked as a reload would, beside their neighbours.
+
+Files that are named one by one are looked at beside the other models of their directories, so that
+references to those are understood, but findings about those are not asked for. Owns what is found;
+how it is shown is in `report` and `formats`. Needs no daemon and no database.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from watcherd.errors import ModelsDirectoryError
+
+if TYPE_CHECKING:
+    from watcherd.pim import Parsed
+    from watcherd.pim.diagnostics import Diagnostic
+    from watcherd.pim.spec import ModelSpec
+
+DEFAULT_DIRECTORY = Path("pim_models")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file to look at: its name for people, its bytes or why there are none, and whether to report on it."""
+
+    file: str
+    content: bytes | None
+    unreadable: Diagnostic | None
+    asked_for: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known of one file in the end; `spec` is there when it could be served."""
+
+    source: Source
+    spec: ModelSpec | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was looked at and found, in numbers; `unexecutable` are methods that answer 501."""
+
+    files: int
+    errors: int
+    warnings: int
+    models: int
+    entities: int
+    unexecutable: int
+
+    def as_json(self) -> dict[str, int]:
+        """The numbers by name, as `check --format json` prints them."""
+        return {
+            "files": self.files,
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "models": self.models,
+            "entities": self.entities,
+            "methods_without_execution": self.unexecutable,
+        }
+
+
+def summarise(checked: Sequence[Checked]) -> Summary:
+    """Count files, findings, and what the models that could be served hold."""
+    findings = [finding for each in checked for finding in each.diagnostics]
+    errors = sum(finding.is_error for finding in findings)
+    specs = [each.spec for each in checked if each.spec is not None]
+    return Summary(
+        files=len(checked),
+        errors=errors,
+        warnings=len(findings) - errors,
+        models=len(specs),
+        entities=sum(len(spec.entities) for spec in specs),
+        unexecutable=sum(len(service.methods) for spec in specs for service in spec.services.values()),
+    )
+
+
+def read_sources(paths: Sequence[Path]) -> Iterator[Source]:
+    """Read what is asked for and its neighbours; neighbours first, so that a conflict is told of the file asked for."""
+    asked_for = {_identity(source.file): source for path in paths for source in _scan(path, asked_for=True)}
+    neighbourhoods = dict.fromkeys(path.parent for path in paths if not path.is_dir())
+    for directory in neighbourhoods:
+        for source in _scan(directory, asked_for=False):
+            if _identity(source.file) not in asked_for:
+                yield source
+    yield from asked_for.values()
+
+
+def _scan(path: Path, *, asked_for: bool) -> Iterator[Source]:
+    from watcherd import directory, pim
+
+    max_bytes = pim.DEFAULT_LIMITS.max_bytes
+    if path.is_dir():
+        root, found = path, list(directory.scan(path, max_bytes=max_bytes).values())
+    else:
+        root = path.parent
+        file = directory.read(root, path.name, max_bytes=max_bytes) if root.is_dir() else None
+        if file is None:
+            raise ModelsDirectoryError(f"Cannot check {str(path)!r}: no such file or directory.")
+        found = [file]
+    for file in found:
+        name = str(root / file.display)
+        unreadable = replace(file.diagnostic, file=name) if file.diagnostic else None
+        yield Source(name, file.content, unreadable, asked_for)
+
+
+def _identity(file: str) -> str:
+    """One name for a file that is reached by several paths; a link and its target stay two files."""
+    head, tail = os.path.split(file)
+    return str(Path(os.path.realpath(head), tail))
+
+
+def examine(sources: Sequence[Source]) -> list[Checked]:
+    """Parse every file, give each domain to the first good file that declares it, and link the models."""
+    from watcherd import pim
+
+    parsed = {source.file: pim.parse(source.content, source.file) for source in sources if source.content is not None}
+    owners = _owners(parsed.values())
+    models = {name: owner.spec for name, owner in owners.items() if owner.spec is not None}
+    return [_checked(source, parsed.get(source.file), owners, models) for source in sources]
+
+
+def _owners(parsed: Iterable[Parsed]) -> dict[str, Parsed]:
+    owners: dict[str, Parsed] = {}
+    for each in parsed:
+        if each.spec is not None:
+            owners.setdefault(each.spec.name, each)
+    return owners
+
+
+def _checked(
+    source: Source, parsed: Parsed | None, owners: Mapping[str, Parsed], models: Mapping[str, ModelSpec]
+) -> Checked:
+    from watcherd import pim
+    from watcherd.pim.spec import fold
+
+    if parsed is None:
+        return Checked(source, None, (source.unreadable,) if source.unreadable else ())
+    found = list(parsed.diagnostics)
+    owner = owners.get(fold(parsed.domain)) if parsed.domain else None
+    if owner is not None and owner is not parsed:
+        found.append(pim.owned_elsewhere(parsed, owner.file, owner))
+    if parsed.spec is not None:
+        linked = pim.link(parsed.spec, models)
+        if isinstance(linked, tuple):
+            found.extend(pim.link_diagnostics(parsed, linked, models))
+    found.sort(key=lambda finding: (finding.line, finding.column))
+    rejected = any(finding.is_error for finding in found)
+    return Checked(source, None if rejected else parsed.spec, tuple(found))
