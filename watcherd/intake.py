@@ -19,7 +19,7 @@ from watcherd import directory
 from watcherd.directory import SourceFile
 from watcherd.errors import ModelsDirectoryError
 from watcherd.ledger import FileEntry, World, shrinks
-from watcherd.pim import Parsed, parse
+from watcherd.pim import Parsed, parse, shared
 from watcherd.store import Applied
 from watcherd.watch import ChangeSet
 
@@ -58,13 +58,13 @@ class Intake:
         try:
             sources = await self._sources(change, world)
         except ModelsDirectoryError:
-            return world.files or MappingProxyType(await self._entries(_remembered(applied), {}))
+            return world.files or MappingProxyType(await self._entries(_remembered(applied), world))
         fresh = {
             path: source
             for path, source in sources.items()
             if source is not None and (path not in world.files or not _same(world.files[path].source, source))
         }
-        entries = await self._entries(fresh, world.files)
+        entries = await self._entries(fresh, world)
         files = dict(world.files)
         for path, source in sources.items():
             if source is None:
@@ -116,23 +116,30 @@ class Intake:
     def _look(self, path: str) -> SourceFile | None:
         return directory.read(self._root, path, max_bytes=self._max_file_bytes)
 
-    async def _entries(self, sources: Mapping[str, SourceFile], known: Mapping[str, FileEntry]) -> dict[str, FileEntry]:
+    async def _entries(self, sources: Mapping[str, SourceFile], world: World) -> dict[str, FileEntry]:
         """Parse sources, off the event loop when there is much of it."""
 
         def parse_all() -> dict[str, FileEntry]:
-            return {path: FileEntry(source, self._parse(source, known.get(path))) for path, source in sources.items()}
+            return {path: FileEntry(source, self._parse(source, world)) for path, source in sources.items()}
 
         size = sum(len(source.content or b"") for source in sources.values())
         return parse_all() if size <= PARSE_ON_LOOP_BYTES else await asyncio.to_thread(parse_all)
 
-    def _parse(self, source: SourceFile, known: FileEntry | None) -> Parsed | None:
+    def _parse(self, source: SourceFile, world: World) -> Parsed | None:
         if source.content is None:
             return None
         parsed = parse(source.content, source.display, reserved_domains=self._reserved)
-        if known is not None and known.spec is not None and parsed.spec == known.spec:
+        known = world.files.get(source.path)
+        before = None if known is None else known.spec
+        if parsed.spec is None:
+            return parsed
+        if parsed.spec == before:
             # The same meaning is the same object: what follows compares by identity first.
-            return replace(parsed, spec=known.spec)
-        return parsed
+            return replace(parsed, spec=before)
+        live = world.live_of(source.path)
+        if before is None and live is not None:
+            before = live.spec
+        return parsed if before is None else replace(parsed, spec=shared(parsed.spec, before))
 
     def _too_young(self, change: ChangeSet, entry: FileEntry, world: World) -> bool:
         """Whether a write in place takes something away and may still be going on.

@@ -264,7 +264,10 @@ class Reloader:
             number = self._number(plan)
             try:
                 with self._stages.timed("compile"):
-                    revision = compile_model(linked, self._store.bind(plan), number, options=self._options)
+                    old = self.world.live.get(model)
+                    before = None if old is None else old.revision
+                    tables = self._store.bind(plan)
+                    revision = compile_model(linked, tables, number, options=self._options, before=before)
             except InvalidDefaultError as error:
                 return None, (_bad_default(error),)
             if not (order.dry_run or draft.serves_last_good(model)):

@@ -84,12 +84,12 @@ class InFlight:
 class Revision:
     """One compiled model. `model` is the folded domain, `linked` what it was compiled from.
 
-    `exposed` is what requests to other models may see of its entities, by name; `compile`, which
-    made it, knows what it is.
+    `exposed` is what requests to other models may see of its entities, by name; `carried` is what the
+    next revision may take up of it; `compile`, which made them, knows what they are.
     """
 
-    __slots__ = ("__weakref__", "_idle", "domain", "exposed", "handle", "in_flight", "linked", "model", "number",
-                 "openapi", "operations", "retired_at")  # fmt: skip
+    __slots__ = ("__weakref__", "_idle", "carried", "domain", "exposed", "handle", "in_flight", "linked", "model",
+                 "number", "openapi", "operations", "retired_at")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of a compiled model, put together once
         self,
@@ -100,6 +100,7 @@ class Revision:
         operations: tuple[Operation, ...],
         openapi: OpenApiFragment,
         exposed: Mapping[str, object] = MappingProxyType({}),
+        carried: object = None,
     ) -> None:
         self.model = linked.spec.name
         self.domain = linked.spec.domain
@@ -109,6 +110,7 @@ class Revision:
         self.operations = operations
         self.openapi = openapi
         self.exposed = exposed
+        self.carried = carried
         self.in_flight: set[InFlight] = set()
         self.retired_at: float | None = None
         self._idle: asyncio.Event | None = None

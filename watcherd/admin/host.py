@@ -22,7 +22,7 @@ import watcherd
 from watcherd import problems
 from watcherd.admin.described import describe_problems
 from watcherd.admin.document import Document
-from watcherd.compile.openapi import SECURITY_SCHEMES
+from watcherd.compile.operations import SECURITY_SCHEMES
 from watcherd.errors import StoreError, WatcherdError
 from watcherd.exchange import REQUEST_ID
 from watcherd.problems import CATALOGUE, Finding, Problem

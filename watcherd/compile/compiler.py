@@ -8,43 +8,59 @@ no revision, so a retired one goes when its last request has.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import to_json
 
 from watcherd.compile import etag
 from watcherd.compile.batch import BatchEndpoint
+from watcherd.compile.carried import Parts, carry_over, sights
 from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
-from watcherd.compile.entity import Children, EntityEndpoints, compile_entity
+from watcherd.compile.entity import Children, EntityEndpoints, Rules, compile_entity, compile_rules
 from watcherd.compile.events import RowEvents
 from watcherd.compile.export import ExportEndpoint
 from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.imports import ImportEndpoint
 from watcherd.compile.naming import children_segment
-from watcherd.compile.openapi import Description, describe, document
+from watcherd.compile.openapi import Described, Description, describe, document, document_digest
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
 from watcherd.compile.remembering import turn_all
 from watcherd.compile.service import compile_method
 from watcherd.compile.writes import Prepare
-from watcherd.pim.spec import LinkedModel, ModelSpec, Service
-from watcherd.revision import OpenApiFragment, Revision
+from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, Service
+from watcherd.revision import Revision
 from watcherd.store import ModelTables
 from watcherd.wire import JSON, Answer, Call
 
 
-def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, options: Options) -> Revision:
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The parts of a revision that the next one of the same model may take up."""
+
+    described: Parts[Described] = field(default_factory=lambda: EMPTY)
+    rules: Parts[Rules] = field(default_factory=lambda: EMPTY)
+
+
+def compile_model(
+    linked: LinkedModel, tables: ModelTables, number: int, *, options: Options, before: Revision | None = None
+) -> Revision:
     """Compile a model into revision `number`, on the tables that the store has bound for it.
 
-    Raises `InvalidDefaultError` for a default that its attribute refuses.
+    What still holds of the revision `before` it is taken up. Raises `InvalidDefaultError` for a
+    default that its attribute refuses.
     """
     turn_all()
     spec = linked.spec
-    description = describe(linked, options)
+    known = before.carried if before is not None and isinstance(before.carried, Carried) else Carried()
+    rules = carry_over(sights(linked, options), known.rules, lambda sight: compile_rules(linked, sight))
+    description = describe(linked, options, known.described)
     exposed = expose(spec, tables)
     endpoints = {
-        entity.name: compile_entity(entity, linked, tables, exposed, options) for entity in spec.entities.values()
+        entity.name: compile_entity(entity, rules[entity.name].made, tables, exposed, model=spec.name)
+        for entity in spec.entities.values()
     }
     collections, items = _entity_paths(linked, endpoints, tables, options)
     dispatcher = Dispatcher(
@@ -64,6 +80,7 @@ def compile_model(linked: LinkedModel, tables: ModelTables, number: int, *, opti
         operations=description.operations,
         openapi=description.fragment,
         exposed=exposed,
+        carried=Carried(description.entities, rules),
     )
 
 
@@ -143,7 +160,7 @@ def _system_paths(
     options: Options,
 ) -> Mapping[str, Path]:
     spec = linked.spec
-    own = Document(spec, description.fragment, needs_key=options.needs_key)
+    own = Document(spec, description, needs_key=options.needs_key)
     by_plural = {entity.plural: endpoints[entity.name] for entity in spec.entities.values()}
     batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, by_plural).prepare, tables, options)
     return {
@@ -224,11 +241,11 @@ class Document:
 
     __slots__ = ("_fragment", "_needs_key", "_spec", "_tag")
 
-    def __init__(self, spec: ModelSpec, fragment: OpenApiFragment, *, needs_key: bool) -> None:
+    def __init__(self, spec: ModelSpec, description: Description, *, needs_key: bool) -> None:
         self._spec = spec
-        self._fragment = fragment
+        self._fragment = description.fragment
         self._needs_key = needs_key
-        self._tag = etag.etag(0, document(spec, fragment, needs_key=needs_key))
+        self._tag = etag.etag(0, document_digest(spec, description, needs_key=needs_key))
 
     async def answer(self, call: Call) -> Answer:
         """200: the document; 304 when the client has it already."""

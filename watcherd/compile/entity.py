@@ -7,7 +7,7 @@ what a body may say (bodies), what a query may say (query), nor how rows are kep
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -16,9 +16,9 @@ from pydantic_core import to_json
 from watcherd import problems
 from watcherd.compile import etag, reading
 from watcherd.compile.bodies import Bodies, changed, compile_bodies, created, read
+from watcherd.compile.carried import Sight
 from watcherd.compile.conflicts import conflict
 from watcherd.compile.cursor import position, token_after
-from watcherd.compile.options import Options
 from watcherd.compile.query import (
     Asked,
     ListQuery,
@@ -344,16 +344,27 @@ class Children:
         return await self._child.list_below(call, Filter(self._via, "eq", key))
 
 
-def compile_entity(
-    entity: Entity, linked: LinkedModel, tables: ModelTables, siblings: Mapping[str, Exposed], options: Options
-) -> EntityEndpoints:
-    """Build everything that requests to an entity need; `siblings` are all entities of the model, by name."""
-    return EntityEndpoints(
-        entity,
-        siblings,
-        tables,
-        model=linked.spec.name,
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What requests to an entity may say, compiled: knows no tables, so that the next revision may take it up."""
+
+    bodies: Bodies
+    query: ListQuery
+    key: Reader
+
+
+def compile_rules(linked: LinkedModel, sight: Sight) -> Rules:
+    """Build the rules of an entity: from what is in `sight`, as `linked` has it, and no more."""
+    entity, options = sight.entity, sight.options
+    return Rules(
         bodies=compile_bodies(entity, linked.targets, options),
         query=compile_query(entity, linked.targets, compile_relations(entity, linked), options),
         key=text_reader(entity.key, linked.targets),
     )
+
+
+def compile_entity(
+    entity: Entity, rules: Rules, tables: ModelTables, siblings: Mapping[str, Exposed], *, model: str
+) -> EntityEndpoints:
+    """Put together what requests to an entity need; `siblings` are all entities of the (folded) model, by name."""
+    return EntityEndpoints(entity, siblings, tables, model=model, bodies=rules.bodies, query=rules.query, key=rules.key)

@@ -1,24 +1,38 @@
 """A model's part of the OpenAPI 3.1 document, made once per revision, and its own whole document.
 
-Owns paths, operation ids, parameters, responses. Does not own what values look like (schemas) nor
-the host's document, which joins the fragments of all models.
+Made of parts, one an entity, which the next revision takes up where they are still right. Owns how parts
+are joined and what they share. Does not own the operations (operations), what values look like
+(schemas), nor the host's document, which joins the fragments of all models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any
 
 from pydantic_core import to_json
 
-from watcherd.compile import openapi_bulk as bulk
-from watcherd.compile.idempotency import MAX_KEY_LENGTH
-from watcherd.compile.naming import children_segment, component, operation_id, schema_ref, title
+from watcherd.compile.carried import Part, Parts, Sight, carry_over, sights
+from watcherd.compile.naming import component, title
+from watcherd.compile.operations import (
+    HEADERS,
+    SECURITY_SCHEMES,
+    Paths,
+    add_batch,
+    add_bulk,
+    add_document,
+    add_entity,
+    add_events,
+    add_index,
+    add_method,
+)
 from watcherd.compile.options import Options
-from watcherd.compile.parameters import FILTERS, list_parameters, shared_parameters
-from watcherd.compile.schemas import Schema, entity_schemas, method_schema, parameter_schema, view_schema
-from watcherd.pim.spec import Entity, LinkedModel, Method, ModelSpec, Service
+from watcherd.compile.parameters import entity_parameters, shared_parameters
+from watcherd.compile.schemas import Schema, entity_schemas, view_schema
+from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec
 from watcherd.revision import OpenApiFragment, Operation
 
 PROBLEM_SCHEMA: Schema = {
@@ -51,22 +65,9 @@ PROBLEM_SCHEMA: Schema = {
     "required": ["type", "title", "status", "detail", "instance", "request_id"],
 }
 
-SECURITY_SCHEMES: Mapping[str, Any] = {
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    "BearerKey": {"type": "http", "scheme": "bearer", "description": "The API key as a bearer token."},
-}
-"""How an API key is sent, where models need one."""
-
 OPENAPI_VERSION = "3.1.0"
 
 _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_TEXT: Schema = {"type": "string"}
-_HEADERS: Schema = {
-    "X-Request-ID": {"schema": _TEXT, "description": "The id of this request in the log."},
-    "Watcherd-Generation": {"schema": {"type": "integer"}, "description": "The number of the route table."},
-    "Watcherd-Revision": {"schema": {"type": "integer"}, "description": "The number of the model's revision."},
-}
-_SYSTEM_HEADERS: Schema = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
 _ERRORS: Mapping[str, Schema] = {
     f"Problem{status}": {"description": description, "content": _PROBLEM_CONTENT}
     for status, description in {
@@ -88,132 +89,152 @@ _ERRORS: Mapping[str, Schema] = {
 SHARED_COMPONENTS: Mapping[str, Mapping[str, Schema]] = {
     "schemas": {"Problem": PROBLEM_SCHEMA},
     "responses": _ERRORS,
-    "headers": _HEADERS,
+    "headers": HEADERS,
 }
 """What the fragments of all models refer to; whoever joins them adds it once."""
+_SHARED_DIGEST = blake2b(to_json([OPENAPI_VERSION, SHARED_COMPONENTS, SECURITY_SCHEMES])).digest()
 
-_ETAG: Schema = {"ETag": {"schema": _TEXT, "description": "The row's version and a hash of what is shown."}}
-_LOCATION: Schema = {"Location": {"schema": _TEXT, "description": "The path of the new row."}}
-_LINK: Schema = {"Link": {"schema": _TEXT, "description": "The neighbouring pages, as `next` and `prev`."}}
-_IF_MATCH: Schema = {
-    "name": "If-Match",
-    "in": "header",
-    "required": False,
-    "description": "An ETag: write only if the row is still at its version.",
-    "schema": _TEXT,
-}
-_IDEMPOTENCY_KEY: Schema = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "A name of your own for this request, such as a UUID: sent again within 24 hours, it is answered as "
-    "before (with `Idempotency-Replayed: true`) and nothing is written twice. With another body: 422.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
-}
-_REPLAYED: Schema = {
-    "Idempotency-Replayed": {"schema": _TEXT, "description": "`true` on an answer that was given before."}
-}
-_LAST_EVENT_ID: Schema = {
-    "name": "Last-Event-ID",
-    "in": "header",
-    "required": False,
-    "description": "The id of the last event that was read: go on after it.",
-    "schema": _TEXT,
-}
-_IF_NONE_MATCH: Schema = {
-    "name": "If-None-Match",
-    "in": "header",
-    "required": False,
-    "description": "An ETag: answer 304 if the row is still shown like that.",
-    "schema": _TEXT,
-}
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A part of a description: operations, and the members of objects as JSON text without braces.
+
+    `digest` tells one text from another.
+    """
+
+    operations: tuple[Operation, ...]
+    paths: bytes
+    schemas: bytes
+    parameters: bytes
+    digest: bytes
+
+    @classmethod
+    def of(
+        cls, paths: Paths, schemas: Mapping[str, Schema] = EMPTY, parameters: Mapping[str, Schema] = EMPTY
+    ) -> Described:
+        """What was collected, as text."""
+        digest = blake2b(digest_size=16)
+        texts = []
+        for members in (paths.paths, dict(schemas), dict(parameters)):
+            text = to_json(members)
+            digest.update(text)
+            texts.append(text[1:-1])
+        return cls(tuple(paths.operations), texts[0], texts[1], texts[2], digest.digest())
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a model says of itself: its operations in the order of the file, its OpenAPI fragment."""
+    """What a model says of itself: its operations in the order of the file, its OpenAPI fragment.
+
+    `digest` tells one fragment from another; `entities` are parts that the next description may take up.
+    """
 
     operations: tuple[Operation, ...]
     fragment: OpenApiFragment
+    digest: bytes
+    entities: Parts[Described]
 
 
-class _Paths:
-    """Collects paths and operations of one model while it is described."""
-
-    def __init__(self, spec: ModelSpec, options: Options) -> None:
-        self.paths: dict[str, dict[str, Schema]] = {}
-        self.operations: list[Operation] = []
-        self._spec = spec
-        self._prefix = options.api_prefix
-        self._needs_key = options.needs_key
-        self._taken: set[str] = set()
-
-    def add(self, method: str, path: str, owner: str, name: str, summary: str, **members: Any) -> None:
-        """One operation; `members` are those of the operation object, None left out."""
-        identity = operation_id(self._spec, owner, name, self._taken) if owner else f"{self._spec.name}_{name}"
-        self._taken.add(identity)
-        self.operations.append(Operation(method, path, identity, summary))
-        self.paths.setdefault(f"{self._prefix}/{self._spec.domain}{path}", {})[method.lower()] = {
-            "operationId": identity,
-            "summary": summary,
-            "tags": [self._spec.domain],
-            **{key: value for key, value in members.items() if value is not None},
-            **(_needs_key(members["responses"]) if self._needs_key else {}),
-        }
-
-
-def describe(linked: LinkedModel, options: Options) -> Description:
-    """Describe every route of a model."""
+def describe(linked: LinkedModel, options: Options, before: Parts[Described] = EMPTY) -> Description:
+    """Describe every route of a model; `before` are the entities as they were described last."""
+    seen = sights(linked, options)
+    entities = carry_over(seen, before, lambda sight: _describe_entity(linked, sight))
+    rest = _describe_rest(linked, options)
+    identities = [one.operation_id for part in entities.values() for one in part.made.operations]
+    identities += [one.operation_id for one in rest.operations]
+    if len(set(identities)) < len(identities):
+        entities, rest = _describe_in_turn(linked, seen, options)
+    parts = [_describe_index(linked.spec, options), *(part.made for part in entities.values()), rest]
     spec = linked.spec
-    paths = _Paths(spec, options)
-    schemas: dict[str, Schema] = {}
-    anything = _json({"type": "object"})
-    paths.add(
-        "GET", "", "", "index", f"What {spec.title or spec.domain} consists of",
-        responses=_responses(200, anything, "Entities and services with their links", 400, 500),
-    )  # fmt: skip
-    for entity in spec.entities.values():
-        for shape, schema in entity_schemas(linked, entity).items():
-            schemas[component(spec, entity.name, shape)] = schema  # type: ignore[arg-type] # the keys are shapes
-        schemas[component(spec, entity.name, "View")] = view_schema(linked, entity)
-        _add_entity(paths, linked, entity)
-        _add_bulk(paths, linked, entity)
-        _add_events(paths, entity)
-    for service in spec.services.values():
-        for method in service.methods:
-            _add_method(paths, linked, service, method)
-    _add_batch(paths, spec)
-    paths.add(
-        "GET", "/-/openapi.json", "", "openapi", f"This document, of {spec.domain} alone",
-        responses=_responses(200, anything, "An OpenAPI document", 400, 500),
-    )  # fmt: skip
     tag = {"name": spec.domain}
     if spec.title or spec.description:
         tag["description"] = "\n\n".join(part for part in (spec.title, spec.description) if part)
-    return Description(
-        operations=tuple(paths.operations),
-        fragment=OpenApiFragment(
-            paths=to_json(paths.paths)[1:-1],
-            schemas=to_json(schemas)[1:-1],
-            tags=to_json([tag])[1:-1],
-            parameters=to_json(shared_parameters(linked, options))[1:-1],
-        ),
+    tags = to_json([tag])[1:-1]
+    fragment = OpenApiFragment(
+        paths=_joined([part.paths for part in parts]),
+        schemas=_joined([part.schemas for part in parts]),
+        tags=tags,
+        parameters=_joined([part.parameters for part in parts]),
     )
+    return Description(
+        operations=tuple(operation for part in parts for operation in part.operations),
+        fragment=fragment,
+        digest=blake2b(b"".join([*(part.digest for part in parts), tags]), digest_size=16).digest(),
+        entities=MappingProxyType(entities),
+    )
+
+
+def _describe_index(spec: ModelSpec, options: Options) -> Described:
+    paths = Paths(spec, options)
+    add_index(paths, spec)
+    return Described.of(paths)
+
+
+def _describe_entity(linked: LinkedModel, sight: Sight, taken: Sequence[str] = ()) -> Described:
+    """The part of an entity: from what is in `sight`, as `linked` has it, and no more."""
+    spec, entity = linked.spec, sight.entity
+    paths = Paths(spec, sight.options, taken)
+    add_entity(paths, linked, entity)
+    add_bulk(paths, linked, entity)
+    add_events(paths, entity)
+    schemas: dict[str, Schema] = {}
+    for shape, schema in entity_schemas(linked, entity).items():
+        schemas[component(spec, entity.name, shape)] = schema  # type: ignore[arg-type] # the keys are shapes
+    schemas[component(spec, entity.name, "View")] = view_schema(linked, entity)
+    return Described.of(paths, schemas, entity_parameters(spec, entity))
+
+
+def _describe_rest(linked: LinkedModel, options: Options, taken: Sequence[str] = ()) -> Described:
+    """Services, and what a model has once."""
+    paths = Paths(linked.spec, options, taken)
+    for service in linked.spec.services.values():
+        for method in service.methods:
+            add_method(paths, linked, service, method)
+    add_batch(paths, linked.spec)
+    add_document(paths, linked.spec)
+    return Described.of(paths, parameters=shared_parameters(linked.spec, options))
+
+
+def _describe_in_turn(
+    linked: LinkedModel, seen: Mapping[str, Sight], options: Options
+) -> tuple[dict[str, Part[Described]], Described]:
+    """The same where operations of several parts have one name: each part gives way to those before it.
+
+    Such parts depend on one another, and are not to be taken up.
+    """
+    taken: list[str] = []
+    entities = {}
+    for name, sight in seen.items():
+        made = _describe_entity(linked, sight, taken)
+        taken += [one.operation_id for one in made.operations]
+        entities[name] = Part(replace(sight, names=()), made)
+    return entities, _describe_rest(linked, options, taken)
+
+
+def _joined(parts: Sequence[bytes]) -> bytes:
+    return b",".join(part for part in parts if part)
+
+
+def document_digest(spec: ModelSpec, description: Description, *, needs_key: bool) -> bytes:
+    """What tells a model's own document from another, without making it."""
+    return b"".join([_SHARED_DIGEST, description.digest, b"%d" % needs_key, to_json(_info(spec))])
 
 
 def document(spec: ModelSpec, fragment: OpenApiFragment, *, needs_key: bool = False) -> bytes:
     """A model's own complete OpenAPI document."""
-    info = {"title": spec.title or title(spec.name), "version": spec.version or "0"}
-    if spec.description:
-        info["description"] = spec.description
     components = joined_components([fragment], {"securitySchemes": SECURITY_SCHEMES} if needs_key else {})
     return b'{"openapi":"%s","info":%s,"paths":{%s},"components":%s,"tags":[%s]}' % (
         OPENAPI_VERSION.encode("ascii"),
-        to_json(info),
+        to_json(_info(spec)),
         fragment.paths,
         components,
         fragment.tags,
     )
+
+
+def _info(spec: ModelSpec) -> dict[str, str]:
+    info = {"title": spec.title or title(spec.name), "version": spec.version or "0"}
+    return info | {"description": spec.description} if spec.description else info
 
 
 def joined_components(fragments: Sequence[OpenApiFragment], own: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -225,163 +246,3 @@ def joined_components(fragments: Sequence[OpenApiFragment], own: Mapping[str, Ma
         members = b",".join(part for part in (*made.get(section, ()), to_json(rest)[1:-1]) if part)
         sections.append(b"%s:{%s}" % (to_json(section), members))
     return b"{%s}" % b",".join(sections)
-
-
-def _add_entity(paths: _Paths, linked: LinkedModel, entity: Entity) -> None:
-    spec, name = linked.spec, entity.name
-    row = _json(schema_ref(spec, name))
-    viewed = _json({"anyOf": [schema_ref(spec, name), schema_ref(spec, name, "View")]})
-    collection, item = f"/{entity.plural}", f"/{entity.plural}/{{id}}"
-    key: Schema = {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": f"The row's {entity.key.name}.",
-        "schema": parameter_schema(entity.key, linked.targets),
-    }
-    page = _json(schema_ref(spec, name, "Page"))
-    create = schema_ref(spec, name, "Create")
-    rows = {
-        "type": "object",
-        "properties": {"items": {"type": "array", "items": schema_ref(spec, name)}},
-        "required": ["items"],
-    }
-    paths.add(
-        "GET", collection, name, "list", f"List rows of {name}",
-        description="\n\n".join(part for part in (entity.description, FILTERS) if part),
-        parameters=list_parameters(linked, entity, paged=True),
-        responses=_responses(200, page, "A page of rows", 400, 500, 503, headers=_LINK),
-    )  # fmt: skip
-    paths.add(
-        "POST", collection, name, "create", f"Create a {name}, or several: all or none",
-        parameters=[_IDEMPOTENCY_KEY],
-        requestBody=_body(_json({"oneOf": [create, {"type": "array", "items": create}]})),
-        responses=_responses(
-            201, _json({"anyOf": [schema_ref(spec, name), rows]}), "The new row, or the new rows of an array in order",
-            400, 409, 413, 415, 422, 500, 503, headers=_LOCATION | _ETAG | _REPLAYED,
-        ),
-    )  # fmt: skip
-    paths.add(
-        "GET", item, name, "read", f"Read a {name}",
-        parameters=[key, *list_parameters(linked, entity, paged=False), _IF_NONE_MATCH],
-        responses={
-            **_responses(200, viewed, "The row", 400, 404, 500, 503, headers=_ETAG),
-            "304": {"description": "The client has it already", "headers": _ETAG | _SYSTEM_HEADERS},
-        },
-    )  # fmt: skip
-    paths.add(
-        "PUT", item, name, "replace", f"Replace a {name} as a whole",
-        parameters=[key, _IF_MATCH],
-        requestBody=_body(_json(schema_ref(spec, name, "Replace"))),
-        responses=_responses(200, row, "The row", 400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_ETAG),
-    )  # fmt: skip
-    patch = schema_ref(spec, name, "Patch")
-    paths.add(
-        "PATCH", item, name, "patch", f"Change some attributes of a {name}",
-        parameters=[key, _IF_MATCH],
-        requestBody=_body({**_json(patch), "application/merge-patch+json": {"schema": patch}}),
-        responses=_responses(200, row, "The row", 400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_ETAG),
-    )  # fmt: skip
-    paths.add(
-        "DELETE", item, name, "delete", f"Delete a {name}",
-        parameters=[key, _IF_MATCH],
-        responses=_responses(204, None, "The row is gone", 400, 404, 409, 412, 500, 503),
-    )  # fmt: skip
-
-    for end in entity.to_many:
-        if not end.single:
-            child = spec.entities[end.child.entity]
-            paths.add(
-                "GET", f"{item}/{children_segment(end)}", name, f"list_{end.name}",
-                f"List the {child.name} rows of a {name}",
-                parameters=[key, *list_parameters(linked, child, paged=True)],
-                responses=_responses(
-                    200, _json(schema_ref(spec, child.name, "Page")), "A page of rows", 400, 404, 500, 503,
-                    headers=_LINK,
-                ),
-            )  # fmt: skip
-
-
-def _add_bulk(paths: _Paths, linked: LinkedModel, entity: Entity) -> None:
-    name, path = entity.name, f"/{entity.plural}/-"
-    rows = bulk.export_content(schema_ref(linked.spec, name))
-    paths.add(
-        "GET", f"{path}/export", name, "export", f"Export rows of {name}",
-        description=bulk.EXPORT_WORDS,
-        parameters=bulk.export_parameters(entity, list_parameters(linked, entity, paged=True)),
-        responses=_responses(200, rows, "The rows", 400, 500, 503, headers=bulk.EXPORT_HEADERS),
-    )  # fmt: skip
-    paths.add(
-        "POST", f"{path}/import", name, "import", f"Import rows of {name}",
-        description=bulk.IMPORT_WORDS,
-        parameters=[bulk.PARTIAL, _IDEMPOTENCY_KEY],
-        requestBody=_body(bulk.IMPORT_CONTENT),
-        responses=_responses(
-            200, _json(bulk.IMPORTED), "How many rows came in", 400, 409, 413, 415, 422, 500, 503, headers=_REPLAYED
-        ),
-    )  # fmt: skip
-
-
-def _add_events(paths: _Paths, entity: Entity) -> None:
-    paths.add(
-        "GET", f"/{entity.plural}/-/events", entity.name, "events", f"Hear of changed rows of {entity.name}",
-        description="Server-sent events: `created` and `updated` with the row, `deleted` with its key, "
-        "`reset` where some may have been missed, `bye` before the stream ends.",
-        parameters=[_LAST_EVENT_ID],
-        responses=_responses(200, {"text/event-stream": {"schema": _TEXT}}, "A stream of events", 400, 500, 503),
-    )  # fmt: skip
-
-
-def _add_method(paths: _Paths, linked: LinkedModel, service: Service, method: Method) -> None:
-    returns = method.returns
-    described = [method.description] if method.description else []
-    if returns is not None:
-        result = returns.entity.entity if returns.entity is not None else str(returns.kind)
-        described.append(f"Declared result: {result}{'[]' if returns.is_list else ''}.")
-    described.append("Answers 501 until something executable stands behind it.")
-    paths.add(
-        "POST", f"/{service.path}/{method.path}", service.name, method.name, title(method.name),
-        description="\n\n".join(described),
-        parameters=[_IDEMPOTENCY_KEY],
-        requestBody=_body(_json(method_schema(linked, method)), required=bool(method.parameters)),
-        responses=_problems((400, 409, 413, 415, 422, 500, 501, 503)),
-    )  # fmt: skip
-
-
-def _add_batch(paths: _Paths, spec: ModelSpec) -> None:
-    paths.add(
-        "POST", "/-/batch", "", "batch", f"Write several rows of {spec.domain}: all or none",
-        description=bulk.BATCH_WORDS,
-        parameters=[_IDEMPOTENCY_KEY],
-        requestBody=_body(_json(bulk.BATCH)),
-        responses=_responses(
-            200, _json(bulk.BATCH_RESULTS), "The answer to each operation, in order",
-            400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_REPLAYED,
-        ),
-    )  # fmt: skip
-
-
-def _needs_key(responses: Schema) -> Schema:
-    """The members of an operation that takes no one without an API key."""
-    return {"security": [{name: []} for name in SECURITY_SCHEMES], "responses": responses | _problems((401, 403))}
-
-
-def _json(schema: Schema) -> Schema:
-    return {"application/json": {"schema": schema}}
-
-
-def _body(content: Schema, *, required: bool = True) -> Schema:
-    return {"required": required, "content": content}
-
-
-def _responses(
-    status: int, content: Schema | None, description: str, *errors: int, headers: Schema | None = None
-) -> Schema:
-    answer: Schema = {"description": description, "headers": {**(headers or {}), **_SYSTEM_HEADERS}}
-    if content is not None:
-        answer["content"] = content
-    return {str(status): answer, **_problems(errors)}
-
-
-def _problems(statuses: Iterable[int]) -> Schema:
-    return {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in statuses}

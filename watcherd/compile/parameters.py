@@ -30,10 +30,9 @@ FILTERS = (
 )
 
 
-def shared_parameters(linked: LinkedModel, options: Options) -> dict[str, Schema]:
-    """The parameters that operations refer to, by component key."""
-    spec = linked.spec
-    found = {
+def shared_parameters(spec: ModelSpec, options: Options) -> dict[str, Schema]:
+    """The parameters that the operations of all entities refer to, by component key."""
+    return {
         f"{spec.name}.skip": _query(
             "skip", {"type": "integer", "minimum": 0, "maximum": MAX_SKIP, "default": 0}, "How many rows to leave out."
         ),
@@ -54,9 +53,11 @@ def shared_parameters(linked: LinkedModel, options: Options) -> dict[str, Schema
             "Whether `total` counts all rows; `none` is faster.",
         ),
     }
-    for entity in spec.entities.values():
-        found |= {f"{component(spec, entity.name)}.{name}": shown for name, shown in _of_entity(entity).items()}
-    return found
+
+
+def entity_parameters(spec: ModelSpec, entity: Entity) -> dict[str, Schema]:
+    """Those that the operations of one entity refer to."""
+    return {f"{component(spec, entity.name)}.{name}": shown for name, shown in _of_entity(entity).items()}
 
 
 def list_parameters(linked: LinkedModel, entity: Entity, *, paged: bool) -> list[Schema]:

@@ -5,6 +5,7 @@ The walk, each stage a module::
     bytes -> source (size, encoding) -> nodes (events, bounded -> positioned tree)
           -> shapes (tree -> document, by the pydantic models of `document`)
           -> resolve (document -> spec: names, attributes, relations, sentences, services, flows)
+          -> sharing (what an edit left as it was stays the same object)
           -> linking (spec + the other specs -> linked model)
 
 Pure: no files, no clock, no web framework, no database. Nothing in here raises for what a file
@@ -17,6 +18,7 @@ from watcherd.pim.diagnostics import Diagnostic, Position, Related, Severity
 from watcherd.pim.document import json_schema
 from watcherd.pim.linking import file_diagnostic, link, link_diagnostics, owned_elsewhere
 from watcherd.pim.parsing import Parsed, parse
+from watcherd.pim.sharing import shared
 from watcherd.pim.source import DEFAULT_LIMITS, Limits
 
 __all__ = [
@@ -36,4 +38,5 @@ __all__ = [
     "link_diagnostics",
     "owned_elsewhere",
     "parse",
+    "shared",
 ]

@@ -90,6 +90,12 @@ class ColumnChanges:
             step = Step(kind=StepKind.CREATE_TABLE, entity=entity.name, name=table, text=text, statements=statements)
             self.column_steps.append(step)
 
+    @property
+    def needs_nothing(self) -> bool:
+        """Whether there is nothing to do, to look for, or to say."""
+        found = (self.column_steps, self.constraint_steps, self.scans, self.rejections, self.notices, self.parked)
+        return not any(found)
+
     def _attribute(self, attribute: Attribute) -> StoredAttribute:
         """The column that serves the attribute from now on."""
         wanted = self._wanted(attribute)

@@ -8,10 +8,10 @@ and never guesses a rename: what a name continues is told by `renames`.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from watcherd.pim.spec import Entity, EntityRef, LinkedModel, fold
+from watcherd.pim.spec import Entity, EntityRef, LinkedModel, Target, fold
 from watcherd.store import tables
 from watcherd.store.codecs import same_type, signature
 from watcherd.store.columns import ColumnChanges, Setting
@@ -25,17 +25,42 @@ _FIRST = frozenset({StepKind.RENAME, StepKind.CREATE_TABLE})
 """What all other steps may build upon."""
 
 
-def differ(linked: LinkedModel, layout: Layout, around: Surroundings, former: Layout | None = None) -> SchemaPlan:
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """An entity that was found to be as its table is: the comparison, which needs nothing, need not be made again.
+
+    `ends` are what its references end at: table and key column, and what is known of the key.
+    """
+
+    entity: Entity
+    stored: StoredEntity
+    ends: tuple[tuple[tuple[str, str], Target | None], ...]
+    names: EntityNames
+
+
+Settled = dict[str, Agreement]
+"""By table, of one model."""
+
+
+def differ(
+    linked: LinkedModel,
+    layout: Layout,
+    around: Surroundings,
+    former: Layout | None = None,
+    settled: Settled | None = None,
+) -> SchemaPlan:
     """The plan from `layout` to `linked`; its scans are not run yet.
 
     `former` is the layout of the model's `former_name`, where the catalog knows one: it is where
-    the plan begins, unless that rename is in effect already.
+    the plan begins, unless that rename is in effect already. `settled` is what earlier plans have
+    found out, and grows.
     """
+    settled = {} if settled is None else settled
     if former is None or layout.renamed_from == former.model:
-        return _differ(linked, layout, around)
+        return _differ(linked, layout, around, settled)
     if not layout.entities:
-        return _differ(linked, former, around)
-    plan = _differ(linked, layout, around)
+        return _differ(linked, former, around, settled)
+    plan = _differ(linked, layout, around, settled)
     return replace(plan, rejections=(*plan.rejections, _model_clash(linked)))
 
 
@@ -45,7 +70,7 @@ def former_name(linked: LinkedModel) -> str | None:
     return None if old is None or fold(old) == linked.spec.name else fold(old)
 
 
-def _differ(linked: LinkedModel, layout: Layout, around: Surroundings) -> SchemaPlan:
+def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: Settled) -> SchemaPlan:
     made = frozenset({*around.tables, *(entity.table for entity in layout.entities)})
     setting = Setting(linked, _places(linked, layout, around), made, datetime.now(UTC), around.dialect)
     rejections: list[Rejection] = []
@@ -66,12 +91,20 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings) -> Schema
         if before is not None and before.name != entity.name:
             steps.append(_rename(entity.name, before.table, f"rename {before.name} to {entity.name}"))
         table = setting.places[EntityRef(linked.spec.name, entity.name)][0]
+        ends = tuple((setting.places[end.target], linked.targets.get(end.target)) for end in entity.to_one)
+        known = settled.get(table)
+        if known is not None and known.entity is entity and known.stored == before and known.ends == ends:
+            after[table] = known.stored
+            names[entity.name] = known.names
+            continue
         change = ColumnChanges(setting, entity, before, table)
         changes.append(change)
         after[table] = change.after
         names[entity.name] = EntityNames(
             table=table, columns={name: column.column for name, column in change.columns.items()}
         )
+        if before is not None and change.after == before and change.needs_nothing:
+            settled[table] = Agreement(entity, before, ends, names[entity.name])
 
     served = {entity.table for entity in names.values()}
     gone = [

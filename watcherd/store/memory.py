@@ -1,7 +1,8 @@
 """The layouts of all models as they were last read or applied, so that a plan needs no query.
 
-Owns a copy of what `catalog` keeps. It may be behind: then `apply.expand`, which looks again
-inside its transaction, says that the plan is stale, and the model is forgotten and read again.
+Owns a copy of what `catalog` keeps, and which entities were found to be as their tables are. It may
+be behind: then `apply.expand`, which looks again inside its transaction, says that the plan is
+stale, and the model is forgotten and read again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from watcherd.pim.spec import LinkedModel, Target
 from watcherd.store import catalog
 from watcherd.store.database import Database
 from watcherd.store.dialect import Dialect
+from watcherd.store.differ import Settled
 from watcherd.store.layout import Layout, Surroundings
 
 
@@ -23,6 +25,11 @@ class Memory:
         self._database = database
         self._layouts: dict[str, Layout] | None = None
         self._forgotten: set[str] = set()
+        self._settled: dict[str, Settled] = {}
+
+    def settled(self, model: str) -> Settled:
+        """What the plans of a model have found to be as it is stored; a plan adds to it."""
+        return self._settled.setdefault(model, {})
 
     async def recall(self) -> Mapping[str, Layout]:
         """All layouts; reads what is not known."""

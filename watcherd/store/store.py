@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,15 +17,15 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from watcherd.errors import StoreError
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.spec import Attribute, LinkedModel
 from watcherd.store import answers, apply, catalog, drift, prune, records
 from watcherd.store.answers import Answers
-from watcherd.store.codecs import codec_for, physical
+from watcherd.store.codecs import Codec, codec_for, physical
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import Database, open_database
 from watcherd.store.differ import differ, former_name
 from watcherd.store.drift import Difference
-from watcherd.store.layout import Layout
+from watcherd.store.layout import Layout, StoredAttribute
 from watcherd.store.memory import Memory, around
 from watcherd.store.plan import Rejection, SchemaPlan, StepKind
 from watcherd.store.prune import Parked
@@ -38,13 +38,36 @@ from watcherd.store.usage import MAX_WAITING, Usage
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Shape:
+    """What the queries of an entity are made of; of one that did not change, that of the revision before.
+
+    `held` are its attributes as they are stored, in order, with a codec each.
+    """
+
+    columns: Mapping[str, str]
+    key: StoredAttribute
+    held: tuple[Attribute, ...]
+    codecs: Mapping[str, Codec]
+    statements: Statements
+
+    def fits(self, columns: Mapping[str, str], key: StoredAttribute, held: tuple[Attribute, ...]) -> bool:
+        """Whether it is the shape of an entity with these columns."""
+        same = (self.key.name, self.key.type) == (key.name, key.type) and self.held == held
+        return same and tuple(self.columns.items()) == tuple(columns.items())
+
+
 @dataclass(frozen=True, slots=True)
 class ModelTables:
-    """The rows of a model's entities, by entity name, for one revision; and the kept answers of all models."""
+    """The rows of a model's entities, by entity name, for one revision; and the kept answers of all models.
+
+    `shapes` keeps what the next revision may take up.
+    """
 
     entities: Mapping[str, Rows]
     answers: Answers
     database: Database
+    shapes: tuple[Shape, ...] = ()
 
     async def write(self, work: Callable[[Cursor], T]) -> T:
         """What `work` answers, run in one transaction, once it is committed.
@@ -62,7 +85,7 @@ class Store:
         self._database = database
         self._answers = Answers(database)
         self._memory = Memory(database)
-        self._statements: WeakValueDictionary[Hashable, Statements] = WeakValueDictionary()
+        self._shapes: WeakValueDictionary[str, Shape] = WeakValueDictionary()
 
     @classmethod
     async def open(
@@ -120,15 +143,20 @@ class Store:
         layout = layouts.get(linked.spec.name, Layout(linked.spec.name))
         old = former_name(linked)
         former = None if old is None else layouts.get(old)
-        plan = differ(linked, layout, around(self._database.dialect, layouts, linked), former)
+        settled = self._memory.settled(linked.spec.name)
+        plan = differ(linked, layout, around(self._database.dialect, layouts, linked), former, settled)
         if plan.rejections or not plan.scans:
             return plan
         return await self._database.read(lambda cursor: apply.with_rows(cursor, plan))
 
     def bind(self, plan: SchemaPlan) -> ModelTables:
         """The rows of every entity, under the names that the plan gives; usable once it is expanded."""
-        rows = {name: self._rows(plan, name) for name in plan.names}
-        return ModelTables(MappingProxyType(rows), self._answers, self._database)
+        shapes = {name: self._shape(plan, name) for name in plan.names}
+        rows = {}
+        for name, shape in shapes.items():
+            stored = plan.after.of_table(plan.names[name].table)
+            rows[name] = Rows(self._database, stored, shape.columns, shape.codecs, shape.statements)
+        return ModelTables(MappingProxyType(rows), self._answers, self._database, tuple(shapes.values()))
 
     async def expand(self, plan: SchemaPlan, record: Record) -> tuple[Rejection, ...]:
         """Bring the tables and the catalog to the plan, all or nothing.
@@ -204,23 +232,16 @@ class Store:
         self._memory.forget_all()
         return backup
 
-    def _rows(self, plan: SchemaPlan, name: str) -> Rows:
-        entity = plan.linked.spec.entities[name]
-        names = plan.names[name]
-        held = tuple(physical(plan.linked, one) for one in entity.attributes.values())
-        codecs = {one: codec_for(kept) for one, kept in zip(entity.attributes, held, strict=True)}
-        stored = next(one for one in plan.after.entities if one.table == names.table)
-        # The statements of an entity that did not change are those of the revision before.
-        shape = (names.table, tuple(names.columns.items()), stored.key.name, held)
-        statements = self._statements.get(shape)
-        if statements is None:
-            statements = Statements(
-                self._database.dialect,
-                names.table,
-                names.columns,
-                stored.key.name,
-                codecs,
-                numbered=stored.key.type == "integer",
-            )
-            self._statements[shape] = statements
-        return Rows(self._database, stored, names.columns, codecs, statements)
+    def _shape(self, plan: SchemaPlan, name: str) -> Shape:
+        """The shape that the table was last bound in, if it is still the right one, else another."""
+        attributes = plan.linked.spec.entities[name].attributes
+        table, columns = plan.names[name].table, plan.names[name].columns
+        key = plan.after.of_table(table).key
+        held = tuple(physical(plan.linked, one) for one in attributes.values())
+        shape = self._shapes.get(table)
+        if shape is None or not shape.fits(columns, key, held):
+            codecs = {one: codec_for(kept) for one, kept in zip(attributes, held, strict=True)}
+            numbered = key.type == "integer"
+            statements = Statements(self._database.dialect, table, columns, key.name, codecs, numbered=numbered)
+            shape = self._shapes[table] = Shape(columns, key, held, codecs, statements)
+        return shape

@@ -1,0 +1,50 @@
+"""What an edit left as it was stays the same object, so that whoever comes after sees it at a glance.
+
+A new spec takes up the entities, attributes, services, flows and rules of the one before that are
+equal to its own. What is made of them (validators, documents, plans) can then be taken up by
+identity, and the cost of a reload is that of what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from watcherd.pim.spec import EMPTY, Entity, ModelSpec
+
+T = TypeVar("T")
+
+
+def shared(new: ModelSpec, old: ModelSpec) -> ModelSpec:
+    """`new`, equal to what it was, with the objects of `old` wherever these say the same.
+
+    The order in which attributes are written shows in documents: where it differs the entity is new.
+    """
+    return replace(
+        new,
+        entities=_each(
+            {
+                name: entity if name not in old.entities else _entity(entity, old.entities[name])
+                for name, entity in new.entities.items()
+            }
+        ),
+        services=_each(_taken_up(new.services, old.services)),
+        flows=_each(_taken_up(new.flows, old.flows)),
+        rules=_each(_taken_up(new.rules, old.rules)),
+    )
+
+
+def _entity(new: Entity, old: Entity) -> Entity:
+    attributes = _taken_up(new.attributes, old.attributes)
+    taken_up = replace(new, attributes=_each(attributes))
+    return old if taken_up == old and list(attributes) == list(old.attributes) else taken_up
+
+
+def _taken_up(new: Mapping[str, T], old: Mapping[str, T]) -> dict[str, T]:
+    return {name: old[name] if name in old and old[name] == one else one for name, one in new.items()}
+
+
+def _each(values: dict[str, T]) -> Mapping[str, T]:
+    return MappingProxyType(values) if values else EMPTY
