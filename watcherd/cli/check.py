@@ -1,7 +1,7 @@
 """`watcherd check`: the findings about model files, as compilers print them, once or at each save.
 
 Owns the command and how it ends. What is found is `examine`'s; how it looks is `report`'s (for
-people) and `formats`' (for machines).
+people) and `formats`' (for machines); what the codes mean is told by `explain`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watcherd.cli.examine import DEFAULT_DIRECTORY, examine, read_sources
+from watcherd.cli.explain import complete_code
 
 if TYPE_CHECKING:
     from watcherd.cli.examine import Checked, Source
@@ -45,14 +46,29 @@ def check(
     watch: Annotated[
         bool, typer.Option("--watch", help="Check again at each change of a file; Ctrl-C ends it.")
     ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="Tell what a code means, with an example, and exit.",
+            autocompletion=complete_code,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Show what is wrong with model files, and where.
 
     Exits with 0 when there is no error (warnings are none), with 1 when there is one, and with 2 when
     it cannot check: no such path, no such code, an option that is wrong.
 
-    Example: `watcherd check pim_models/library.yaml`
+    Example: `watcherd check pim_models/library.yaml`, and what its findings mean:
+    `watcherd check --explain PIM207`
     """
+    if explain is not None:
+        from watcherd.cli.explain import show_explanation
+
+        show_explanation(explain)
+        return
     asked_for = paths or [DEFAULT_DIRECTORY]
     if watch:
         if form is not Format.TEXT:

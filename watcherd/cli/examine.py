@@ -115,11 +115,18 @@ def _identity(file: str) -> str:
     return str(Path(os.path.realpath(head), tail))
 
 
-def examine(sources: Sequence[Source]) -> list[Checked]:
-    """Parse every file, give each domain to the first good file that declares it, and link the models."""
+def examine(sources: Sequence[Source], reserved_domains: frozenset[str] = frozenset()) -> list[Checked]:
+    """Parse every file, give each domain to the first good file that declares it, and link the models.
+
+    `reserved_domains` are those that a daemon without an API prefix cannot serve.
+    """
     from watcherd import pim
 
-    parsed = {source.file: pim.parse(source.content, source.file) for source in sources if source.content is not None}
+    parsed = {
+        source.file: pim.parse(source.content, source.file, reserved_domains=reserved_domains)
+        for source in sources
+        if source.content is not None
+    }
     owners = _owners(parsed.values())
     models = {name: owner.spec for name, owner in owners.items() if owner.spec is not None}
     return [_checked(source, parsed.get(source.file), owners, models) for source in sources]

@@ -17,6 +17,7 @@ import watcherd
 from watcherd.cli.examine import summarise
 from watcherd.pim.codes import CODES
 from watcherd.pim.diagnostics import Diagnostic, Severity
+from watcherd.pim.explain import explain
 
 if TYPE_CHECKING:
     from watcherd.cli.examine import Checked
@@ -70,7 +71,7 @@ def _escaped(text: str, further: str = "") -> str:
 
 
 def as_sarif(checked: Sequence[Checked]) -> str:
-    """One run with the findings as results, and a rule for each code among them."""
+    """One run with the findings as results, and a rule with its page for each code among them."""
     findings = list(_findings(checked))
     codes = sorted({finding.code for finding in findings})
     driver = {"name": "watcherd", "version": watcherd.__version__, "rules": [_rule(code) for code in codes]}
@@ -83,10 +84,11 @@ def as_sarif(checked: Sequence[Checked]) -> str:
 
 
 def _rule(code: str) -> dict[str, Any]:
-    about = CODES[code]
+    about, page = CODES[code], explain(code)
     return {
         "id": code,
         "shortDescription": {"text": about.title},
+        "help": {"text": page, "markdown": page},
         "defaultConfiguration": {"level": _level(about.severity)},
     }
 

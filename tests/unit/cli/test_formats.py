@@ -11,6 +11,7 @@ import pytest
 from watcherd.cli.examine import Checked, Source, examine
 from watcherd.cli.formats import as_github, as_json, as_sarif
 from watcherd.pim import CODES, Diagnostic, Related, Severity
+from watcherd.pim.explain import explain
 
 WRONG = """\
 domain: shop
@@ -95,6 +96,8 @@ def facts(log: dict[str, Any]) -> None:
         for rule in driver["rules"]:
             assert set(rule) <= {"id", "shortDescription", "help", "defaultConfiguration"}
             assert rule["shortDescription"]["text"]
+            assert rule["help"]["text"]
+            assert rule["help"]["markdown"] == explain(rule["id"])
             assert rule["defaultConfiguration"]["level"] in {"none", "note", "warning", "error"}
         for result in run["results"]:
             assert set(result) <= {"ruleId", "ruleIndex", "level", "message", "locations", "relatedLocations"}
