@@ -21,6 +21,22 @@ class PathOutsideError(WatcherdError):
     """A path given by a client leads outside the models directory."""
 
 
+class InvalidExpressionError(WatcherdError):
+    """A text that is not an expression, or one that does not fit its scope.
+
+    `offset` is the place in the text, in characters from 0; `hint` says what to write instead.
+    """
+
+    def __init__(self, message: str, offset: int = 0, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.hint = hint
+
+
+class EvaluationError(WatcherdError):
+    """An expression that has no value for these inputs: a division by zero, an overflow, too much work."""
+
+
 class StoreError(WatcherdError):
     """Root of what the database refuses or cannot do."""
 
