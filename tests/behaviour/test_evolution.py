@@ -115,6 +115,19 @@ async def test_a_plan_tells_what_would_be_done_and_does_nothing(tmp_path: Path) 
         assert (await plan(walk, SHOP_RENAMED))["plan"]["hash"] == told["hash"]
 
 
+async def test_a_plan_of_another_type_tells_that_it_is_a_rewrite(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": model_text("shop", "size: integer")}) as walk:
+        told = (await plan(walk, model_text("shop", "size: {type: decimal, scale: 2}")))["plan"]
+        assert [(one["class"], one["text"]) for one in told["tables"]] == [
+            ("depends on the data", "refused while rows of Item.size cannot be kept exactly as decimal(18,2)"),
+            ("additive", "add a column for Item.size as decimal(18,2)"),
+            ("rewrite", "rewrite Item.size from integer to decimal(18,2)"),
+            ("rewrite", "keep Item.size as integer in step while older revisions are in use"),
+            ("loosened after the drain", "stop keeping the earlier type of Item.size in step"),
+        ]
+        assert [(one["subject"], one["breaking"]) for one in told["api"]] == [("Item.size", True)]
+
+
 async def test_a_plan_of_what_is_served_is_empty(tmp_path: Path) -> None:
     async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
         told = (await plan(walk, SHOP))["plan"]

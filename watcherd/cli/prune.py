@@ -15,7 +15,12 @@ from watcherd.errors import StoreError
 if TYPE_CHECKING:
     from watcherd.store import Parked
 
-_GONE = {"attribute": "column", "entity": "table", "model": "table of a removed model"}
+_GONE = {
+    "attribute": "column",
+    "type": "column of an earlier type",
+    "entity": "table",
+    "model": "table of a removed model",
+}
 
 
 def prune(

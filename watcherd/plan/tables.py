@@ -8,6 +8,8 @@ from watcherd.store import SchemaPlan, Step, StepKind
 _CLASSES = {
     StepKind.RENAME: Class.RENAME,
     StepKind.REFER: Class.DEPENDS_ON_DATA,
+    StepKind.REWRITE: Class.REWRITE,
+    StepKind.CREATE_SYNC: Class.REWRITE,
     StepKind.CREATE_UNIQUE: Class.DEPENDS_ON_DATA,
     StepKind.CREATE_CHECK: Class.DEPENDS_ON_DATA,
 }

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from watcherd.pim.spec import LinkedModel
 from watcherd.store import catalog, foreign_keys, records, remake
 from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ, former_name
-from watcherd.store.layout import Layout
+from watcherd.store.layout import Layout, StoredAttribute
+from watcherd.store.limits import UNFILLED
 from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.records import Record
 from watcherd.store.scan import rows_in_the_way
 from watcherd.store.tables import drop_column
+
+_INDEXES: Final = frozenset({StepKind.CREATE_INDEX, StepKind.CREATE_UNIQUE})
+_AFTER_THE_COLUMNS: Final = _INDEXES | {StepKind.CREATE_CHECK, StepKind.CREATE_SYNC}
+"""Steps that need the columns, with what is in them."""
 
 
 class RejectedError(Exception):
@@ -62,10 +68,9 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
         plan = with_rows(cursor, plan)
         if plan.rejections:
             raise RejectedError(plan.rejections)
-        _do(cursor, [step for step in plan.steps if step.kind is not StepKind.CREATE_CHECK])
-        for step in plan.steps:
-            if step.kind is StepKind.REFER:
-                remake.refer(cursor, plan.after.of_table(step.name), step.columns)
+        _do(cursor, [step for step in plan.steps if step.kind not in _AFTER_THE_COLUMNS])
+        _remake(cursor, plan)
+        _do(cursor, [step for step in plan.steps if step.kind in _INDEXES])
         if plan.renamed_model is not None:
             records.rename(cursor, plan.renamed_model, plan.after.model)
         if plan.changes_schema:
@@ -74,8 +79,12 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
         if plan.rebuilds:
             # Foreign keys may have been off all the while, also for the steps that fill in defaults.
             remake.check_references(cursor, [names.table for names in plan.names.values()])
+        _do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_SYNC])
         # Last, since on PostgreSQL readers wait from here to the end.
         _do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_CHECK])
+        for step in plan.steps:
+            if step.kind is StepKind.REWRITE:
+                remake.drop_defaults(cursor, step.name, step.columns)
     except DatabaseError as error:
         if is_passing(error):
             raise
@@ -85,15 +94,15 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
 
 
 def adds_to_rows(plan: SchemaPlan) -> bool:
-    """Whether tables that may have rows get columns, and indexes, which take their time over the rows.
+    """Whether tables that may have rows get columns, and what takes its time over the rows: indexes, values.
 
-    A column that is filled is no such case: what fills it is lost when it is taken for an old one.
+    A column that gets its default is no such case: that is lost when it is taken for an old one.
     """
     kinds = {step.kind for step in plan.steps}
-    indexes = kinds & {StepKind.CREATE_INDEX, StepKind.CREATE_UNIQUE}
+    slow = kinds & (_INDEXES | {StepKind.REWRITE})
     # Of a model that is renamed, the catalog knows the tables under another name until the end.
     whole = StepKind.FILL in kinds or plan.renamed_model is not None
-    return StepKind.ADD_COLUMN in kinds and bool(indexes) and not whole
+    return StepKind.ADD_COLUMN in kinds and bool(slow) and not whole
 
 
 def add_columns(cursor: Cursor, plan: SchemaPlan) -> None:
@@ -104,13 +113,28 @@ def add_columns(cursor: Cursor, plan: SchemaPlan) -> None:
     """
     plan = _as_of_now(cursor, plan)
     after = {entity.table: entity for entity in plan.after.entities}
+    sources = {
+        (step.name, new): old
+        for step in plan.steps
+        if step.kind is StepKind.REWRITE
+        for old, (new, _) in zip(step.columns, step.filled, strict=False)
+    }
     entities = []
     for entity in plan.base.layout.entities:
         known = {one.column for one in entity.attributes}
-        added = [replace(one, parked=True) for one in after[entity.table].attributes if one.column not in known]
+        added = [
+            _parked(one, sources.get((entity.table, one.column)))
+            for one in after[entity.table].attributes
+            if one.column not in known
+        ]
         entities.append(replace(entity, attributes=(*entity.attributes, *added)))
     _do(cursor, [step for step in plan.steps if step.kind is StepKind.ADD_COLUMN])
     catalog.write_layout(cursor, plan.base.layout, replace(plan.base.layout, entities=tuple(entities)))
+
+
+def _parked(one: StoredAttribute, source: str | None) -> StoredAttribute:
+    """A new column before it serves; with the name of the column whose values it waits for."""
+    return replace(one, parked=True, facts=one.facts if source is None else {**one.facts, UNFILLED: source})
 
 
 def take_columns_back(cursor: Cursor, plan: SchemaPlan) -> None:
@@ -141,9 +165,24 @@ def _do(cursor: Cursor, steps: Iterable[Step]) -> None:
             cursor.execute(statement)
 
 
+def _remake(cursor: Cursor, plan: SchemaPlan) -> None:
+    """Foreign keys, and values of another type: each table is made again once at most."""
+    rewritten: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        if step.kind is StepKind.REWRITE:
+            rewritten.setdefault(step.name, []).append(step)
+    for table, steps in rewritten.items():
+        remake.rewrite(cursor, plan.after.of_table(table), steps)
+    for step in plan.steps:
+        if step.kind is StepKind.REFER and not (cursor.dialect.references_in_tables and step.name in rewritten):
+            remake.refer(cursor, plan.after.of_table(step.name), step.columns)
+
+
 def _keep_writers_out(cursor: Cursor, plan: SchemaPlan) -> None:
     """Let nobody write between the look at the rows and the constraint that it allows."""
-    for table in sorted({plan.names[scan.entity].table for scan in plan.scans}):
+    tables = {plan.names[scan.entity].table for scan in plan.scans}
+    tables |= {step.name for step in plan.steps if step.kind is StepKind.REWRITE}
+    for table in sorted(tables):
         for statement in cursor.dialect.keep_writers_out(table):
             cursor.execute(statement)
 

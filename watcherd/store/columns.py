@@ -13,6 +13,7 @@ from watcherd.pim.spec import Attribute, Entity, EntityRef, Kind, LinkedModel
 from watcherd.store import tables
 from watcherd.store.codecs import physical, same_type, signature
 from watcherd.store.constraints import Wanted, wanted_constraints
+from watcherd.store.conversions import Conversion, widening
 from watcherd.store.defaults import default_literal
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
@@ -20,6 +21,7 @@ from watcherd.store.limits import RENAMED_FROM, Facts, facts_of, limits, tighten
 from watcherd.store.names import column_name, quoted
 from watcherd.store.plan import KEY_ALIAS, Notice, Rejection, Scan, Step, StepKind
 from watcherd.store.renames import Clash, look_alike, predecessor, same_id
+from watcherd.store.rewrites import Rewrite, begun
 
 _CREATE = {"check": StepKind.CREATE_CHECK, "unique": StepKind.CREATE_UNIQUE, "index": StepKind.CREATE_INDEX}
 _REFERENCE = "reference:"
@@ -54,6 +56,7 @@ class ColumnChanges:
         self.rejections: list[Rejection] = []
         self.notices: list[Notice] = []
         self.added: list[StoredAttribute] = []
+        self.rewrites: dict[str, Rewrite] = {}
         self.referring: list[str] = []
         self.parked: list[str] = []
         self.columns: dict[str, StoredAttribute] = {}
@@ -101,7 +104,8 @@ class ColumnChanges:
         wanted = self._wanted(attribute)
         if self._before is None:
             return wanted
-        names, columns = self._entity.attributes, self._before.attributes
+        names = self._entity.attributes
+        columns = [one for one in self._before.attributes if not one.is_rest]
         found = predecessor(attribute.name, attribute.renamed_from, columns, names)
         live = self._before.live(attribute.name)
         if found is None and live is None:
@@ -113,7 +117,7 @@ class ColumnChanges:
             return self._kept(attribute, live, wanted)
         if found is not None:
             return self._renamed(attribute, found, wanted)
-        parked = (one for one in reversed(self._before.attributes) if one.name == attribute.name and one.parked)
+        parked = (one for one in reversed(columns) if one.name == attribute.name and one.parked)
         returning = next((one for one in parked if _fits(one, wanted)), None)
         return self._added(attribute, wanted) if returning is None else self._returned(attribute, returning, wanted)
 
@@ -137,12 +141,44 @@ class ColumnChanges:
     def _kept(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
         """An attribute that was there: limits may change, the column does not."""
         if not _fits(live, wanted):
+            conversion = widening(live.type, wanted.type)
+            if conversion is not None:
+                return self._rewritten(attribute, live, wanted, conversion)
             self._refuse_type(attribute, live, wanted)
             return live
         self._values[attribute.name] = quoted(live.column)
         self._scan_limits(attribute, live.facts, wanted.facts)
         old_name = wanted.renamed_from or live.renamed_from
         return self._referring(attribute, live, replace(wanted, facts=_with_old_name(wanted.facts, old_name)))
+
+    def _rewritten(
+        self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute, conversion: Conversion
+    ) -> StoredAttribute:
+        """An attribute of another type: a new column, filled, and kept in step with the old one from then on."""
+        before = self._before
+        assert before is not None  # noqa: S101 - something is live
+        if any(_fits(one, wanted) for one in before.attributes if one.name == attribute.name and not one.is_rest):
+            name = f"{self._entity.name}.{attribute.name}"
+            message = f"{name} cannot become {wanted.type}: it is parked with stored data of that type"
+            hint = "keep the type, or drop what is parked with `watcherd prune`, or add an attribute with another name"
+            self._reject("PIM610", attribute, message, hint)
+            return live
+        made = begun(before, live, wanted)
+        facts = _with_old_name(wanted.facts, wanted.renamed_from or live.renamed_from)
+        new = replace(wanted, column=wanted.column if made is None else made.column, facts=facts)
+        rewrite = Rewrite(before=before, old=live, new=new, conversion=conversion)
+        self._values[attribute.name] = rewrite.value
+        if (scan := rewrite.scan(self._entity.name, _MEND_HINT)) is not None:
+            self.scans.append(scan)
+        # Whether the digits suffice is among the conversion's own demands.
+        self._scan_limits(attribute, {**live.facts, "precision": wanted.facts.get("precision")}, wanted.facts)
+        if made is None:
+            stored = StoredEntity(name=self._entity.name, table=self._table)
+            text = f"add a column for {self._entity.name}.{attribute.name} as {wanted.type}"
+            self._step(StepKind.ADD_COLUMN, new.column, text, tables.add_column(self._dialect, stored, new, None))
+        self.column_steps.append(rewrite.fill(self._entity.name))
+        self.rewrites[live.column] = rewrite
+        return new
 
     def _referring(self, attribute: Attribute, there: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
         """A column that is there, with the foreign key that is wanted now.
@@ -244,6 +280,9 @@ class ColumnChanges:
             if one.column in serving:
                 kept.append(serving.pop(one.column))
                 continue
+            if one.column in self.rewrites:
+                kept.append(self.rewrites[one.column].left())
+                continue
             if not one.parked:
                 gone.append((place, one))
             kept.append(replace(one, parked=True))
@@ -284,6 +323,10 @@ class ColumnChanges:
         for new in wanted.values():
             self._constrain(new)
             kept.append(new.stored)
+        for rewrite in self.rewrites.values():
+            step, known = rewrite.keep_in_step(self._dialect, self._entity.name)
+            self.constraint_steps.append(step)
+            kept.append(known)
         return tuple(kept)
 
     def _constrain(self, new: Wanted) -> None:

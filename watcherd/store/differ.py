@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from watcherd.pim.spec import Entity, EntityRef, LinkedModel, Target, fold
-from watcherd.store import tables
+from watcherd.store import sync, tables
 from watcherd.store.codecs import same_type, signature
 from watcherd.store.columns import ColumnChanges, Setting
 from watcherd.store.dialect import Dialect
-from watcherd.store.layout import Layout, StoredEntity, Surroundings
+from watcherd.store.layout import Layout, StoredConstraint, StoredEntity, Surroundings
 from watcherd.store.names import column_name, table_name
 from watcherd.store.plan import Base, EntityNames, Rejection, SchemaPlan, Step, StepKind
 from watcherd.store.renames import Clash, predecessor
@@ -223,15 +223,17 @@ def _loosen(dialect: Dialect, entity: StoredEntity) -> list[Step]:
     for constraint in entity.constraints:
         if not constraint.retired:
             continue
-        check = constraint.kind == "check"
-        drop = dialect.drop_check(constraint.name, entity.table) if check else tables.drop_index(constraint.name)
-        steps.append(
-            Step(
-                kind=StepKind.DROP_CHECK if check else StepKind.DROP_INDEX,
-                entity=entity.name,
-                name=constraint.name,
-                text=f"drop the {constraint.kind} of {entity.name}: {constraint.label}",
-                statements=drop,
-            )
-        )
+        kind, drop = _drop(dialect, constraint, entity.table)
+        text = f"drop the {constraint.kind} of {entity.name}: {constraint.label}"
+        if constraint.kind == "sync":
+            text = f"stop keeping the earlier type of {entity.name}.{constraint.attributes[0]} in step"
+        steps.append(Step(kind=kind, entity=entity.name, name=constraint.name, text=text, statements=drop))
     return steps
+
+
+def _drop(dialect: Dialect, constraint: StoredConstraint, table: str) -> tuple[StepKind, tuple[str, ...]]:
+    if constraint.kind == "check":
+        return StepKind.DROP_CHECK, dialect.drop_check(constraint.name, table)
+    if constraint.kind == "sync":
+        return StepKind.DROP_SYNC, sync.drop(dialect, constraint.name, table)
+    return StepKind.DROP_INDEX, tables.drop_index(constraint.name)

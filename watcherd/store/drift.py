@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from watcherd.store import reflection
+from watcherd.store import reflection, sync
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
 from watcherd.store.reflection import Kind, Shape
@@ -87,8 +87,9 @@ def _wanted(sight: Sight) -> Mapping[str, Shape]:
         if target is not None:
             wanted[table]["reference", column] = reflection.reference_words(target)
     for table, name, kind, columns in sight.constraints:
-        if kind == "check":
-            wanted[table].update({("check", one): reflection.CHECK_WORDS for one in dialect.check_objects(name)})
+        if kind in {"check", "sync"}:
+            made = dialect.check_objects(name) if kind == "check" else sync.objects(dialect, name)
+            wanted[table].update({("check", one): reflection.CHECK_WORDS for one in made})
         else:
             words = reflection.index_words(json.loads(columns), unique=kind == "unique")
             wanted[table]["index", name] = words

@@ -12,7 +12,7 @@ from typing import Literal
 
 from watcherd.pim.spec import EntityRef
 from watcherd.store.dialect import SQLITE, Dialect
-from watcherd.store.limits import RENAMED_FROM, Facts
+from watcherd.store.limits import RENAMED_FROM, SUPERSEDED, UNFILLED, Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +39,21 @@ class StoredAttribute:
         old: str | None = self.facts.get(RENAMED_FROM)
         return old
 
+    @property
+    def is_rest(self) -> bool:
+        """Whether it is what a change of type left behind, and holds nothing that could come back."""
+        return SUPERSEDED in self.facts or UNFILLED in self.facts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredConstraint:
-    """An index or a check. `name` follows from the definition; `label` is for people.
+    """An index, a check, or the triggers that keep two columns in step (see `sync`).
 
-    A retired one is no longer in the model; it goes when no older revision needs it.
+    `name` follows from the definition; `label` is for people. A retired one is no longer in the
+    model; it goes when no older revision needs it.
     """
 
-    kind: Literal["unique", "index", "check"]
+    kind: Literal["unique", "index", "check", "sync"]
     name: str
     label: str
     attributes: tuple[str, ...]

@@ -23,6 +23,11 @@ from watcherd.store.codecs import DEFAULT_PRECISION, TEXT_KINDS, TIME_KINDS, lit
 NARROWER: Final = "PIM605"
 MEMBER_REMOVED: Final = "PIM606"
 RENAMED_FROM: Final = "renamed_from"
+SUPERSEDED: Final = "superseded"
+"""Of a parked column: its attribute has another type by now, and the column that says all that this one says."""
+
+UNFILLED: Final = "unfilled"
+"""Of a parked column that is being made: the column whose values it is going to have."""
 
 Facts = Mapping[str, Any]
 """JSON-native: what the catalog keeps of an attribute, without what is at its default."""

@@ -26,8 +26,9 @@ class StalePlanError(StoreError):
 class StepKind(StrEnum):
     """What a step does to the database.
 
-    Some have no statements: a rename changes the catalog alone, foreign keys come and go with a
-    rebuild of the table, which `apply` makes from what is there.
+    Some have no statements: a rename changes the catalog alone, foreign keys come and go, and
+    columns are filled with values of another type, with a rebuild of the table, which `apply`
+    makes from what is there.
     """
 
     RENAME = "rename"
@@ -35,11 +36,14 @@ class StepKind(StrEnum):
     REFER = "foreign keys"
     ADD_COLUMN = "add column"
     FILL = "fill"
+    REWRITE = "rewrite"
     CREATE_INDEX = "create index"
     CREATE_UNIQUE = "create unique index"
     CREATE_CHECK = "create check"
+    CREATE_SYNC = "keep in step"
     DROP_INDEX = "drop index"
     DROP_CHECK = "drop check"
+    DROP_SYNC = "stop keeping in step"
     RELEASE = "release foreign keys"
 
 
@@ -47,7 +51,8 @@ class StepKind(StrEnum):
 class Step:
     """One step: `name` is the table, column, index or trigger; `statements` run in order.
 
-    `columns` are those whose foreign keys change, in a step that has no statements.
+    `columns` are those whose foreign keys change, in a step that has no statements. A rewrite fills
+    each column of `filled` with the SQL beside it, and takes the defaults from `columns`.
     """
 
     kind: StepKind
@@ -56,6 +61,7 @@ class Step:
     text: str
     statements: tuple[str, ...]
     columns: tuple[str, ...] = ()
+    filled: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> str:
         """One line for people, such as `add column nickname to User`."""
@@ -145,7 +151,7 @@ class SchemaPlan:
     @property
     def rebuilds(self) -> bool:
         """Whether a table is made again before the swap."""
-        return any(step.kind is StepKind.REFER for step in self.steps)
+        return any(step.kind in {StepKind.REFER, StepKind.REWRITE} for step in self.steps)
 
     @property
     def renamed_model(self) -> str | None:

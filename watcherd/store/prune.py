@@ -18,14 +18,15 @@ from watcherd.store.layout import Layout, StoredEntity
 from watcherd.store.names import quoted
 from watcherd.store.remake import check_references, drop_columns
 
-Gone = Literal["attribute", "entity", "model"]
+Gone = Literal["attribute", "type", "entity", "model"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
     """One column or table out of service.
 
-    `gone` says what left the files: an attribute, an entity, or a whole model. `rows` are those of
+    `gone` says what left the files: an attribute, the type that it had, an entity, or a whole
+    model; a column of an earlier type holds nothing that its attribute does not. `rows` are those of
     the table, of a column those that have a value in it. `held_by` names the columns in service
     that refer to the table: while there are any, it cannot go.
     """
@@ -73,14 +74,14 @@ def drop(cursor: Cursor, chosen: Sequence[Parked]) -> None:
     for layout in catalog.layouts(cursor).values():
         columns = {(one.table, one.column) for one in chosen if one.column is not None}
         after = _without(layout, tables, columns)
-        for entity in after.entities:
+        for entity in layout.entities:
             gone = {column for table, column in columns if table == entity.table}
+            if entity.table in tables:
+                cursor.execute(f"DROP TABLE {quoted(entity.table)}")
+                continue
             if gone:
                 drop_columns(cursor, entity, gone)
             remaining.append(entity.table)
-        for entity in layout.entities:
-            if entity.table in tables:
-                cursor.execute(f"DROP TABLE {quoted(entity.table)}")
         if after != layout:
             catalog.replace_layout(cursor, layout, after)
     check_references(cursor, remaining)
@@ -110,7 +111,7 @@ def _columns(cursor: Cursor, model: str, entity: StoredEntity) -> Iterable[Parke
                 attribute=one.name,
                 table=entity.table,
                 column=one.column,
-                gone="attribute",
+                gone="type" if one.is_rest else "attribute",
                 rows=_count(cursor, f"SELECT count({quoted(one.column)}) FROM {quoted(entity.table)}"),  # noqa: S608 - quoted names
             )
 

@@ -1,4 +1,4 @@
-"""Making a table again where SQLite cannot alter it: foreign keys come and go, columns are dropped.
+"""Making a table again where SQLite cannot alter it: foreign keys come and go, columns are dropped or filled.
 
 Owns the copy: a new table, the rows, the old one dropped, the new one in its place with its indexes
 and triggers. Runs in a transaction of `Writer.write` with `apart`, where foreign keys are off:
@@ -8,8 +8,9 @@ defaults and columns of which this version knows nothing stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from watcherd.store.cursor import Cursor
@@ -29,22 +30,34 @@ class _Column:
     is_key: bool
 
 
-def rebuild(
-    cursor: Cursor, table: str, attributes: Iterable[StoredAttribute], *, without: Collection[str] = ()
+def rebuild(  # noqa: PLR0913 - all that a copy can do on its way
+    cursor: Cursor,
+    table: str,
+    attributes: Iterable[StoredAttribute],
+    *,
+    without: Collection[str] = (),
+    filled: Mapping[str, str] = MappingProxyType({}),
+    bare: Collection[str] = (),
 ) -> None:
     """Make a table again with the foreign keys of `attributes`, and without some columns.
 
+    A column of `filled` gets the value of the SQL beside it, one of `bare` loses its default.
     Indexes and triggers on a column that goes, go with it. Whether the foreign keys hold is for
     `remake.check_references` to say, once everything is in place.
     """
-    columns = [column for column in _columns(cursor, table) if column.name not in without]
+    columns = [
+        replace(column, default=None) if column.name in bare else column
+        for column in _columns(cursor, table)
+        if column.name not in without
+    ]
     references = {one.column: reference_clause(one) for one in attributes if one.target_table is not None}
     counted = _is_counted(cursor, table)
     attached = _attached(cursor, table, without)
     new = shortened(_TEMPORARY, table)
     cursor.execute(_create(new, columns, references, counted=counted))
     listed = ", ".join(quoted(column.name) for column in columns)
-    cursor.execute(f"INSERT INTO {quoted(new)} ({listed}) SELECT {listed} FROM {quoted(table)}")  # noqa: S608 - quoted names
+    values = ", ".join(filled.get(column.name, quoted(column.name)) for column in columns)
+    cursor.execute(f"INSERT INTO {quoted(new)} ({listed}) SELECT {values} FROM {quoted(table)}")  # noqa: S608 - quoted names
     if counted:
         # The copy counts on from its highest key; what was given to rows that are gone must stay used.
         cursor.execute("DELETE FROM sqlite_sequence WHERE name = ?", (new,))

@@ -1,4 +1,4 @@
-"""Foreign keys that come, go and change on tables that are there, and columns that are dropped.
+"""Foreign keys that come, go and change on tables that are there, and columns that are dropped or filled.
 
 Owns the choice: PostgreSQL alters a table, SQLite makes it again (`rebuild`).
 """
@@ -6,11 +6,13 @@ Owns the choice: PostgreSQL alters a table, SQLite makes it again (`rebuild`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
+from watcherd.store import sync
 from watcherd.store.cursor import Cursor
 from watcherd.store.layout import StoredEntity
 from watcherd.store.names import quoted
+from watcherd.store.plan import Step, StepKind
 from watcherd.store.rebuild import rebuild
 from watcherd.store.tables import foreign_key_name
 
@@ -33,11 +35,45 @@ def refer(cursor: Cursor, entity: StoredEntity, columns: Iterable[str]) -> None:
         cursor.execute(f"ALTER TABLE {quoted(entity.table)} DROP CONSTRAINT IF EXISTS {name}")
 
 
-def drop_columns(cursor: Cursor, entity: StoredEntity, columns: Collection[str]) -> None:
-    """Drop columns, and the indexes and checks on them; `entity` is what remains."""
+def rewrite(cursor: Cursor, entity: StoredEntity, steps: Sequence[Step]) -> None:
+    """Fill columns with values made from others, as `steps` of one table say; `entity` is what it will be.
+
+    Where a table is made again for it, its foreign keys are brought to what the entity says as well.
+    """
+    filled = {column: sql for step in steps for column, sql in step.filled}
+    if cursor.dialect.references_in_tables:
+        bare = {column for step in steps for column in step.columns if step.kind is StepKind.REWRITE}
+        rebuild(cursor, entity.table, entity.attributes, filled=filled, bare=bare)
+        return
+    values = ", ".join(f"{quoted(column)} = {sql}" for column, sql in filled.items())
+    cursor.execute(f"UPDATE {quoted(entity.table)} SET {values}")  # noqa: S608 - quoted names
+
+
+def drop_defaults(cursor: Cursor, table: str, columns: Iterable[str]) -> None:
+    """Take the defaults from columns; where the table was made again it is done."""
+    if cursor.dialect.references_in_tables:
+        return
+    for column in columns:
+        # Only where there is one: readers wait from here to the end of the transaction.
+        found = cursor.execute(
+            "SELECT 1 FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = ? "
+            "AND column_name = ? AND column_default IS NOT NULL",
+            (table, column),
+        ).fetchone()
+        if found is not None:
+            cursor.execute(f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(column)} DROP DEFAULT")
+
+
+def drop_columns(cursor: Cursor, before: StoredEntity, columns: Collection[str]) -> None:
+    """Drop columns, with the indexes and checks on them and what keeps them in step with others."""
+    entity = before.without(columns)
+    pairs = [one.name for one in before.constraints if one.kind == "sync" and one not in entity.constraints]
     if cursor.dialect.references_in_tables:
         rebuild(cursor, entity.table, entity.attributes, without=columns)
         return
+    for pair in pairs:
+        for statement in sync.drop(cursor.dialect, pair, entity.table):
+            cursor.execute(statement)
     for column in columns:
         cursor.execute(f"ALTER TABLE {quoted(entity.table)} DROP COLUMN {quoted(column)}")
 

@@ -21,7 +21,10 @@ from watcherd.store import Select, Store
 from watcherd.store import apply as applying
 
 OLD_TEAM = entity("Team", attribute("name"))
-BEFORE = model(OLD_TEAM, entity("User", attribute("mail"), attribute("team", "uuid"), attribute("gone")))
+BEFORE = model(
+    OLD_TEAM,
+    entity("User", attribute("mail"), attribute("team", "uuid"), attribute("gone"), attribute("size", "integer")),
+)
 AFTER = model(
     OLD_TEAM,
     entity(
@@ -29,6 +32,7 @@ AFTER = model(
         attribute("email", unique=True, renamed_from="mail"),
         attribute("team", "reference", to="club.Team"),
         attribute("rank", "integer", default=3),
+        attribute("size", "decimal", scale=2, index=True),
         renamed_from="User",
         constraints=[sentence("rank must be positive", Rule.GREATER, "rank", bound=Decimal(0))],
     ),
@@ -77,7 +81,7 @@ def raise_killed() -> None:
 async def begin(store: Store) -> None:
     tables = await apply(store, BEFORE)
     await tables["Team"].insert([{"id": key(1)}])
-    await tables["User"].insert([{"id": key(1), "mail": "a", "team": key(1), "gone": "x"}])
+    await tables["User"].insert([{"id": key(1), "mail": "a", "team": key(1), "gone": "x", "size": 7}])
 
 
 async def is_whole(store: Store, linked: LinkedModel = AFTER) -> None:
@@ -86,7 +90,8 @@ async def is_whole(store: Store, linked: LinkedModel = AFTER) -> None:
     assert plan.rejections == ()
     assert await store.expand(plan, record(linked, 2)) == ()
     (row,) = (await store.bind(plan).entities["Person"].list(Select())).rows
-    assert {name: row.values[name] for name in ("email", "team", "rank")} == {"email": "a", "team": key(1), "rank": 3}
+    expected = {"email": "a", "team": key(1), "rank": 3, "size": "7.00"}
+    assert {name: row.values[name] for name in expected} == expected
     await store.loosen(await store.plan(linked))
     assert (await store.plan(linked)).changes_schema is False
 

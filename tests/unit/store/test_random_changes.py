@@ -18,6 +18,8 @@ History = list[dict[str, tuple[str, bool]]]
 
 NAMES = ("a", "b", "c")
 VALUES = {"string": "text", "integer": 7, "json": [1], "decimal": "1.5"}
+COUNTERPARTS = {("integer", "decimal"): "7", ("integer", "string"): "7"}
+"""What the values become when an attribute in service gets another type."""
 
 kinds = st.sampled_from(sorted(VALUES))
 shapes = st.dictionaries(st.sampled_from(NAMES), st.tuples(kinds, st.booleans()))
@@ -46,17 +48,25 @@ async def _live_through(history: History, database_url: str) -> None:
     written: dict[tuple[str, str, str], object] = {}
     before = None
     number = 0
+    was: dict[str, str] = {}
     for revision, shape in enumerate(history, start=1):
         linked = model(entity("Thing", *(_attribute(name, *how) for name, how in shape.items())))
         if (await store.plan(linked)).rejections:
             continue
         rows = (await apply(store, linked, revision))["Thing"]
+        types = {name: kind for name, (kind, _) in shape.items()}
         for serving, its_shape in filter(None, (before, (rows, shape))):
             number += 1
             values = {name: VALUES[kind] for name, (kind, _) in its_shape.items()}
             await serving.insert([{"id": key(number), **values}])
             written |= {(key(number), name, its_shape[name][0]): value for name, value in values.items()}
-        before = (rows, shape)
+        for name, kind in types.items():
+            old = was.get(name, kind)
+            for row, its_name, its_kind in list(written) if old != kind else ():
+                if (its_name, its_kind) == (name, old):
+                    del written[row, name, old]
+                    written[row, name, kind] = COUNTERPARTS[old, kind]
+        before, was = (rows, shape), types
     for name in NAMES:
         for kind in VALUES:
             kept = {

@@ -206,7 +206,8 @@ TEAM = entity("Team")
     [
         pytest.param("PIM601", A, B, id="text to number"),
         pytest.param("PIM601", B, {**B, "is_list": True}, id="to a list"),
-        pytest.param("PIM601", {"kind": "decimal", "scale": 2}, {"kind": "decimal", "scale": 3}, id="scale"),
+        pytest.param("PIM601", {"kind": "decimal"}, {"kind": "float"}, id="decimal to float"),
+        pytest.param("PIM601", {**B, "is_list": True}, {"kind": "float", "is_list": True}, id="items of a list"),
     ],
 )
 async def test_another_type_is_rejected_whatever_the_rows_are(
