@@ -85,7 +85,8 @@ async def test_four_times_what_is_let_in_is_shed_while_health_and_admin_answer_a
         await client.post("/admin/reload")
         before = await median_latency(client)
         answers: Counter[int] = Counter()
-        clients = [asyncio.create_task(write(many, answers)) for _ in range(CLIENTS)]
+        crowded: list[float] = []
+        clients = [asyncio.create_task(write(many, answers, crowded)) for _ in range(CLIENTS)]
         watched: list[float] = []
         while answers.total() < WRITES:
             for path in ("/healthz", "/admin/pim"):
@@ -96,13 +97,18 @@ async def test_four_times_what_is_let_in_is_shed_while_health_and_admin_answer_a
         after = await median_latency(client)
 
     assert set(answers) == {201, 503}
-    assert max(watched) < 0.5
+    # All of them wait for this one process of clients as well, so they are compared with one another.
+    assert statistics.median(watched) < statistics.median(crowded)
+    assert max(watched) < 2 * max(crowded)
     assert after < 3 * before
 
 
-async def write(client: httpx.AsyncClient, answers: Counter[int]) -> None:
+async def write(client: httpx.AsyncClient, answers: Counter[int], taken: list[float]) -> None:
+    """Write until all have written enough; counts each status, and notes how long each answer took (s)."""
     while answers.total() < WRITES:
+        started = time.monotonic()
         answer = await client.post("/api/shop/items", json={"name": "a"})
+        taken.append(time.monotonic() - started)
         answers[answer.status_code] += 1
         assert answer.status_code == 201 or answer.headers["retry-after"] == "1"
 
