@@ -12,7 +12,7 @@ import gc
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 import uvloop
@@ -20,10 +20,13 @@ import uvloop
 import watcherd
 from watcherd import events, logs, sdnotify, watchdog
 from watcherd.admin.api import admin_routes
+from watcherd.admin.dashboard import Parts, dashboard_routes
 from watcherd.admin.docs import docs_routes
 from watcherd.admin.events import event_routes, tell
 from watcherd.admin.host import make_host
 from watcherd.admin.metrics import metrics_routes, state_of
+from watcherd.admin.rates import Rates
+from watcherd.admin.timeline import Timeline
 from watcherd.compile import Options
 from watcherd.connection import Patience
 from watcherd.cors import Cors
@@ -183,6 +186,7 @@ class Daemon:
             ),
             publish=publish,
         )
+        self._timeline = Timeline(lambda: self._reloader.world)
         self._gateway.host = make_host(
             [
                 health_routes(self.readiness_with_store),
@@ -190,7 +194,7 @@ class Daemon:
                 event_routes(settings, self._feed),
                 admin_routes(settings, self._gateway, self._reloader, self._drains),
             ],
-            docs_routes(),
+            [*dashboard_routes(self._dashboard_parts()), *docs_routes()],
             needs_key=self._keys is not None,
         )
         self._server: Server = make_server(
@@ -325,11 +329,27 @@ class Daemon:
     def _publish(self, event: events.Event) -> None:
         getattr(self._log, event.level)(event.name, **event.as_fields())
         self._metrics.heard(event)
+        self._timeline.heard(event)
         tell(self._feed, event)
         if isinstance(event, events.ModelDrained) and fold(event.model) not in self._gateway.table.revisions:
             self._feeds.forget(fold(event.model))
         if isinstance(event, events.ReloadFinished) and self._scanned.is_set():
             sdnotify.status(self._status())
+
+    def _dashboard_parts(self) -> Parts:
+        async def health() -> tuple[str, Sequence[str]]:
+            now = await self.readiness_with_store()
+            return now.status, now.reasons
+
+        return Parts(
+            settings=self._settings,
+            gateway=self._gateway,
+            reloader=self._reloader,
+            drains=self._drains,
+            rates=Rates(self._metrics.totals),
+            timeline=self._timeline,
+            health=health,
+        )
 
     def _state(self) -> State:
         return state_of(

@@ -44,6 +44,9 @@ LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 LAG_INTERVAL = 0.5
 """Seconds between two looks at the event loop's lag."""
 
+_REFUSED, _FAILED = 400, 500
+"""The first statuses that say that the client, and that the server, was wrong."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
@@ -99,6 +102,15 @@ class Histogram:
 Labelled = dict[tuple[str, ...], Histogram]
 
 
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many requests have ended since the start, and how many of them with a 4xx or a 5xx."""
+
+    requests: int = 0
+    refused: int = 0
+    failed: int = 0
+
+
 class Metrics:
     """Everything that is counted. Used on the event loop's thread alone."""
 
@@ -142,6 +154,10 @@ class Metrics:
                 self._drain_timeouts += 1
             case _:
                 pass
+
+    def totals(self) -> dict[str, Total]:
+        """What was counted, by domain; its cost grows with the operations that were used."""
+        return {domain: _total(found) for domain, found in self._requests.items()}
 
     async def render(self, accept: str, state: State) -> tuple[bytes, str]:
         """The exposition and its content type, in the format that the client accepts."""
@@ -207,6 +223,18 @@ class Metrics:
         yield _gauge("watcherd_database_waiting_max", "The bound of that queue", state.database_waiting_max)
         yield _gauge("watcherd_database_connections_used", "Connections in use", state.database_used)
         yield _gauge("watcherd_database_connections", "Connections at most", state.database_connections)
+
+
+def _total(found: Mapping[tuple[str, int], Histogram]) -> Total:
+    requests = refused = failed = 0
+    for (_, status), histogram in found.items():
+        count = sum(histogram.counts)
+        requests += count
+        if status >= _FAILED:
+            failed += count
+        elif status >= _REFUSED:
+            refused += count
+    return Total(requests, refused, failed)
 
 
 async def measure_lag(lag: Histogram, interval: float = LAG_INTERVAL) -> None:

@@ -21,7 +21,7 @@ from starlette.types import Scope
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
-_OWN_FILES = "docs/"
+_OWN_FILES = ("docs/", "dashboard/")
 
 _DIRECTIVES = {
     "default-src": "'none'",

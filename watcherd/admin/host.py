@@ -53,7 +53,7 @@ def make_host(routers: list[APIRouter], pages: list[BaseRoute], *, needs_key: bo
         base.setdefault("components", {})["securitySchemes"] = dict(SECURITY_SCHEMES)
     document = Document(base)
     host.router.routes.extend(
-        [Route("/openapi.json", document.respond, methods=["GET"]), Route("/", _to_docs, methods=["GET"]), *pages]
+        [Route("/openapi.json", document.respond, methods=["GET"]), *pages, Route("/", _to_docs, methods=["GET"])]
     )
     _answer_errors_as_problems(host)
     return host

@@ -1,0 +1,165 @@
+"""The dashboard in a real browser, on a real process: what an operator sees when files change."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.e2e.browser import chromium, needs_chromium, reading
+from tests.e2e.process import Process, running
+from tests.helpers import model_text
+
+# One browser for the module: a start costs more than a test.
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(tmp_path: Path) -> AsyncIterator[Process]:
+    """A daemon with one model, shop, of items that have a name."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "shop.yaml").write_text(model_text("shop"), encoding="utf-8")
+    async with running(models, tmp_path / "data") as process:
+        yield process
+
+
+async def test_a_page_that_is_open_follows_the_files(browser: Browser, shop: Process) -> None:
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.goto("/")
+        row = page.locator("tr[data-model=shop]")
+        await expect(row).to_contain_text("Live")
+        await expect(page.locator("#connection")).to_have_text("Live")
+        await page.evaluate("window.sameDocument = true")
+
+        shop.write("shop.yaml", model_text("shop", "color"))
+        await expect(page.locator(".timeline .entry").first).to_contain_text("Item.color")
+        await expect(row.locator("[data-label=Revision]")).to_have_text("2")
+
+        shop.write("shop.yaml", model_text("shop", "color: strnig"))
+        finding = page.locator("tr.finding")
+        await expect(finding).to_contain_text("shop.yaml:6:14")
+        await expect(finding).to_contain_text("`strnig` is not a type")
+        await expect(row).to_contain_text("Stale")
+        await expect(page).to_have_title("(1) Models · watcherd")
+
+        shop.write("shop.yaml", model_text("shop", "color", "weight: float"))
+        await expect(finding).to_have_count(0)
+        await expect(row).to_contain_text("Live")
+
+        shop.write("library.yaml", model_text("library"))
+        await expect(page.locator("tr[data-model=library]")).to_contain_text("Live")
+        (shop.models / "library.yaml").unlink()
+        await expect(page.locator("tr[data-model=library]")).to_have_count(0)
+        assert await page.evaluate("window.sameDocument") is True
+
+
+async def test_a_model_is_unloaded_and_loaded_by_hand(browser: Browser, shop: Process) -> None:
+    async with reading(browser, shop.address) as reader, shop.client() as client:
+        page = reader.page
+        await page.goto("/")
+        await page.get_by_role("button", name="Unload shop").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("Take shop out of service?")
+        await page.get_by_role("button", name="Cancel").click()
+        assert (await client.get("/api/shop/items")).status_code == 200
+
+        await page.get_by_role("button", name="Unload shop").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Unload").click()
+        await expect(page.locator("table.models tbody tr")).to_contain_text("Unloaded")
+        assert (await client.get("/api/shop/items")).status_code == 404
+
+        await page.get_by_role("button", name="Load shop").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Load").click()
+        await expect(page.locator("tr[data-model=shop]")).to_contain_text("Live")
+        assert (await client.get("/api/shop/items")).status_code == 200
+
+
+async def test_a_page_that_is_open_outlives_a_restart(browser: Browser, tmp_path: Path) -> None:
+    models, data = tmp_path / "models", tmp_path / "data"
+    models.mkdir()
+    (models / "shop.yaml").write_text(model_text("shop"), encoding="utf-8")
+    async with running(models, data) as first:
+        port = str(httpx.URL(first.address).port)
+        async with reading(browser, first.address) as reader:
+            reader.expected = ["Failed to load resource", "net::ERR"]
+            page = reader.page
+            await page.goto("/")
+            await expect(page.locator("#connection")).to_have_text("Live")
+            first.kill(signal.SIGTERM)
+            assert await first.ended() == 0
+            await expect(page.locator("#connection")).to_have_text("Reconnecting")
+            await expect(page.locator("tr[data-model=shop]")).to_be_visible()
+            async with running(models, data, "--port", port) as second:
+                await expect(page.locator("#connection")).to_have_text("Live")
+                second.write("shop.yaml", model_text("shop", "color"))
+                await expect(page.locator(".timeline .entry").first).to_contain_text("Item.color")
+
+
+async def test_with_a_token_the_dashboard_asks_for_it_once(browser: Browser, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "shop.yaml").write_text(model_text("shop"), encoding="utf-8")
+    async with (
+        running(models, tmp_path / "data", environment={"WATCHERD_ADMIN_TOKEN": "opensesame"}) as daemon,
+        reading(browser, daemon.address) as reader,
+    ):
+        reader.expected = ["401"]
+        page = reader.page
+        await page.goto("/admin/timeline")
+        await page.get_by_label("Admin token").fill("a guess")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_have_text("This is not the token.")
+        await page.get_by_label("Admin token").fill("opensesame")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page).to_have_title("Reloads · watcherd")
+
+        await page.goto("/")
+        await expect(page.locator("#connection")).to_have_text("Live")
+        await page.get_by_role("button", name="Unload shop").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Unload").click()
+        await expect(page.locator("table.models tbody tr")).to_contain_text("Unloaded")
+
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page).to_have_title("Sign in · watcherd")
+        assert (await page.request.get("/admin/pim")).status == 401
+
+
+async def test_an_empty_directory_says_what_to_do_and_that_works(browser: Browser, tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "models", tmp_path / "data") as daemon,
+        daemon.client() as client,
+        reading(browser, daemon.address) as reader,
+    ):
+        page = reader.page
+        await page.goto("/")
+        await expect(page.get_by_role("heading", name="No models yet")).to_be_visible()
+        await expect(page.get_by_text(str(daemon.models)).first).to_be_visible()
+        shown = await page.locator(".steps pre").first.text_content()
+        assert shown is not None
+        daemon.write("todo.yaml", shown)
+        await expect(page.locator("tr[data-model=todo]")).to_contain_text("Live")
+        stored = await client.post("/api/todo/tasks", json={"title": "Write a model"})
+        assert stored.status_code == 201
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_nothing_keeps_people_from_using_it(browser: Browser, shop: Process, scheme: str) -> None:
+    shop.write("broken.yaml", "domain: broken\nentities: 7\n")
+    await shop.wait_for("model.rejected")
+    async with reading(browser, shop.address, scheme="dark" if scheme == "dark" else "light") as reader:
+        for path in ("/", "/admin/timeline"):
+            await reader.page.goto(path)
+            assert await reader.serious_faults() == []
+            await reader.check()

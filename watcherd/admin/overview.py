@@ -1,0 +1,141 @@
+"""What the dashboard's first page shows: a line for each file, and the daemon as a whole.
+
+Plain values made from frozen ones, for a template. Does not own how they look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from watcherd.admin.pages import q
+from watcherd.admin.rates import Rate
+from watcherd.admin.timeline import Timeline
+from watcherd.drain import Drains
+from watcherd.ledger import State, World
+from watcherd.pim.diagnostics import Diagnostic
+
+STATES: Mapping[State, tuple[str, str]] = {
+    State.LIVE: ("Live", "What the file says is served"),
+    State.STALE: ("Stale", "The file's newer content was rejected: the last good revision serves on"),
+    State.REJECTED: ("Rejected", "The file has errors, and nothing serves"),
+    State.ROLLED_BACK: ("Rolled back", "An older revision serves, until the file changes"),
+    State.UNLOADED: ("Unloaded", "Taken out of service by an administrator; file and data stay"),
+}
+"""What each state is called and what it means."""
+
+URGENCY = (State.REJECTED, State.STALE, State.ROLLED_BACK)
+"""The states that somebody should look at, those first that he should look at first."""
+
+MOST_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One file. `link` leads from `/` to its page; `model` is the domain that answers requests, if any."""
+
+    name: str
+    title: str
+    file: str
+    link: str
+    state: State
+    model: str | None
+    revision: int | None
+    version: str
+    routes: int
+    in_flight: int
+    draining: int
+    rate: Rate | None
+    reloaded_at: datetime | None
+    reload_ms: float | None
+    errors: int
+    warnings: int
+    first: Diagnostic | None
+
+
+def rows(world: World, drains: Drains, rates: Mapping[str, Rate] | None, timeline: Timeline) -> list[Row]:
+    """One for each file: what needs attention first, then by name."""
+    found = [_row(world, path, drains, rates, timeline) for path in world.files]
+    return sorted(
+        found,
+        key=lambda row: (
+            URGENCY.index(row.state) if row.state in URGENCY else len(URGENCY),
+            row.name,
+            row.file,
+        ),
+    )
+
+
+def chosen(found: Iterable[Row], text: str, state: str) -> list[Row]:
+    """Those whose name, title or file holds a text and, if one is named, of a state."""
+    wanted = text.casefold().strip()
+    return [
+        row
+        for row in found
+        if (not state or row.state == state)
+        and (not wanted or any(wanted in part.casefold() for part in (row.name, row.title, row.file)))
+    ]
+
+
+def pulse(world: World, drains: Drains, rates: Mapping[str, Rate] | None) -> dict[str, Any]:
+    """What changes by itself, for every model that has something to say: in flight, draining, rates."""
+    models: dict[str, Any] = {}
+    in_flight = 0
+    for model, live in world.live.items():
+        domain = live.spec.domain
+        busy, draining, rate = len(live.revision.in_flight), len(drains.draining(model)), (rates or {}).get(domain)
+        in_flight += busy
+        if busy or draining or rate:
+            models[domain] = [busy, draining, *_numbers(rate)]
+    total = sum((rates or {}).values(), Rate()) if rates is not None else None
+    return {"models": models, "in_flight": in_flight, "rates": None if total is None else _numbers(total)}
+
+
+def models_only(rates: Mapping[str, Rate] | None, world: World) -> Mapping[str, Rate] | None:
+    """The rates of what is served now: neither the host's own, nor those of what has gone."""
+    if rates is None:
+        return None
+    served = {live.spec.domain for live in world.live.values()}
+    return {domain: rate for domain, rate in rates.items() if domain in served}
+
+
+def link_of(world: World, path: str) -> str:
+    """Where the page of a file's model is; of a file that speaks for no model, its own."""
+    model = world.speaks_for.get(path)
+    if model is None:
+        return f"admin/file?path={q(world.files[path].source.display)}"
+    return f"admin/models/{q(world.name_of(path))}"
+
+
+def _row(world: World, path: str, drains: Drains, rates: Mapping[str, Rate] | None, timeline: Timeline) -> Row:
+    model, live, file = world.speaks_for.get(path), world.live_of(path), world.files[path]
+    spec = live.spec if live is not None else file.spec
+    found = world.diagnostics_of(path)
+    errors = [item for item in found if item.is_error]
+    last = None if model is None else timeline.last_of(model)
+    return Row(
+        name=world.name_of(path),
+        title=spec.title if spec is not None else "",
+        file=file.source.display,
+        link=link_of(world, path),
+        state=world.state_of(path),
+        model=None if live is None else live.spec.domain,
+        revision=None if live is None else live.revision.number,
+        version=spec.version if spec is not None else "",
+        routes=0 if live is None else len(live.revision.operations),
+        in_flight=0 if live is None else len(live.revision.in_flight),
+        draining=0 if model is None else len(drains.draining(model)),
+        rate=None if rates is None else rates.get(live.spec.domain if live is not None else "", Rate()),
+        reloaded_at=last.at if last is not None else None if live is None else live.loaded_at,
+        reload_ms=None if last is None else last.ms,
+        errors=len(errors),
+        warnings=len(found) - len(errors),
+        first=next(iter(errors), None),
+    )
+
+
+def _numbers(rate: Rate | None) -> list[float]:
+    rate = rate or Rate()
+    return [round(rate.requests, 2), round(rate.refused, 2), round(rate.failed, 2)]
