@@ -140,7 +140,8 @@ class Timeline:
         world = self._world()
         tables = {event.model: event.steps for event in self._pending if isinstance(event, events.SchemaApplied)}
         rolled_back = {event.model for event in self._pending if isinstance(event, events.ModelRolledBack)}
-        return [news for event in self._pending if (news := self._news(event, world, tables, rolled_back)) is not None]
+        found = [self._news(event, world, tables, rolled_back) for event in self._pending]
+        return sorted((news for news in found if news is not None), key=lambda news: news.model)
 
     def _news(
         self, event: events.Event, world: World, tables: Mapping[str, tuple[str, ...]], rolled_back: Iterable[str]

@@ -29,8 +29,8 @@ async def test_a_start_tells_of_each_model(tmp_path: Path) -> None:
 
     assert (entry.reason, entry.generation, entry.more, entry.error) == ("start", 1, 0, "")
     assert [(news.model, news.what, news.revision) for news in entry.models] == [
-        ("shop", "loaded", 1),
         ("library", "loaded", 1),
+        ("shop", "loaded", 1),
     ]
     assert entry.models[0].tables
 
