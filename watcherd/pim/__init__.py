@@ -15,9 +15,9 @@ holds; all that is wrong with it comes back as diagnostics, at once.
 from watcherd.pim.canonical import fingerprint
 from watcherd.pim.codes import CODES, Code
 from watcherd.pim.diagnostics import Diagnostic, Position, Related, Severity
-from watcherd.pim.document import json_schema
 from watcherd.pim.linking import file_diagnostic, link, link_diagnostics, owned_elsewhere
 from watcherd.pim.parsing import Parsed, parse
+from watcherd.pim.schema import json_schema
 from watcherd.pim.sharing import shared
 from watcherd.pim.source import DEFAULT_LIMITS, Limits
 

@@ -1,8 +1,9 @@
 """The shape of a model file, as pydantic models: which keys exist and what may stand under each.
 
-The same models validate the positioned tree and make the published JSON Schema. They say nothing
-of meaning (whether a default fits its type, whether an entity exists): that is for the modules
-after this one. Scalars arrive as written, because `version: 1.0` and a member `NO` are text.
+The same models validate the positioned tree and make the published JSON Schema, to which `schema`
+adds what each key is for. They say nothing of meaning (whether a default fits its type, whether an
+entity exists): that is for the modules after this one. Scalars arrive as written, because
+`version: 1.0` and a member `NO` are text.
 """
 
 from __future__ import annotations
@@ -360,13 +361,3 @@ class ModelDoc(Part):
     flows: dict[str, FlowDoc] = Field(default_factory=dict)
     rules: dict[str, RuleText] = Field(default_factory=dict)
     metadata: FreeMap | None = None
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the format, for editors; a fresh dict, the caller's to change."""
-    schema = ModelDoc.model_json_schema(mode="validation")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "watcherd model",
-    }

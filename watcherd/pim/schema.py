@@ -1,0 +1,318 @@
+"""The JSON Schema of model files, for editors: it completes keys, explains them, and marks what is wrong.
+
+The shape comes from the pydantic models of `document`; what is said of each key stands here, in
+`KEYS`, so that reading a file does not carry it along. The schema accepts whatever the language
+accepts, in every spelling, and offers the first one; what spans several keys (a default that does
+not fit its type, an entity that does not exist) is for `watcherd check` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from watcherd.pim.document import ModelDoc
+from watcherd.pim.kinds import KINDS
+from watcherd.pim.spec import Kind, OnDelete
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class Key(NamedTuple):
+    """What is said of one key: a sentence, examples, and what its text may be where that is limited.
+
+    `values` are offered by the editor; texts that `pattern` finds are accepted, too. Without
+    `values`, `pattern` holds for all texts. `names` holds for the keys of a mapping from names.
+    """
+
+    description: str
+    examples: tuple[Any, ...]
+    values: tuple[str, ...] = ()
+    pattern: str | None = None
+    names: str | None = None
+
+
+def _any_case(words: Iterable[str]) -> str:
+    """A regular expression for these words in any case: JSON Schema knows no flags."""
+    return "|".join("".join(f"[{char.upper()}{char}]" if char.isalpha() else char for char in word) for word in words)
+
+
+def _loose(words: Iterable[str]) -> str:
+    """The same, with spaces or dashes for underscores and blanks around."""
+    return rf"^\s*({_any_case(words).replace('_', '[ _-]')})\s*$"
+
+
+_KIND = f"({_any_case(KINDS)})"
+_LIST = _any_case(["list"])
+_TYPE = rf"^\s*({_KIND}|{_LIST}\s*[\[<]\s*{_KIND}\s*[\]>]|{_KIND}\s*\[\s*\])\s*$"
+_TYPES = (*(kind.value for kind in Kind), *(f"{kind.value}[]" for kind in (Kind.STRING, Kind.INTEGER)))
+_DOMAIN = "^[a-z][a-z0-9]*([-_][a-z0-9]+)*$"
+_ENTITY = r"^([A-Z][A-Za-z0-9_]*|.*[^\x00-\x7F].*)$"
+_NAME = r"^([A-Za-z][A-Za-z0-9_]*|.*[^\x00-\x7F].*)$"
+_STEP_TYPES = ("start", "action", "decision", "end")
+
+_DESCRIPTION = "What it is, for people: shown in the documentation of the API."
+_MEMBERS = "The members of an enum: texts, each once. With members and no `type`, the type is enum."
+_REFERENCE = "The entity whose key this holds, `User`, or `user-management.User` of another model: a real foreign key."
+
+KEYS: Mapping[str, Mapping[str, Key]] = {
+    "Model": {
+        "domain": Key(
+            "The model's name and its part of every address: lower-case words joined by `-`. It must be there.",
+            ("order-management",),
+            pattern=_DOMAIN,
+        ),
+        "title": Key("The model's name for people, in any language.", ("Order management",)),
+        "renamed_from": Key(
+            "The old domain, when it is changed: the stored data follows.", ("orders",), pattern=_DOMAIN
+        ),
+        "version": Key("The version of the model: always text, shown as written.", ("1.0.0",)),
+        "description": Key(_DESCRIPTION, ("Orders and stock",)),
+        "depends_on": Key(
+            "Domains of models that this one refers to; those of references are found out.", (["user-management"],)
+        ),
+        "entities": Key(
+            "What is stored: each entity is a table and a resource with all its operations.",
+            ([{"name": "Product", "attributes": {"sku": "string"}}],),
+        ),
+        "services": Key(
+            "Operations beside those of the entities, `POST /api/{model}/{service}/{method}`.",
+            ([{"name": "OrderService", "methods": [{"name": "placeOrder"}]}],),
+        ),
+        "flows": Key(
+            "Named flows of steps, which methods refer to.", ({"sell": {"steps": [{"id": "pay", "next": "End"}]}},)
+        ),
+        "rules": Key("Named rules, each a sentence or a mapping.", ({"in_stock": "What is sold has to be there."},)),
+        "metadata": Key("Free form: shown as it is, and not interpreted.", ({"team": "orders"},)),
+    },
+    "Entity": {
+        "name": Key(
+            "In the singular; in ASCII it is PascalCase. Unique in the model.", ("OrderItem",), pattern=_ENTITY
+        ),
+        "plural": Key("Its part of addresses; without it, the English plural with dashes.", ("order-items",)),
+        "description": Key(_DESCRIPTION, ("One line of an order",)),
+        "renamed_from": Key("The old name, when it is changed: the stored rows follow.", ("OrderLine",)),
+        "attributes": Key(
+            "Name -> type, or name -> mapping. `id`, `created_at` and `updated_at` are there by themselves.",
+            ({"sku": {"type": "string", "required": True, "unique": True}, "price": "decimal"},),
+            names=_NAME,
+        ),
+        "constraints": Key(
+            "What must hold for each row: sentences or mappings, enforced on every write.",
+            (["price must be greater than 0", {"unique": ["orderId", "sku"]}],),
+        ),
+        "indexes": Key(
+            "Attributes that are looked for often, alone or together.", (["email", ["lastName", "firstName"]],)
+        ),
+        "relationships": Key("How it relates to other entities: sentences or mappings.", (["belongs to Order"],)),
+    },
+    "Attribute": {
+        "name": Key("The attribute's name, where attributes are written as a list.", ("sku",), pattern=_NAME),
+        "type": Key(
+            "The type of its values, or a list of one: `string[]`, `List[string]`. Case does not matter.",
+            ("string", "decimal", "string[]"),
+            values=_TYPES,
+            pattern=_TYPE,
+        ),
+        "required": Key("Whether a create without it is refused; never so where it has a default.", (True,)),
+        "unique": Key("Whether no two rows may have the same value.", (True,)),
+        "index": Key("Whether the database keeps an index, for filters and sorting.", (True,)),
+        "default": Key("What is stored where a client does not send it; valid for the type.", ("open", 0, False)),
+        "description": Key(_DESCRIPTION, ("What the customer pays, with tax",)),
+        "example": Key("A value for the documentation; valid for the type.", ("A-1001", 12.5)),
+        "enum": Key(_MEMBERS, (["open", "paid", "shipped"],)),
+        "values": Key(f"{_MEMBERS} Another spelling of `enum`.", (["open", "paid"],)),
+        "enum_values": Key(f"{_MEMBERS} Another spelling of `enum`.", (["open", "paid"],)),
+        "min_length": Key("The fewest characters of a text.", (1,)),
+        "max_length": Key("The most characters of a text.", (200,)),
+        "pattern": Key("A regular expression that a text must match, without look-around.", ("^[A-Z]{2}[0-9]+$",)),
+        "minimum": Key("The smallest number.", (0,)),
+        "min": Key("The smallest number: another spelling of `minimum`.", (0,)),
+        "maximum": Key("The largest number.", (100,)),
+        "max": Key("The largest number: another spelling of `maximum`.", (100,)),
+        "exclusive_minimum": Key("A number that all values are greater than.", (0,)),
+        "exclusive_maximum": Key("A number that all values are less than.", (1000,)),
+        "precision": Key("How many digits a decimal has in all, 1 to 18.", (10,)),
+        "scale": Key("How many of them stand after the point.", (2,)),
+        "multiple_of": Key("A step: all values are multiples of it.", (0.5,)),
+        "primary_key": Key("Whether it is the key of the entity, in place of the generated `id`.", (True,)),
+        "auto_increment": Key("Whether the server counts an integer primary key up.", (True,)),
+        "auto_now_add": Key("Whether the server sets it when the row is created.", (True,)),
+        "auto_now": Key("Whether the server sets it at every write.", (True,)),
+        "reference": Key(_REFERENCE, ("Customer", "user-management.User")),
+        "reference_entity": Key(f"{_REFERENCE} Another spelling of `reference`.", ("Customer",)),
+        "on_delete": Key(
+            "What deleting the row that it refers to does: refuse, delete this one too, or empty the reference.",
+            ("cascade",),
+            values=tuple(OnDelete),
+            pattern=_loose(OnDelete),
+        ),
+        "read_only": Key("Whether clients cannot set it; equal values are accepted.", (True,)),
+        "write_only": Key("Whether it is never shown, as a password.", (True,)),
+        "renamed_from": Key("The old name, when it is changed: the stored data follows.", ("mail",), pattern=_NAME),
+        "id": Key("An identity that survives renames.", ("customer-email",)),
+    },
+    "Constraint": {
+        "unique": Key("Attributes that are unique together.", (["orderId", "sku"],)),
+        "check": Key("An expression that must be true for each row.", ("price >= cost",)),
+        "name": Key("The name under which errors tell of it.", ("price_covers_cost",)),
+        "message": Key("What errors say.", ("The price does not cover the cost.",)),
+    },
+    "Index": {
+        "fields": Key("The attributes, in the order in which they are sorted.", ("email", ["lastName", "firstName"])),
+        "unique": Key("Whether no two rows may have the same values.", (True,)),
+        "name": Key("A name for people.", ("by_name",)),
+    },
+    "Relationship": {
+        "belongs_to": Key("The entity that this one belongs to; an attribute holds its key.", ("Order",)),
+        "references": Key("The same, for a looser bond.", ("Product",)),
+        "has_many": Key("The entity whose rows belong to this one: `expand=` and nested lists.", ("OrderItem",)),
+        "has_one": Key("The same, where there is one at most.", ("Profile",)),
+        "via": Key("The attribute that holds the key, where it cannot be told from its name.", ("orderId",)),
+        "name": Key("The name under which related rows are shown.", ("items",)),
+        "description": Key(_DESCRIPTION, ("The lines of the order",)),
+    },
+    "Service": {
+        "name": Key("Its part of addresses, with dashes: `OrderService` is `order-service`.", ("OrderService",)),
+        "description": Key(_DESCRIPTION, ("What can be done with orders",)),
+        "methods": Key("Its operations.", ([{"name": "placeOrder", "returns": "Order"}],)),
+    },
+    "Method": {
+        "name": Key("Its part of the address, with dashes: `placeOrder` is `place-order`.", ("placeOrder",)),
+        "description": Key(_DESCRIPTION, ("Checks the stock and places the order",)),
+        "parameters": Key(
+            "What the body holds: name -> type, or name -> mapping; also as a list of mappings.",
+            ({"order": "Order", "items": "OrderItem[]", "note": {"type": "string", "optional": True}},),
+            names=_NAME,
+        ),
+        "returns": Key("What it answers: an entity, a type, or a list of one.", ("Order", "Order[]", "boolean")),
+        "return_type": Key("Another spelling of `returns`.", ("Order",)),
+        "flow": Key("The flow that it follows, by name.", ("OrderService.placeOrder",)),
+        "rules": Key("The rules that it follows, by name.", (["in_stock"],)),
+    },
+    "Parameter": {
+        "name": Key("The parameter's name, where parameters are written as a list.", ("order",), pattern=_NAME),
+        "type": Key("A type, an entity, or a list of one.", ("Order", "OrderItem[]", "string")),
+        "required": Key("Whether a call without it is refused; so it is without a default.", (False,)),
+        "optional": Key("The opposite of `required`.", (True,)),
+        "default": Key("What it is where a client does not send it; valid for the type.", (10,)),
+        "description": Key(_DESCRIPTION, ("How many to order",)),
+        "enum": Key(_MEMBERS, (["fast", "cheap"],)),
+        "values": Key(f"{_MEMBERS} Another spelling of `enum`.", (["fast", "cheap"],)),
+        "enum_values": Key(f"{_MEMBERS} Another spelling of `enum`.", (["fast", "cheap"],)),
+        "exclude": Key("Attributes of an entity that are not expected.", (["id"],)),
+        "partial": Key("Whether all attributes of an entity are optional, as in a PATCH.", (True,)),
+    },
+    "Flow": {
+        "description": Key(_DESCRIPTION, ("From the basket to the parcel",)),
+        "diagram": Key("A flow chart in Mermaid's notation, for people.", ("graph TD\n  pay --> pack",)),
+        "steps": Key("What happens, step by step; the first is where it begins.", ([{"id": "pay", "next": "End"}],)),
+    },
+    "Step": {
+        "id": Key("Its name in the flow.", ("pay",)),
+        "type": Key("What kind of step it is.", ("decision",), values=_STEP_TYPES, pattern=_loose(_STEP_TYPES)),
+        "label": Key("Its name for people.", ("Take the payment",)),
+        "description": Key(_DESCRIPTION, ("The card is charged",)),
+        "next": Key(
+            "The step after it, several, or one for each outcome.", ("pack", ["pack", "bill"], {"paid": "pack"})
+        ),
+    },
+}
+"""What is said of each key, by the part of the format that it belongs to."""
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the format, for editors; a fresh dict, the caller's to change."""
+    raw = ModelDoc.model_json_schema(mode="validation", ref_template="#/$defs/{model}")
+    parts = {name.removesuffix("Doc"): part for name, part in raw.pop("$defs").items()}
+    schema = {
+        "$schema": DIALECT,
+        **_told("Model", raw),
+        "title": "watcherd model",
+        "$defs": {name: _told(name, part) for name, part in parts.items()},
+    }
+    renamed = _renamed(schema)
+    assert isinstance(renamed, dict)  # noqa: S101 - what goes in is one
+    return renamed
+
+
+def _told(name: str, part: dict[str, Any]) -> dict[str, Any]:
+    """One part of the format with what is said of its keys; a bare value in its place is as its key would be."""
+    if "anyOf" not in part:
+        return _mapping(name, part)
+    bare, full = part["anyOf"]
+    made = _mapping(name, full)
+    shorthand = {"Attribute": "type", "Parameter": "type", "Index": "fields"}.get(name)
+    offered = made["properties"][shorthand] if shorthand is not None else _plain(bare)
+    told = _not_null({key: value for key, value in offered.items() if key not in {"description", "examples"}})
+    return {"description": made.pop("description"), "anyOf": [told, made]}
+
+
+def _mapping(name: str, part: dict[str, Any]) -> dict[str, Any]:
+    required = part.get("required", [])
+    return {
+        "type": "object",
+        "description": part["description"],
+        "properties": {
+            key: _key(KEYS.get(name, {}).get(key), shape, required=key in required)
+            for key, shape in part["properties"].items()
+        },
+        "patternProperties": {"^x-": {"description": "For other programs: not interpreted."}},
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _key(key: Key | None, shape: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    """One key; without a value it is as if absent, so that it is allowed where it need not be there."""
+    told: dict[str, Any] = _plain(shape)
+    if key is None:
+        return told
+    if key.values:
+        told = {"anyOf": [{"enum": list(key.values)}, {"type": "string", "pattern": key.pattern}]}
+    elif key.pattern is not None:
+        told = {"type": "string", "pattern": key.pattern}
+    elif key.names is not None:
+        named = [{**one, "propertyNames": {"pattern": key.names}} for one in told["anyOf"] if one["type"] == "object"]
+        told = {"anyOf": [*named, *(one for one in told["anyOf"] if one["type"] != "object")]}
+    if not required:
+        told = _or_null(told)
+    return {"description": key.description, **told, "examples": list(key.examples)}
+
+
+def _plain(shape: Any) -> Any:
+    """Without titles and with `type: [...]` in place of alternatives that are types alone."""
+    if isinstance(shape, list):
+        return [_plain(item) for item in shape]
+    if not isinstance(shape, dict):
+        return shape
+    told: dict[str, Any] = {key: _plain(value) for key, value in shape.items() if key not in {"title", "default"}}
+    if set(told) == {"anyOf"} and all(set(one) == {"type"} for one in told["anyOf"]):
+        return {"type": [one["type"] for one in told["anyOf"]]}
+    return told
+
+
+def _or_null(told: dict[str, Any]) -> dict[str, Any]:
+    if not told:  # anything goes already
+        return told
+    if "anyOf" in told:
+        return {**told, "anyOf": [*(one for one in told["anyOf"] if one != {"type": "null"}), {"type": "null"}]}
+    types = told.get("type")
+    if set(told) == {"type"} and types is not None:
+        listed = types if isinstance(types, list) else [types]
+        return {"type": [*(one for one in listed if one != "null"), "null"]}
+    return {"anyOf": [told, {"type": "null"}]}
+
+
+def _not_null(told: dict[str, Any]) -> dict[str, Any]:
+    """A bare value is there, where it stands in place of a mapping."""
+    if "anyOf" in told:
+        return {**told, "anyOf": [one for one in told["anyOf"] if one != {"type": "null"}]}
+    return {**told, "type": [one for one in told["type"] if one != "null"]}
+
+
+def _renamed(value: Any) -> Any:
+    """References by the names that people see: `Attribute`, not that of the class."""
+    if isinstance(value, dict):
+        return {key: item.removesuffix("Doc") if key == "$ref" else _renamed(item) for key, item in value.items()}
+    return [_renamed(item) for item in value] if isinstance(value, list) else value
