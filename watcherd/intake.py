@@ -19,7 +19,7 @@ from watcherd import directory
 from watcherd.directory import SourceFile
 from watcherd.errors import ModelsDirectoryError
 from watcherd.ledger import FileEntry, World, shrinks
-from watcherd.pim import Parsed, parse, shared
+from watcherd.pim import Parsed, Pieces, parse, shared
 from watcherd.store import Applied
 from watcherd.watch import ChangeSet
 
@@ -31,6 +31,9 @@ ABSENCE_SECONDS = 0.1
 
 STILL_SECONDS = 0.5
 """A write in place that would take something away must have stood still for this long."""
+
+EDITED_FILES = 16
+"""Of so many files, those that were edited last, the pieces are kept that need not be read again."""
 
 UNWATCHED = frozenset({"start", "request", "signal"})
 """Reasons of change sets that nobody settled: whoever asked wants the directory as it is now."""
@@ -48,6 +51,7 @@ class Intake:
         self._reserved = reserved_domains
         self._recheck = recheck
         self._young: dict[str, tuple[str, float]] = {}
+        self._pieces: dict[str, Pieces] = {}
 
     async def read(self, change: ChangeSet, world: World, applied: Mapping[str, Applied]) -> Mapping[str, FileEntry]:
         """All files as they are now: those of the change set read again, the others as they were.
@@ -128,8 +132,9 @@ class Intake:
     def _parse(self, source: SourceFile, world: World) -> Parsed | None:
         if source.content is None:
             return None
-        parsed = parse(source.content, source.display, reserved_domains=self._reserved)
         known = world.files.get(source.path)
+        pieces = None if known is None else self._pieces_of(source.path)
+        parsed = parse(source.content, source.display, reserved_domains=self._reserved, pieces=pieces)
         before = None if known is None else known.spec
         if parsed.spec is None:
             return parsed
@@ -140,6 +145,14 @@ class Intake:
         if before is None and live is not None:
             before = live.spec
         return parsed if before is None else replace(parsed, spec=shared(parsed.spec, before))
+
+    def _pieces_of(self, path: str) -> Pieces:
+        """What is kept of a file that is being edited: of few files, as few are at a time."""
+        pieces = self._pieces.pop(path, None) or Pieces()
+        while len(self._pieces) >= EDITED_FILES:
+            del self._pieces[next(iter(self._pieces))]
+        self._pieces[path] = pieces
+        return pieces
 
     def _too_young(self, change: ChangeSet, entry: FileEntry, world: World) -> bool:
         """Whether a write in place takes something away and may still be going on.

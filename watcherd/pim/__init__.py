@@ -3,6 +3,7 @@
 The walk, each stage a module::
 
     bytes -> source (size, encoding) -> nodes (events, bounded -> positioned tree)
+          or, of a file that is being edited, pieces (what did not change -> the nodes it gave before)
           -> shapes (tree -> document, by the pydantic models of `document`)
           -> resolve (document -> spec: names, attributes, relations, sentences, services, flows)
           -> sharing (what an edit left as it was stays the same object)
@@ -17,6 +18,7 @@ from watcherd.pim.codes import CODES, Code
 from watcherd.pim.diagnostics import Diagnostic, Position, Related, Severity
 from watcherd.pim.linking import file_diagnostic, link, link_diagnostics, owned_elsewhere
 from watcherd.pim.parsing import Parsed, parse
+from watcherd.pim.pieces import Pieces
 from watcherd.pim.schema import json_schema
 from watcherd.pim.sharing import shared
 from watcherd.pim.source import DEFAULT_LIMITS, Limits
@@ -28,6 +30,7 @@ __all__ = [
     "Diagnostic",
     "Limits",
     "Parsed",
+    "Pieces",
     "Position",
     "Related",
     "Severity",

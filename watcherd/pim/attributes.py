@@ -57,12 +57,22 @@ def entity_attributes(draft: Draft, path: Path, entity: EntityDoc) -> dict[str, 
     for written, document in entity.attributes.items():
         at = (*path, "attributes", written)
         before = draft.findings.errors
-        attribute = _attribute(draft, at, written, document, taken)
+        attribute = _known(draft, written, document, taken) or _attribute(draft, at, written, document, taken)
         if attribute is None or draft.findings.errors > before:
             draft.broken.add(("attribute", name, nfc(written)))
         if attribute is not None:
             declared[attribute.name] = attribute
+            if draft.pieces is not None:
+                draft.pieces.keep_attribute(draft.model, written, document, attribute)
     return _with_implied(_with_one_key(draft, (*path, "attributes"), declared))
+
+
+def _known(draft: Draft, written: str, document: AttributeDoc, taken: Taken) -> Attribute | None:
+    """The attribute that the same piece of text was before."""
+    if draft.pieces is None:
+        return None
+    known = draft.pieces.attribute(draft.model, written, document)
+    return known if known is not None and taken.take(known.name) is None else None
 
 
 def _attribute(

@@ -7,40 +7,63 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
+
+from watcherd.pim.spec import Entity
 
 if TYPE_CHECKING:
     from watcherd.pim.spec import ModelSpec
 
 
 def fingerprint(spec: ModelSpec) -> str:
-    """SHA-256, in hex, of what a spec means; stable over processes, machines and key orders."""
-    text = json.dumps(_canonical(spec), ensure_ascii=True, separators=(",", ":"))
+    """SHA-256, in hex, of what a spec means; stable over processes, machines and key orders.
+
+    An entity stands in it by a digest of its own, which is kept with the entity.
+    """
+    return _digest(spec)
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(_fields(value), ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _of_entity(entity: Entity) -> str:
+    if entity.digest is None:
+        object.__setattr__(entity, "digest", _digest(entity))
+    return str(entity.digest)
 
 
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
-@cache
+_NAMES: Final[dict[type[Any], tuple[str, ...]]] = {}
+
+
 def _names(kind: type[Any]) -> tuple[str, ...]:
-    """The names of a dataclass's fields, in one order."""
-    return tuple(sorted(one.name for one in fields(kind)))
+    """The names of a dataclass's fields that count, in one order; none of what is no dataclass."""
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(sorted(one.name for one in fields(kind) if one.compare)) if is_dataclass(kind) else ()
+    return _NAMES[kind]
+
+
+def _fields(value: object) -> object:
+    kind: type[Any] = type(value)
+    held = ((name, getattr(value, name)) for name in _names(kind))
+    return [kind.__name__, {name: _canonical(one) for name, one in held if one is not None}]
 
 
 def _canonical(value: object) -> object:
     """A value as JSON that differs exactly when the value does; fields that are None are left out."""
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind in _PLAIN:
         return value
-    if is_dataclass(kind):
-        held = ((name, getattr(value, name)) for name in _names(kind))
-        return [kind.__name__, {name: _canonical(one) for name, one in held if one is not None}]
+    if isinstance(value, Entity):
+        return _of_entity(value)
+    if _names(kind):
+        return _fields(value)
     if isinstance(value, Mapping):
         return [[key, _canonical(one)] for key, one in sorted(value.items())]
     if isinstance(value, tuple | frozenset):
         return ["set", *sorted(value)] if kind is frozenset else [_canonical(one) for one in value]
-    if isinstance(value, Decimal):
-        return ["number", str(value.normalize()) if value else "0"]
-    return value
+    return ["number", str(value.normalize()) if value else "0"] if isinstance(value, Decimal) else value

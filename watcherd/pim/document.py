@@ -8,7 +8,7 @@ entity exists): that is for the modules after this one. Scalars arrive as writte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
     PlainValidator,
     ValidationInfo,
     model_validator,
@@ -159,6 +160,16 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     SHORTHAND: ClassVar[str | None] = None
     EXPECTED: ClassVar[str] = "a mapping"
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _once(cls, value: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """What a node was found to say is kept with it: it is taken up again with the node (see `pieces`)."""
+        if not isinstance(value, MapNode | ScalarNode):
+            return validate(value)
+        if type(value.document) is not cls:
+            value.document = validate(value)
+        return value.document
 
     @model_validator(mode="before")
     @classmethod

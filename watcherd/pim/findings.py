@@ -64,6 +64,11 @@ class Findings:
         self._kept: list[Diagnostic] = []
         self._counts = {Severity.ERROR: 0, Severity.WARNING: 0}
 
+    @property
+    def count(self) -> int:
+        """How many there are, warnings too."""
+        return sum(self._counts.values())
+
     def add(self, code: str, span: Span, message: str, hint: Hint = None, related: tuple[Related, ...] = ()) -> None:
         """Add a finding; its severity is that of its code."""
         severity = CODES[code].severity

@@ -31,14 +31,15 @@ if TYPE_CHECKING:
 class ScalarNode:
     """One scalar: its text as written, and what YAML 1.2 reads in it.
 
-    `kind` is `text`, `null`, `boolean`, `integer` or `float`.
+    `kind` is `text`, `null`, `boolean`, `integer` or `float`; `document` as in `MapNode`.
     """
 
-    __slots__ = ("end", "kind", "start", "text")
+    __slots__ = ("document", "end", "kind", "start", "text")
 
     def __init__(self, text: str, kind: str, start: int, end: int) -> None:
         self.text = text
         self.kind = kind
+        self.document: object = None
         self.start = start
         self.end = end
 
@@ -49,13 +50,14 @@ class ScalarNode:
 
 
 class MapNode(dict[str, "Node"]):
-    """A mapping; `keys_at` says where each key is written."""
+    """A mapping; `keys_at` says where each key is written, `document` keeps what the mapping was found to say."""
 
-    __slots__ = ("end", "keys_at", "start")
+    __slots__ = ("document", "end", "keys_at", "start")
 
     def __init__(self, start: int, end: int) -> None:
         super().__init__()
         self.keys_at: dict[str, Span] = {}
+        self.document: object = None
         self.start = start
         self.end = end
 
@@ -176,12 +178,12 @@ class _Reader:
     def _scalar(self, event: yaml.ScalarEvent) -> ScalarNode:
         text, tag, span = event.value, event.tag, _span_of(event)
         if tag is None:
-            kind = "text" if event.style else _kind_of(text)
+            kind = "text" if event.style else kind_of(text)
         elif tag in {"!", _TAG + "str"}:
             kind = "text"
         else:
             kind = _SCALAR_TAGS.get(tag.removeprefix(_TAG), "")
-            if kind == "" or (_kind_of(text) != kind and not (kind == "float" and _kind_of(text) == "integer")):
+            if kind == "" or (kind_of(text) != kind and not (kind == "float" and kind_of(text) == "integer")):
                 self._refuse_tag(tag, span)
                 kind = "text"
         if kind in {"integer", "float"} and len(text) > _LONGEST_NUMBER:
@@ -301,7 +303,7 @@ def _span_of(event: yaml.Event) -> Span:
     return Span(0, 0) if start is None or end is None else Span(start.index, end.index)
 
 
-def _kind_of(text: str) -> str:
+def kind_of(text: str) -> str:
     """How the YAML 1.2 core schema reads a plain scalar."""
     if text in _NULL:
         return "null"

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from watcherd.pim.findings import Findings, SourceText, Span, quote
 from watcherd.pim.names import is_domain
 from watcherd.pim.nodes import MapNode, Node, ScalarNode, read_tree, span_at
+from watcherd.pim.pieces import Pieces
 from watcherd.pim.resolve import resolve
 from watcherd.pim.shapes import shape
 from watcherd.pim.source import DEFAULT_LIMITS, Limits, decode
 
 if TYPE_CHECKING:
     from watcherd.pim.diagnostics import Diagnostic, Position
+    from watcherd.pim.shapes import Path
     from watcherd.pim.spec import EntityRef, ModelSpec
 
 
@@ -23,17 +25,24 @@ class Parsed:
 
     `spec` is None exactly when a diagnostic is an error. `domain` is the declared domain, if it is
     a well-formed one and could be read, also from a file that is rejected. `diagnostics` are in
-    the order of the file. `references` are the entities of other models that the spec refers to,
-    each at every place where it does.
+    the order of the file.
     """
 
     file: str
     spec: ModelSpec | None
     domain: str | None
     diagnostics: tuple[Diagnostic, ...]
-    references: tuple[tuple[EntityRef, Position], ...] = ()
     _source: SourceText = field(repr=False, compare=False)
-    _root: Node | None = field(repr=False, compare=False)
+    _limits: Limits = field(repr=False, compare=False)
+    _foreign: tuple[tuple[EntityRef, Path], ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def references(self) -> tuple[tuple[EntityRef, Position], ...]:
+        """The entities of other models that the spec refers to, each at every place where it does."""
+        if not self._foreign:
+            return ()
+        root = self._root()
+        return tuple((one, self._source.position(span_at(root, path).start)) for one, path in self._foreign)
 
     def locate(self, *path: str | int) -> Position:
         """Where a path of the document is written, or its nearest ancestor that is.
@@ -42,7 +51,11 @@ class Parsed:
         A mapping or a list is where its key is, a scalar where it is itself, an item of a list
         where its name is.
         """
-        return self._source.position(span_at(self._root, path).start)
+        return self._source.position(span_at(self._root(), path).start)
+
+    def _root(self) -> Node | None:
+        """The tree, read again: few files are ever asked for a place, and a tree is many times its text."""
+        return read_tree(self._source.text, self._limits, Findings(self._source))[0]
 
 
 def parse(
@@ -51,47 +64,65 @@ def parse(
     *,
     limits: Limits = DEFAULT_LIMITS,
     reserved_domains: frozenset[str] = frozenset(),
+    pieces: Pieces | None = None,
 ) -> Parsed:
     """Read a model file; `file` is how diagnostics name it. Never raises, whatever the bytes are.
 
-    `reserved_domains` are the first path segments that are taken where the API has no prefix.
+    `reserved_domains` are the first path segments that are taken where the API has no prefix;
+    `pieces` is what is kept of the file between its edits.
     """
     text, fault = decode(source, limits)
     findings = Findings(SourceText(file, text))
     if fault is not None:
         findings.add(*fault)
-        return _rejected(findings, None)
-    root, is_complete = read_tree(text, limits, findings)
+        return _rejected(findings, limits, None)
+    if pieces is not None:
+        root = pieces.read(text, limits)
+        parsed = None if root is None else _resolved(root, findings, limits, reserved_domains, pieces)
+        if parsed is not None and not findings.count:
+            return parsed
+        # What is to be said of it has to be said at its place.
+        pieces.forget()
+        findings = Findings(SourceText(file, text))
+    whole, is_complete = read_tree(text, limits, findings)
     if not is_complete:
-        return _rejected(findings, root)
-    if not isinstance(root, MapNode):
-        _report_root(findings, root)
-        return _rejected(findings, root)
+        return _rejected(findings, limits, whole)
+    if not isinstance(whole, MapNode):
+        _report_root(findings, whole)
+        return _rejected(findings, limits, whole)
+    return _resolved(whole, findings, limits, reserved_domains) or _rejected(findings, limits, whole)
+
+
+def _resolved(
+    root: MapNode, findings: Findings, limits: Limits, reserved_domains: frozenset[str], pieces: Pieces | None = None
+) -> Parsed | None:
+    """What a tree means; None where it has errors."""
     draft = shape(root, findings, limits)
     if draft is None:
-        return _rejected(findings, root)
+        return None
+    draft.pieces = pieces
     spec, foreign = resolve(draft, reserved_domains)
     if findings.errors:
-        return _rejected(findings, root)
+        return None
     return Parsed(
-        file=file,
+        file=findings.source.file,
         spec=spec,
         domain=spec.domain,
         diagnostics=findings.sorted(),
-        references=tuple((reference, findings.source.position(draft.span(path).start)) for reference, path in foreign),
         _source=findings.source,
-        _root=root,
+        _limits=limits,
+        _foreign=foreign,
     )
 
 
-def _rejected(findings: Findings, root: Node | None) -> Parsed:
+def _rejected(findings: Findings, limits: Limits, root: Node | None) -> Parsed:
     return Parsed(
         file=findings.source.file,
         spec=None,
         domain=_declared_domain(root),
         diagnostics=findings.sorted(),
         _source=findings.source,
-        _root=root,
+        _limits=limits,
     )
 
 

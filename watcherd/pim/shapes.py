@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from watcherd.pim.diagnostics import Related
     from watcherd.pim.names import Taken
+    from watcherd.pim.pieces import Pieces
     from watcherd.pim.source import Limits
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -63,7 +64,7 @@ class Draft:
     """A document on its way to a spec: what it says, where it says it, and what was cut out of it.
 
     `broken` holds `("entity", name)`, `("attribute", entity, name)`, `("flow", name)` and so on;
-    `*` as the last part means that nobody knows which.
+    `*` as the last part means that nobody knows which. `pieces` keeps what attributes were found to be.
     """
 
     document: ModelDoc
@@ -71,6 +72,7 @@ class Draft:
     findings: Findings
     limits: Limits
     broken: set[tuple[str, ...]]
+    pieces: Pieces | None = None
 
     def add(  # noqa: PLR0913 - one finding has these parts
         self,

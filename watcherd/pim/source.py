@@ -35,6 +35,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_PLAIN = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -61,7 +62,8 @@ def decode(source: bytes, limits: Limits) -> tuple[str, Fault | None]:
         at = len(content[: error.start].decode("utf-8"))
         message = f"byte 0x{content[error.start]:02x} is not UTF-8 ({error.reason})"
         return content.decode("utf-8", errors="replace"), Fault("PIM002", Span(at, at + 1), message, "save it as UTF-8")
-    unprintable = _UNPRINTABLE.search(text)
+    # Most texts are of plain characters alone, which is quickly seen.
+    unprintable = _UNPRINTABLE.search(text) if content.translate(None, _PLAIN) else None
     if unprintable is not None:
         message = f"the character U+{ord(unprintable[0]):04X} is not allowed in YAML"
         return text, Fault("PIM003", Span(*unprintable.span()), message, 'write it as an escape: "\\x00"')

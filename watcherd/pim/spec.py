@@ -198,7 +198,10 @@ class ToMany:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """One entity; `attributes` holds the implied ones too: key first, times last."""
+    """One entity; `attributes` holds the implied ones too: key first, times last.
+
+    `digest` is kept by `canonical`, which makes it.
+    """
 
     name: str
     plural: str
@@ -209,6 +212,7 @@ class Entity:
     indexes: tuple[Index, ...] = ()
     to_one: tuple[ToOne, ...] = ()
     to_many: tuple[ToMany, ...] = ()
+    digest: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def key(self) -> Attribute:

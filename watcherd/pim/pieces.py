@@ -1,0 +1,213 @@
+"""Text to a tree piece by piece: what an edit left as it was is not read again.
+
+The lines of a block mapping or list that stand at its indentation begin its entries. Each entry is a
+text of its own: read by itself it gives the nodes that it gives where it stands, unless something in
+it reaches beyond it. So the nodes of entries are kept by their text, and an edit costs the reading of
+the entries that hold it.
+
+Owns the cutting, and when it is not to be relied upon: then nothing is answered, and `nodes` reads
+the text as a whole. The same goes for every text that has a finding, however small: nodes that are
+taken up again know no places.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from watcherd.pim.findings import Findings, SourceText, Span
+from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, kind_of, read_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from watcherd.pim.source import Limits
+    from watcherd.pim.spec import Attribute
+
+_DEPTH: Final = 8
+_AS_A_WHOLE: Final = re.compile(
+    r"[\t\r\x85\u2028\u2029\ufeff]|^%|^---|^\.\.\.|^ *[-?](?: *$|  )|^ *\? |<<|(?:^|[\s:,\[{-])[&*!]\S", re.MULTILINE
+)
+"""What gives a text meaning beyond its line: marks, anchors, tags, merge keys, and rare ways to write a block."""
+_SIGNS: Final = (
+    "\t",
+    "\r",
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "\ufeff",
+    "%",
+    "---",
+    "...",
+    "-\n",
+    "- \n",
+    "-  ",
+    "?",
+    "<<",
+    "&",
+    "*",
+    "!",
+)
+"""One of these is in every such text: looking for them is quicker."""
+
+_KEY: Final = r" *([^\W\d][\w-]*):"
+_KEYED: Final = re.compile(_KEY + r"(?: |$)")
+_HEAD: Final = re.compile(_KEY + r"(?: +#.*| *)")
+_PLAIN: Final = re.compile(_KEY + r" +(\w(?:[\w./()-]| (?=\w))*) *\n?")
+_NOWHERE: Final = Span(0, 0)
+
+
+class Pieces:
+    """The nodes of the last text that was read through here, by the text of each piece; and its attributes.
+
+    One for each file that is edited. What a reading does not use is forgotten by the next one.
+    """
+
+    def __init__(self) -> None:
+        self._now: dict[str, Node] = {}
+        self._before: dict[str, Node] = {}
+        self._attributes_now: dict[int, tuple[object, str, str, Attribute]] = {}
+        self._attributes_before: dict[int, tuple[object, str, str, Attribute]] = {}
+
+    def read(self, text: str, limits: Limits) -> MapNode | None:
+        """The tree of a text, without places; None where it has to be read as a whole."""
+        self._before, self._now = self._now, {}
+        self._attributes_before, self._attributes_now = self._attributes_now, {}
+        # So short that it is within every bound, whatever is in it; and the pieces stand in others.
+        within = 2 * len(text) < limits.max_nodes and len(text) < limits.max_characters
+        depth = limits.max_depth - 2 * _DEPTH
+        if not within or depth < 1 or (any(sign in text for sign in _SIGNS) and _AS_A_WHOLE.search(text)):
+            return None
+        try:
+            root = self._block(text, replace(limits, max_depth=depth), 0)
+        except _ReachesBeyondError:
+            return None
+        return root if isinstance(root, MapNode) else None
+
+    def forget(self) -> None:
+        """Take up nothing next time: something was wrong with this text."""
+        self._now = {}
+        self._attributes_now = {}
+
+    def attribute(self, model: str, name: str, document: object) -> Attribute | None:
+        """What a document, the very same, was found to mean as the attribute `name` of a (folded) model."""
+        kept = self._attributes_before.get(id(document))
+        return kept[3] if kept is not None and kept[:3] == (document, model, name) else None
+
+    def keep_attribute(self, model: str, name: str, document: object, attribute: Attribute) -> None:
+        """Keep it, and the document, whose identity is the key."""
+        self._attributes_now[id(document)] = (document, model, name, attribute)
+
+    def _block(self, text: str, limits: Limits, depth: int) -> Node:
+        """The node of a mapping or a list, a scalar or nothing, that is written in lines of its own."""
+        known = self._now.get(text) or self._before.get(text)
+        if known is None:
+            entries = list(_entries(text)) if depth < _DEPTH else []
+            if not entries:
+                raise _ReachesBeyondError
+            known = (
+                self._list(entries, limits, depth) if _is_item(entries[0]) else self._mapping(entries, limits, depth)
+            )
+        self._now[text] = known
+        return known
+
+    def _list(self, entries: list[str], limits: Limits, depth: int) -> ListNode:
+        if not all(_is_item(entry) for entry in entries):
+            raise _ReachesBeyondError
+        node = ListNode(*_NOWHERE)
+        node.extend(self._item(entry, limits, depth) for entry in entries)
+        return node
+
+    def _mapping(self, entries: list[str], limits: Limits, depth: int) -> MapNode:
+        node = MapNode(*_NOWHERE)
+        for entry in entries:
+            self._enter(node, entry, limits, depth)
+        return node
+
+    def _item(self, entry: str, limits: Limits, depth: int) -> Node:
+        """An item of a list, less its dash: a mapping in lines of its own, or whatever else."""
+        rest = entry.replace("-", " ", 1)
+        if _KEYED.match(rest.partition("\n")[0]):
+            return self._block(rest, limits, depth + 1)
+        leaf = self._leaf(entry, limits)
+        if not isinstance(leaf, ListNode) or len(leaf) != 1:
+            raise _ReachesBeyondError
+        return leaf[0]
+
+    def _enter(self, mapping: MapNode, entry: str, limits: Limits, depth: int) -> None:
+        """Add an entry to its mapping; a key that is there already is a finding, which has a place."""
+        first, _, below = entry.partition("\n")
+        head = _HEAD.fullmatch(first)
+        if head is not None and _has_content(below):
+            key, value = head[1], self._block(below, limits, depth + 1)
+        else:
+            leaf = self._leaf(entry, limits)
+            if not isinstance(leaf, MapNode) or len(leaf) != 1:
+                raise _ReachesBeyondError
+            key, value = next(iter(leaf.items()))
+        if key in mapping:
+            raise _ReachesBeyondError
+        mapping[key] = value
+        mapping.keys_at[key] = _NOWHERE
+
+    def _leaf(self, text: str, limits: Limits) -> Node:
+        """An entry that is not cut any more, read by itself."""
+        known = self._now.get(text) or self._before.get(text)
+        if known is None:
+            known = _plain(text) or _read(text, limits)
+        self._now[text] = known
+        return known
+
+
+class _ReachesBeyondError(Exception):
+    """A piece is no whole by itself."""
+
+
+def _entries(text: str) -> Iterator[str]:
+    """Cut a block at the lines of its own indentation. Blank lines and comments belong to what is before them."""
+    lines = text.splitlines(keepends=True)
+    begun, indent, is_list = -1, -1, False
+    for number, line in enumerate(lines):
+        content = line.lstrip(" ")
+        if not content.strip() or content.startswith("#"):
+            continue
+        column = len(line) - len(content)
+        if indent < 0:
+            indent, begun, is_list = column, number, content.startswith("- ")
+        elif column < indent:
+            raise _ReachesBeyondError
+        elif column == indent:
+            if content.startswith("- ") and not is_list:
+                continue  # the items of a list may stand below their key, as far out as it
+            yield "".join(lines[begun:number])
+            begun = number
+    if begun >= 0:
+        yield "".join(lines[begun:])
+
+
+def _is_item(entry: str) -> bool:
+    return entry.lstrip(" ").startswith("- ")
+
+
+def _has_content(text: str) -> bool:
+    return any((content := line.strip()) and not content.startswith("#") for line in text.splitlines())
+
+
+def _plain(entry: str) -> MapNode | None:
+    """The commonest entry, `key: word or words`, without a parser."""
+    found = _PLAIN.fullmatch(entry)
+    if found is None:
+        return None
+    mapping = MapNode(*_NOWHERE)
+    mapping[found[1]] = ScalarNode(found[2], kind_of(found[2]), *_NOWHERE)
+    mapping.keys_at[found[1]] = _NOWHERE
+    return mapping
+
+
+def _read(text: str, limits: Limits) -> Node:
+    findings = Findings(SourceText("", text))
+    root, is_complete = read_tree(text, limits, findings)
+    if root is None or not is_complete or findings.count:
+        raise _ReachesBeyondError
+    return root
