@@ -5,6 +5,9 @@ the size of a head (431, 414), the time for it (408), bytes that are no HTTP (40
 that does not read its answer. uvicorn bounds none of them with httptools. Does not own bodies
 (exchange) nor idle keep-alive connections (uvicorn's own timer).
 
+What can be answered at once, is, while the parser still has the head (see `prompt`); all else becomes
+a request in the way of uvicorn.
+
 The ways of a head: it is expected from the start of a connection and from the end of each request
 on; its timer runs from the connection's start or its first byte, and ends with the empty line.
 """
@@ -15,16 +18,27 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import cast
+from typing import Final, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from watcherd import problems
 from watcherd.problems import Problem
+from watcherd.prompt import Reply
 from watcherd.wire import GONE, Answer, Scope
 
 LINGER_SECONDS = 1.0
 """How long a client that was refused may go on sending."""
+
+_PROMPT_IN_A_CHUNK: Final = 16
+"""Requests that are answered at once out of one piece of what a client sends, before others have their turn."""
+
+_OF_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
+
+AtOnce = Callable[[Scope], Reply | None]
+"""Answers a GET that needs no waiting; None for any other."""
 
 Refuse = Callable[[Problem], Answer]
 """Makes the answer to what never became a request, and notes it."""
@@ -44,6 +58,7 @@ class Connection(HttpToolsProtocol):
 
     patience: Patience
     refuse: Refuse
+    at_once: AtOnce
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -54,6 +69,9 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._chunk_bytes = 0
         self._lingers = False
+        self._prompt_left = 0
+        self._idle_since = 0.0
+        self._date: tuple[object, bytes] = (None, b"")
         self._problem: Problem | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(
@@ -64,8 +82,10 @@ class Connection(HttpToolsProtocol):
         """Forget the timers, which would keep the connection in memory; tell who still sends."""
         self._end_head_timer()
         self._end_stall_timer()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None:
+        if cycle is not None and not cycle.response_complete:
             cast("Scope", cycle.scope)[GONE] = True
         super().connection_lost(exc)
 
@@ -75,6 +95,7 @@ class Connection(HttpToolsProtocol):
             return
         self._chunk_bytes = len(data)
         self._head_bytes += self._chunk_bytes
+        self._prompt_left = _PROMPT_IN_A_CHUNK
         super().data_received(data)
         if self.transport.is_closing() or not (self._expects_head and self._head_bytes):
             return
@@ -98,7 +119,8 @@ class Connection(HttpToolsProtocol):
                 self._problem = self._too_large()
                 raise ValueError(self._problem.detail)  # ends the parser, which calls `send_400_response`
         self._expects_head = False
-        super().on_headers_complete()
+        if not (self._may_be_prompt() and self._is_answered_at_once()):
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
@@ -136,7 +158,7 @@ class Connection(HttpToolsProtocol):
         answer = self.refuse(problem)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete:
-            self.transport.write(_as_http(answer))
+            self.transport.write(_as_http(answer, b"connection: close\r\n"))
             self._linger()
         else:
             # An earlier answer is on its way: bytes in the middle of it would be taken for its own.
@@ -148,6 +170,83 @@ class Connection(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    # -- answering at once --------------------------------------------------------------------
+
+    def _may_be_prompt(self) -> bool:
+        """Whether this is a plain GET without a body, and nothing else is being answered here."""
+        cycle: RequestResponseCycle | None = self.cycle
+        parser = self.parser
+        self._prompt_left -= 1
+        return (
+            parser.get_method() == b"GET"
+            and self._prompt_left >= 0
+            and (cycle is None or cycle.response_complete)
+            and not self.flow.write_paused
+            and not self.expect_100_continue
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not any(name in _OF_A_BODY for name, _ in self.headers)
+        )
+
+    def _is_answered_at_once(self) -> bool:
+        """Answer, if that needs no waiting. The scope is what uvicorn would make of the head."""
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope = cast("Scope", self.scope)
+        scope["method"] = "GET"
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        reply = self.at_once(scope)
+        if reply is None:
+            return False
+        self.transport.write(_as_http(reply.answer, reply.system, self._default_lines()))
+        self.cycle = cast("RequestResponseCycle", _ANSWERED)
+        self.server_state.total_requests += 1
+        self._rest()
+        return True
+
+    def _default_lines(self) -> bytes:
+        """The headers that uvicorn adds to every answer: the date. It makes a new list each second."""
+        headers = self.server_state.default_headers
+        if self._date[0] is not headers:
+            self._date = (headers, b"".join(b"%b: %b\r\n" % header for header in headers))
+        return self._date[1]
+
+    # -- between two requests -----------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """Begin with the next request that has come already, or rest."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._rest()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leave the timer: it looks when it is due. To end it and to set it again costs each request more."""
+
+    def _rest(self) -> None:
+        """Idle from now on; one timer sees to it that this does not last for ever."""
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._has_rested)
+
+    def _has_rested(self) -> None:
+        """Close a connection that was idle all the time; look again, after what is left of it, at one that was not."""
+        self.timeout_keep_alive_task = None
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._head_bytes or (cycle is not None and not cycle.response_complete):
+            return  # busy: it rests again when it has answered, and a head has a timer of its own
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self._has_rested)
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -178,17 +277,34 @@ class Connection(HttpToolsProtocol):
             self._stall_timer = None
 
 
-def bounded(patience: Patience, refuse: Refuse) -> type[Connection]:
+class _Answered:
+    """What stands in uvicorn's place for a request and its answer once that was answered at once: it is over."""
+
+    response_complete = True
+    keep_alive = True
+    scope: Final[Scope] = {}
+    message_event: Final = asyncio.Event()
+
+
+_ANSWERED: Final = _Answered()
+
+
+def bounded(patience: Patience, refuse: Refuse, at_once: AtOnce) -> type[Connection]:
     """The class of the connections of one server: uvicorn makes them itself, and gives them nothing of ours."""
-    return type("BoundedConnection", (Connection,), {"patience": patience, "refuse": staticmethod(refuse)})
+    ours = {"patience": patience, "refuse": staticmethod(refuse), "at_once": staticmethod(at_once)}
+    return type("BoundedConnection", (Connection,), ours)
 
 
-def _as_http(answer: Answer) -> bytes:
-    headers = [
-        *answer.headers,
-        (b"content-type", answer.media),
-        (b"content-length", b"%d" % len(answer.body)),
-        (b"connection", b"close"),
-    ]
-    line = b"HTTP/1.1 %d %s\r\n" % (answer.status, HTTPStatus(answer.status).phrase.encode("ascii"))
-    return b"".join([line, *(name + b": " + value + b"\r\n" for name, value in headers), b"\r\n", answer.body])
+def _as_http(answer: Answer, *lines: bytes) -> bytes:
+    """An answer that is complete, with further header lines, as it stands on the wire."""
+    has_body = answer.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+    return b"".join(
+        [
+            STATUS_LINE[answer.status],
+            *[b"%b: %b\r\n" % header for header in answer.headers],
+            b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media, len(answer.body)) if has_body else b"",
+            *lines,
+            b"\r\n",
+            answer.body,
+        ]
+    )

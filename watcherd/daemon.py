@@ -204,6 +204,7 @@ class Daemon:
             self._gateway,
             Patience(settings.max_header_bytes, settings.header_timeout, settings.stall_timeout),
             self._gateway.refuse_unread,
+            self._gateway.answer_at_once,
         )
 
     async def live(self) -> int:

@@ -8,10 +8,14 @@ revision answers (gateway) nor how the answer is made (compile, the host applica
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import NamedTuple
 
 import structlog
 import uuid_utils
@@ -47,14 +51,58 @@ IN_FLIGHT = "watcherd.in_flight"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_NO_TRACE: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
 class Notes:
-    """Where the end of a request is noted."""
+    """Where the end of a request is noted: counted, and told in one line where the log shows such lines."""
 
-    log: structlog.stdlib.BoundLogger
-    metrics: Metrics
+    __slots__ = ("_tells", "log", "metrics")
+
+    def __init__(self, log: structlog.stdlib.BoundLogger, metrics: Metrics) -> None:
+        # Bound once: a logger that is not is made anew for each line.
+        self.log = log.bind()
+        self.metrics = metrics
+        self._tells = self.log.is_enabled_for(logging.INFO)
+
+    def ended(  # noqa: PLR0913 - what is noted of a request, for all three ways that one can end
+        self,
+        *,
+        domain: str,
+        method: str,
+        template: str,
+        path: str,
+        status: int,
+        seconds: float,
+        size: int,
+        request_id: str,
+        **context: object,
+    ) -> None:
+        """Note a request: `template` is its path below the model `domain`, `path` what the log calls it.
+
+        `context` is what the log's bound context does not have already.
+        """
+        # Whatever clients send, the number of operations stays bounded: templates, and methods that exist.
+        operation = f"{method} {template}" if template != UNMATCHED and method in METHODS else NOBODY
+        self.metrics.request_ended(domain, operation, status, seconds)
+        if self._tells:
+            self.log.info(
+                "request",
+                **context,
+                method=method,
+                path=path,
+                status=status,
+                ms=round(seconds * 1000, 2),
+                bytes=size,
+                request_id=request_id,
+            )
+
+
+class Sender(NamedTuple):
+    """Who sends a request, as far as the log knows: its id, and the ids of its trace where it has them."""
+
+    request_id: str
+    trace: Mapping[str, str]
 
 
 class Exchange:
@@ -93,7 +141,9 @@ class Exchange:
         self._operation = UNMATCHED
         self._started_at = time.monotonic()
         self._in_flight: InFlight | None = None
-        self.request_id = _request_id(scope)
+        self.request_id, trace = identify(scope)
+        if trace:
+            structlog.contextvars.bind_contextvars(**trace)
         self.generation = 0
         self.revision: Revision | None = None
         self.template = "-"
@@ -225,23 +275,14 @@ class Exchange:
 
     def end(self) -> None:
         """Log and count this request: the one place where every request ends."""
-        seconds = time.monotonic() - self._started_at
-        method: str = self._scope["method"]
-        # Whatever clients send, the number of operations stays bounded: templates, and methods that exist.
-        operation = NOBODY
-        if self._operation != UNMATCHED and method in METHODS:
-            operation = f"{method} {self._operation}"
-        revision = self.revision
-        self._notes.metrics.request_ended(
-            NOBODY if revision is None else revision.domain, operation, self.status, seconds
-        )
-        self._notes.log.info(
-            "request",
-            method=method,
+        self._notes.ended(
+            domain=NOBODY if self.revision is None else self.revision.domain,
+            method=self._scope["method"],
+            template=self._operation,
             path=self.template,
             status=self.status,
-            ms=round(seconds * 1000, 2),
-            bytes=self.bytes_sent,
+            seconds=time.monotonic() - self._started_at,
+            size=self.bytes_sent,
             request_id=self.request_id,
         )
 
@@ -274,26 +315,27 @@ def refuse_unread(problem: Problem, notes: Notes) -> Answer:
     """The answer to what never became a request; logged and counted like one that matches nothing."""
     request_id = str(uuid_utils.uuid7())
     answer = problem_answer(problem, instance=UNMATCHED, request_id=request_id)
-    notes.metrics.request_ended(NOBODY, NOBODY, answer.status, 0.0)
-    notes.log.info(
-        "request",
+    notes.ended(
+        domain=NOBODY,
         method=NOBODY,
+        template=UNMATCHED,
         path=NOBODY,
         status=answer.status,
-        ms=0.0,
-        bytes=len(answer.body),
+        seconds=0.0,
+        size=len(answer.body),
         request_id=request_id,
         reason=problem.detail,
     )
     return replace(answer, headers=[*answer.headers, (b"x-request-id", request_id.encode("ascii"))])
 
 
-def _request_id(scope: Scope) -> str:
-    """The client's request id where it is well formed, else a new one; binds the trace's id."""
+def identify(scope: Scope) -> Sender:
+    """The client's request id where it is well formed, else a new one; and its trace's ids."""
     request_id: str | None = None
+    trace: Mapping[str, str] = _NO_TRACE
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             request_id = value.decode("ascii")
         elif name == b"traceparent" and (match := _TRACEPARENT.fullmatch(value)):
-            structlog.contextvars.bind_contextvars(trace_id=match[1].decode(), span_id=match[2].decode())
-    return request_id or str(uuid_utils.uuid7())
+            trace = {"trace_id": match[1].decode(), "span_id": match[2].decode()}
+    return Sender(request_id or str(uuid_utils.uuid7()), trace)

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from watcherd import problems
+from watcherd import problems, prompt
 from watcherd.cors import Cors
 from watcherd.exchange import Exchange, Notes, refuse_unread
 from watcherd.feeds import Readers
@@ -24,6 +24,7 @@ from watcherd.keys import Keys
 from watcherd.metrics import Metrics
 from watcherd.pim.spec import fold
 from watcherd.problems import Problem
+from watcherd.prompt import Reply
 from watcherd.revision import InFlight, Revision
 from watcherd.wire import Answer, AsgiApp, Call, Receive, Scope, Send
 
@@ -152,6 +153,24 @@ class Gateway:
                 revision.leave(in_flight)
         finally:
             exchange.end()
+
+    def answer_at_once(self, scope: Scope) -> Reply | None:
+        """The answer to a GET that needs no waiting; None for one that has to come in by `__call__`."""
+        if self.stopping or self._busy >= self._limits.max_in_flight:
+            return None
+        model, base, segments = self._split(scope)
+        if model is None or (self._keys is not None and self._keys.refusal(scope["headers"], "GET", model) is not None):
+            return None
+        table = self.table
+        revision = table.revisions.get(fold(model))
+        if revision is None:
+            return None
+        reply = prompt.answer_at_once(
+            scope, revision, table.generation, table.neighbour, base=base, segments=segments, notes=self._notes
+        )
+        if reply is not None and self._cors is not None:
+            return reply.with_headers(self._cors.headers(scope["headers"]))
+        return reply
 
     def refuse_unread(self, problem: Problem) -> Answer:
         """Note what never became a request; the answer is sent by who has the connection."""

@@ -17,6 +17,13 @@ from watcherd.wire import Answer, Call
 
 Handle = Callable[[Call], Awaitable[Answer]]
 
+AtOnce = Callable[[Call], Answer | None]
+"""Answers a GET without waiting, or answers None: then `Handle` does it."""
+
+
+def never(_: Call) -> None:
+    """Nothing is answered at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -88,8 +95,8 @@ class Revision:
     next revision may take up of it; `compile`, which made them, knows what they are.
     """
 
-    __slots__ = ("__weakref__", "_idle", "carried", "domain", "exposed", "handle", "in_flight", "linked", "model",
-                 "number", "openapi", "operations", "retired_at")  # fmt: skip
+    __slots__ = ("__weakref__", "_idle", "at_once", "carried", "domain", "exposed", "handle", "in_flight", "linked",
+                 "model", "number", "openapi", "operations", "retired_at")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of a compiled model, put together once
         self,
@@ -97,6 +104,7 @@ class Revision:
         number: int,
         *,
         handle: Handle,
+        at_once: AtOnce = never,
         operations: tuple[Operation, ...],
         openapi: OpenApiFragment,
         exposed: Mapping[str, object] = MappingProxyType({}),
@@ -107,6 +115,7 @@ class Revision:
         self.linked = linked
         self.number = number
         self.handle = handle
+        self.at_once = at_once
         self.operations = operations
         self.openapi = openapi
         self.exposed = exposed

@@ -21,7 +21,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from watcherd import sdnotify
-from watcherd.connection import Patience, Refuse, bounded
+from watcherd.connection import AtOnce, Patience, Refuse, bounded
 from watcherd.errors import SettingsError
 from watcherd.settings import Settings
 from watcherd.wire import AsgiApp
@@ -47,16 +47,16 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: AsgiApp, patience: Patience, refuse: Refuse) -> Server:
+def make_server(app: AsgiApp, patience: Patience, refuse: Refuse, at_once: AtOnce) -> Server:
     """The server for the gateway. Peers' addresses are what the kernel says, never a header.
 
-    `refuse` answers what is refused before it is a request.
+    `refuse` answers what is refused before it is a request, `at_once` what needs no waiting.
     """
     return Server(
         uvicorn.Config(
             app,
             loop="none",
-            http=bounded(patience, refuse),
+            http=bounded(patience, refuse, at_once),
             ws="none",
             lifespan="off",
             log_config=None,

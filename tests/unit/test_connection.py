@@ -63,7 +63,7 @@ async def serving(
         metrics=metrics,
     )
     gateway.swap(RouteTable(1, MappingProxyType({revision.model: revision})))
-    server = make_server(gateway, patience or Patience(), gateway.refuse_unread)
+    server = make_server(gateway, patience or Patience(), gateway.refuse_unread, gateway.answer_at_once)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
         try:

@@ -77,6 +77,7 @@ def compile_model(
         linked,
         number,
         handle=dispatcher.handle,
+        at_once=dispatcher.handle_at_once,
         operations=description.operations,
         openapi=description.fragment,
         exposed=exposed,
@@ -92,7 +93,7 @@ def _entity_paths(
     for entity in linked.spec.entities.values():
         own, plural = endpoints[entity.name], entity.plural
         create = _post(linked, f"/{plural}", own.create, tables, options)
-        collections[plural] = Path.of(f"/{plural}", {"GET": own.list, "POST": create})
+        collections[plural] = Path.of(f"/{plural}", {"GET": own.list, "POST": create}, own.list_at_once)
         items[plural] = Path.of(
             f"/{plural}/{{id}}",
             {
@@ -101,6 +102,7 @@ def _entity_paths(
                 "PATCH": own.patch,
                 "DELETE": own.delete,
             },
+            own.read_at_once,
         )
     return collections, items
 

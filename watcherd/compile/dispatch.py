@@ -19,6 +19,9 @@ from watcherd.wire import Answer, Call
 
 Endpoint = Callable[[Call], Awaitable[Answer]]
 
+Prompt = Callable[[Call], Answer | None]
+"""An endpoint of GET that waits for nothing; None where it would have to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Path:
@@ -27,14 +30,15 @@ class Path:
     template: str
     methods: Mapping[str, Endpoint]
     allow: str
+    at_once: Prompt | None = None
 
     @classmethod
-    def of(cls, template: str, methods: Mapping[str, Endpoint]) -> Path:
+    def of(cls, template: str, methods: Mapping[str, Endpoint], at_once: Prompt | None = None) -> Path:
         """A path with its endpoints; HEAD and OPTIONS come by themselves."""
         with_head = dict(methods)
         if "GET" in methods:
             with_head["HEAD"] = methods["GET"]
-        return cls(template, with_head, ", ".join(sorted([*with_head, "OPTIONS"])))
+        return cls(template, with_head, ", ".join(sorted([*with_head, "OPTIONS"])), at_once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,14 @@ class Dispatcher:
             raise etag.stale() from error
         except StoreUnavailableError as error:
             raise Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "1"}) from error
+
+    def handle_at_once(self, call: Call) -> Answer | None:
+        """The answer to a GET without waiting; None where `handle` has to answer. Raises what that raises."""
+        path = self._find(call.segments)
+        if path is None or path.at_once is None:
+            return None
+        call.template = path.template
+        return path.at_once(call)
 
     def _find(self, segments: Sequence[str]) -> Path | None:  # noqa: PLR0911 - one return a form of path
         match segments:

@@ -89,6 +89,14 @@ class EntityEndpoints:
         """200: a page of rows."""
         return await self._answer_page(call, read_query(self._query, call.query), self._path(call))
 
+    def list_at_once(self, call: Call) -> Answer | None:
+        """The same without waiting; None where that cannot be."""
+        asked = read_query(self._query, call.query)
+        if asked.at_row is not None or asked.view.expand:
+            return None
+        page = self._rows.list_at_once(asked.select)
+        return None if page is None else self._as_page(call, asked, asked.select, page, self._path(call))
+
     async def list_below(self, call: Call, within: Filter) -> Answer:
         """200: a page of the rows that belong to a row of another entity, at the path of the call."""
         asked = read_query(self._query, call.query, within)
@@ -101,7 +109,15 @@ class EntityEndpoints:
         select = asked.select
         if asked.at_row is not None:
             select = replace(select, after=await self._position(asked.at_row.key, select))
-        page, rows = await self._read_page(call, select, asked.view)
+        exposed = [self._exposed(call, relation) for relation in asked.view.expand]
+        page = await self._read_page(select, asked.view, exposed)
+        return self._as_page(call, asked, select, page, path, exposed)
+
+    def _as_page(  # noqa: PLR0913, PLR0917 - what was asked, and what was found
+        self, call: Call, asked: Asked, select: Select, page: Page, path: str, exposed: Sequence[Exposed] = ()
+    ) -> Answer:
+        query = self._query
+        rows = self._viewed(page, asked.view, exposed)
         skip, limit = select.skip, select.limit or 0
         token = token_after(page.rows[-1], select, query.owner, query.key) if page.more and page.rows else None
         body = to_json(
@@ -121,16 +137,14 @@ class EntityEndpoints:
             link = page_links(path, call.query, skip=skip, limit=limit, more=more)
         return Answer(200, body, JSON, [(b"link", link)] if link else ())
 
-    async def _read_page(self, call: Call, select: Select, view: View) -> tuple[Page, Sequence[Values]]:
-        """A page, and its rows as they were asked for."""
-        exposed = [self._exposed(call, relation) for relation in view.expand]
+    async def _read_page(self, select: Select, view: View, exposed: Sequence[Exposed]) -> Page:
+        """The rows of a page, and those that are related to them."""
         related = [relation.related(one) for relation, one in zip(view.expand, exposed, strict=True)]
         try:
-            page = await self._rows.list(select, related, max_related=self._query.related_limit)
+            return await self._rows.list(select, related, max_related=self._query.related_limit)
         except TooManyRowsError as error:
             message = f"expand: {error}; ask for fewer rows, or read them below each row"
             raise refused([Finding("expand", "too_many", message)]) from error
-        return page, self._viewed(page, view, exposed)
 
     def _exposed(self, call: Call, relation: Relation) -> Exposed:
         """Where the rows of a relation are."""
@@ -210,17 +224,28 @@ class EntityEndpoints:
 
     async def read(self, call: Call) -> Answer:
         """200: the row; 304 when the client has it already."""
-        view = read_view(self._query, call.query) if call.query else None
         text = call.segments[1]
         key = self._key_of(text)
-        if view is None:
-            # The shortest way, for what is asked most.
+        if not call.query:
             row = await self._rows.get(key)
-            values = None if row is None else shown(row, self._hidden)
-        else:
-            one = Select(filters=(Filter(self._query.key, "eq", key),), limit=1, count=False)
-            page, rows = await self._read_page(call, one, view)
-            row, values = (page.rows[0], rows[0]) if page.rows else (None, None)
+            return self._as_read(call, text, row, None if row is None else shown(row, self._hidden))
+        view = read_view(self._query, call.query)
+        exposed = [self._exposed(call, relation) for relation in view.expand]
+        one = Select(filters=(Filter(self._query.key, "eq", key),), limit=1, count=False)
+        page = await self._read_page(one, view, exposed)
+        if not page.rows:
+            raise self._no_such_row(text)
+        return self._as_read(call, text, page.rows[0], self._viewed(page, view, exposed)[0])
+
+    def read_at_once(self, call: Call) -> Answer | None:
+        """The same without waiting; None where that cannot be."""
+        if call.query or not self._rows.answers_at_once:
+            return None
+        text = call.segments[1]
+        row = self._rows.get_at_once(self._key_of(text))
+        return self._as_read(call, text, row, None if row is None else shown(row, self._hidden))
+
+    def _as_read(self, call: Call, text: str, row: Row | None, values: Values | None) -> Answer:
         if row is None:
             raise self._no_such_row(text)
         body = to_json(values)

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from watcherd.errors import StoreError
+from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
 from watcherd.store.sqlite import Durability, SqliteDatabase
@@ -34,6 +35,10 @@ class Database(Protocol):
     @property
     def shown(self) -> str:
         """Its address for people, without a password."""
+
+    @property
+    def at_once(self) -> AtOnce | None:
+        """What answers a short read without waiting; None where every read waits for a server."""
 
     async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key, or None; the shortest way there is."""

@@ -64,6 +64,7 @@ class PostgresDatabase:
     """An open pool; made by `open`."""
 
     dialect = POSTGRESQL
+    at_once = None
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], shown: str, *, max_waiting: int) -> None:
         self.shown = shown

@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 from watcherd.errors import ConstraintError, PreconditionError, StoreError, TooManyRowsError
+from watcherd.store.at_once import TooMuchError
 from watcherd.store.codecs import Codec
 from watcherd.store.cursor import Cursor, IntegrityError, run
 from watcherd.store.database import Database
 from watcherd.store.layout import StoredEntity
-from watcherd.store.queries import MAX_KEYS, Select, Statements
+from watcherd.store.queries import MAX_KEYS, Bound, Select, Statements
 from watcherd.store.refusals import delete_refused, write_refused
 from watcherd.store.stream import RowStream
 
@@ -64,6 +65,16 @@ class Related:
 MAX_TOLD: Final = 200
 """Changes of one transaction that are told one by one, fewer than a reader's queue holds; more are told as one."""
 
+MAX_AT_ONCE: Final = 100
+MAX_SKIPPED_AT_ONCE: Final = 2_000
+"""Rows of a list that is read on the event loop's thread, and rows before it."""
+
+_WIDE: Final = 4096
+"""Characters in a row from which on lists of such rows are left to the threads."""
+
+_QUICK: Final = frozenset({"eq", "ne", "lt", "lte", "gt", "gte", "in", "is_null", "is_not_null"})
+"""Operators that take about as long for every value."""
+
 RowChange = Literal["created", "updated", "deleted"]
 
 
@@ -89,6 +100,7 @@ class Rows:
         statements: Statements,
     ) -> None:
         self._listener: Listener | None = None
+        self._are_wide = False
         self._database = database
         self._entity = entity
         self._columns = columns
@@ -116,24 +128,75 @@ class Rows:
         One row more than asked for is looked at, and the count is left out where that tells it. The
         `related` rows take one more query a relation; TooManyRowsError when one finds over `max_related`.
         """
-        wanted = replace(query, limit=query.limit + 1) if query.limit else query
-        select, count = self._statements.select(wanted)
+        page = None if related else self.list_at_once(query)
+        if page is not None:
+            return page
+        select, count = self._select(query)
 
         def read(cursor: Cursor) -> Page:
-            found: RowList = []
-            if query.limit != 0:
-                found = [self._row(stored) for stored in run(cursor, *select).fetchall()]
-            rows = found[: query.limit]
-            more = len(found) > len(rows)
-            total = None
-            if query.count:
-                total = _told(query, len(rows), more=more)
-                if total is None:
-                    total = run(cursor, *count).fetchone()[0]
-            beside = {one.name: one.rows.sharing(cursor, one, rows, max_related) for one in related}
-            return Page(rows, total, more, beside)
+            page = self._page(cursor, query, select, lambda: run(cursor, *count).fetchone()[0])
+            beside = {one.name: one.rows.sharing(cursor, one, page.rows, max_related) for one in related}
+            return replace(page, related=beside) if beside else page
 
-        return await self._database.read(read)
+        now = self._database.at_once
+        before = None if now is None else now.version()
+        page = await self._database.read(read)
+        if now is not None and before is not None and page.total is not None:
+            now.remember(count, page.total, before)
+        return page
+
+    def get_at_once(self, key: object) -> Row | None:
+        """The row of this key, where `answers_at_once`. StoreError."""
+        assert self._database.at_once is not None  # noqa: S101 - the caller has asked
+        stored = self._database.at_once.fetch_row(self._get, (self._encode_key(key),))
+        return None if stored is None else self._row(stored)
+
+    def list_at_once(self, query: Select) -> Page | None:
+        """The same as `list`, where that takes no longer than asking a thread for it; else None. StoreError."""
+        now = self._database.at_once
+        if now is None or not self._is_short(query):
+            return None
+        select, count = self._select(query)
+        try:
+            page = now.read(
+                select.sql,
+                lambda cursor: self._page(cursor, query, select, lambda: now.count(cursor, *count)),
+            )
+        except TooMuchError:
+            return None
+        self._are_wide = any(_is_wide(row) for row in page.rows[:1])
+        return page
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether a read by key never waits."""
+        return self._database.at_once is not None
+
+    def _is_short(self, query: Select) -> bool:
+        """Whether a query may be tried on the event loop: what SQLite cannot bound by its steps is not."""
+        return (
+            query.limit is not None
+            and query.limit <= MAX_AT_ONCE
+            and query.skip <= MAX_SKIPPED_AT_ONCE
+            and not self._are_wide
+            and all(one.operator in _QUICK for one in query.filters)
+        )
+
+    def _select(self, query: Select) -> tuple[Bound, Bound]:
+        return self._statements.select(replace(query, limit=query.limit + 1) if query.limit else query)
+
+    def _page(self, cursor: Cursor, query: Select, select: Bound, count: Callable[[], int]) -> Page:
+        found: RowList = []
+        if query.limit != 0:
+            found = [self._row(stored) for stored in run(cursor, *select).fetchall()]
+        rows = found[: query.limit]
+        more = len(found) > len(rows)
+        total = None
+        if query.count:
+            total = _told(query, len(rows), more=more)
+            if total is None:
+                total = count()
+        return Page(rows, total, more)
 
     async def stream(self, query: Select) -> RowStream:
         """The rows that a query finds, all as of one moment, a slice at a time: see `slice`."""
@@ -345,6 +408,10 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
         found.update(dict.fromkeys(value if isinstance(value, list) else (value,)))
     found.pop(None, None)
     return list(found)
+
+
+def _is_wide(row: Row) -> bool:
+    return sum(len(value) for value in row.values.values() if isinstance(value, str | list | dict)) > _WIDE
 
 
 def _told(query: Select, found: int, *, more: bool) -> int | None:

@@ -1,7 +1,7 @@
 """SQLite: the connections to one file, who reads where, and who writes.
 
-Owns the file, the PRAGMAs, one reader on the event loop's thread for reads by key (microseconds;
-readers of a write-ahead log never wait), a few reader threads for lists, and the writer. Does not
+Owns the file, the PRAGMAs, one reader on the event loop's thread for what takes microseconds (see
+`at_once`; readers of a write-ahead log never wait), a few reader threads for the rest, and the writer. Does not
 know any table. There is no engine and no pool of SQLAlchemy in between: its Core makes the
 statements, and they run on raw connections, which costs a tenth.
 """
@@ -18,7 +18,8 @@ from typing import Any, Final, Literal, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import backup, operators
-from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
+from watcherd.store.at_once import AtOnce
+from watcherd.store.cursor import Cursor, SqliteCursor, refused
 from watcherd.store.dialect import SQLITE
 from watcherd.store.hold import Hold
 from watcherd.store.sqlite_stream import SqliteStream
@@ -70,7 +71,7 @@ class SqliteDatabase:
         self._closing = False
         self._abandoned = False
         try:
-            self._now = self._connect_reader()
+            self.at_once = AtOnce(self._connect_reader())
             self._writer = Writer(self._connect, max_waiting=max_waiting)
         except sqlite3.Error as error:
             for connection in self._readers:
@@ -79,19 +80,9 @@ class SqliteDatabase:
             raise StoreError(f"cannot open the database {path}: {error}") from error
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="watcherd-reader")
 
-    def read_now(self, read: Callable[[Cursor], T]) -> T:
-        """Run a read of microseconds at once, on the event loop's thread."""
-        try:
-            return read(self._now.cursor(SqliteCursor))
-        except sqlite3.Error as error:
-            raise refused(error) from error
-
     async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key, at once, on the event loop's thread. StoreError if the driver refuses."""
-        try:
-            return run(self._now.cursor(SqliteCursor), sql, parameters).fetchone()
-        except sqlite3.Error as error:
-            raise refused(error) from error
+        return self.at_once.fetch_row(sql, parameters)
 
     async def read(self, read: Callable[[Cursor], T]) -> T:
         """Run a read in a thread, in one transaction: it sees one state of the database."""

@@ -1,0 +1,117 @@
+"""SQLite's reader on the event loop's thread: for what takes less time than asking a thread for it.
+
+Owns what may be read there, and the memory of counts. A read is bounded by steps of SQLite's virtual
+machine, not by what it looks like: one that goes over the bound is stopped, and its caller asks a
+thread, as it does the next times without trying here. Counting a table is a single step whatever its size, so it is done here only where the number
+was known to be small. A number is remembered together with the version of the data: as long as
+nobody, in whatever process, has written anything, it is the number.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
+
+MAX_STEPS: Final = 20_000
+"""Of the virtual machine, for one read: about half a millisecond."""
+
+MAX_COUNTED: Final = 20_000
+"""Rows that are counted here: about a tenth of a millisecond."""
+
+_STEPS_A_TICK: Final = 1_000
+_MAX_REMEMBERED: Final = 256
+_NOT_TRIED: Final = 100
+"""How often a statement that was too much is left to the threads before it is tried here again."""
+
+T = TypeVar("T")
+
+
+class TooMuchError(Exception):
+    """A read is more than is done on the event loop's thread."""
+
+
+class _Known(NamedTuple):
+    """A number, and the version of the data that it is true of; None: it is but a guess by now."""
+
+    number: int
+    version: int | None
+
+
+class AtOnce:
+    """One connection that only reads; used on the event loop's thread alone."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._ticks = 0
+        self._counts: dict[tuple[str, tuple[Any, ...]], _Known] = {}
+        self._too_much: dict[str, int] = {}
+        connection.set_progress_handler(self._tick, _STEPS_A_TICK)
+
+    def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
+        """The first row of a read by key, or None. StoreError if the driver refuses."""
+        self._ticks = 0
+        try:
+            return run(self._connection.cursor(SqliteCursor), sql, parameters).fetchone()
+        except sqlite3.Error as error:
+            raise refused(error) from error
+
+    def read(self, sql: str, read: Callable[[Cursor], T]) -> T:
+        """Run a read that sees one state of the database; `sql` is what costs most in it. TooMuchError, StoreError."""
+        self._refuse_known(sql)
+        self._ticks = 0
+        cursor = self._connection.cursor(SqliteCursor)
+        try:
+            cursor.execute("BEGIN")
+            try:
+                return read(cursor)
+            finally:
+                # Some errors end the transaction by themselves; all else must not hold a snapshot.
+                if self._connection.in_transaction:
+                    cursor.execute("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                if len(self._too_much) < _MAX_REMEMBERED:
+                    self._too_much[sql] = _NOT_TRIED
+                raise TooMuchError from error
+            raise refused(error) from error
+        except sqlite3.Error as error:
+            raise refused(error) from error
+
+    def version(self) -> int:
+        """Changes whenever anybody has written to the database; inside a read, that of what it sees."""
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def count(self, cursor: Cursor, sql: str, parameters: tuple[Any, ...]) -> int:
+        """The number that a query counts, inside a read. TooMuchError where it may take long."""
+        query, version = (sql, parameters), self.version()
+        known = self._counts.get(query)
+        if known is None or (known.version != version and known.number > MAX_COUNTED):
+            raise TooMuchError
+        if known.version == version:
+            return known.number
+        number: int = run(cursor, sql, parameters).fetchone()[0]
+        self.remember((sql, parameters), number, version)
+        return number
+
+    def remember(self, query: tuple[str, tuple[Any, ...]], number: int, before: int) -> None:
+        """Keep what was counted, here or elsewhere, at a time when the version had been `before`."""
+        self._counts.pop(query, None)
+        while len(self._counts) >= _MAX_REMEMBERED:
+            del self._counts[next(iter(self._counts))]
+        self._counts[query] = _Known(number, before if self.version() == before else None)
+
+    def _refuse_known(self, sql: str) -> None:
+        """Raise TooMuchError for a statement that was too much not long ago."""
+        times = self._too_much.pop(sql, 0)
+        if times:
+            self._too_much[sql] = times - 1
+            raise TooMuchError
+
+    def _tick(self) -> bool:
+        """Called every so many steps; true stops the read."""
+        self._ticks += 1
+        return self._ticks > MAX_STEPS // _STEPS_A_TICK
