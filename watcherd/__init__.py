@@ -9,6 +9,9 @@ The walk of a request::
 
     gateway (one dict look-up by path segment, enter the revision)
           -> the revision's endpoint -> store -> response -> leave the revision
+
+Reads that take microseconds are answered while their head is still being parsed: the same walk, in
+one step, see `prompt`.
 """
 
 __version__ = "0.1.0"

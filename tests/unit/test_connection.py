@@ -52,7 +52,11 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    revision: Revision, *, patience: Patience | None = None, limits: Limits | None = None
+    revision: Revision,
+    *,
+    patience: Patience | None = None,
+    limits: Limits | None = None,
+    keep_alive: float | None = None,
 ) -> AsyncIterator[Served]:
     metrics = Metrics()
     gateway = Gateway(
@@ -64,6 +68,8 @@ async def serving(
     )
     gateway.swap(RouteTable(1, MappingProxyType({revision.model: revision})))
     server = make_server(gateway, patience or Patience(), gateway.refuse_unread, gateway.answer_at_once)
+    if keep_alive is not None:
+        server.config.timeout_keep_alive = keep_alive  # type: ignore[assignment]  # whole seconds are long for a test
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
         try:
@@ -207,3 +213,131 @@ async def test_over_the_limit_of_requests_in_flight_more_are_refused_at_once_and
         go.set()
         assert all(b" 200 " in answer for answer in await asyncio.gather(*waiting))
         assert b" 200 " in await served.exchange(close)
+
+
+# -- answers at once -------------------------------------------------------------------------------
+
+
+def prompt(call: Call) -> Answer | None:
+    """What ends in `now` is answered at once."""
+    call.template = "/{what}"
+    return Answer(200, call.path.encode(), headers=[(b"prompt", b"yes")]) if call.path.endswith("now") else None
+
+
+def a_prompt_revision() -> Revision:
+    revision = a_revision(echo)
+    revision.at_once = prompt
+    return revision
+
+
+async def answers(reader: asyncio.StreamReader, number: int) -> list[tuple[bytes, bytes]]:
+    found = []
+    for _ in range(number):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        found.append((head, await reader.readexactly(length)))
+    return found
+
+
+NOW = b"GET /api/shop/now HTTP/1.1\r\nhost: a\r\n"
+
+
+async def test_an_answer_at_once_has_the_headers_of_every_answer_and_is_counted() -> None:
+    async with serving(a_prompt_revision()) as served, served.connected() as (reader, writer):
+        writer.write(NOW + b"x-request-id: mine\r\n\r\n" + GET + b"\r\n")
+        (now, body), (usual, _) = await answers(reader, 2)
+
+        def names(head: bytes) -> set[bytes]:
+            return {line.partition(b":")[0] for line in head.split(b"\r\n")[1:]}
+
+        assert now.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert body == b"/api/shop/now"
+        assert b"\r\nx-request-id: mine\r\n" in now
+        assert b"\r\nwatcherd-generation: 1\r\nwatcherd-revision: 1\r\n" in now
+        assert names(now) == names(usual) | {b"prompt"}
+        assert counted(await rendered(served.metrics)) == {
+            ("shop", "GET /{what}", "200"): 1,
+            ("shop", "GET /echo", "200"): 1,
+        }
+
+
+async def test_answers_come_in_the_order_of_the_requests_whichever_way_each_takes() -> None:
+    paths = [b"/api/shop/%d/%s" % (number, b"now" if number % 3 else b"later") for number in range(60)]
+
+    async def later(call: Call) -> Answer:
+        await asyncio.sleep(0)
+        return Answer(200, call.path.encode())
+
+    revision = a_revision(later)
+    revision.at_once = prompt
+    async with serving(revision) as served, served.connected() as (reader, writer):
+        writer.write(b"".join(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path for path in paths))
+        assert [body for _, body in await answers(reader, 60)] == paths
+        writer.write(NOW + b"\r\n")
+        assert (await answers(reader, 1))[0][1] == b"/api/shop/now"
+
+
+async def test_out_of_one_piece_only_some_are_answered_before_others_have_their_turn() -> None:
+    revision = a_prompt_revision()
+    async with serving(revision) as served, served.connected() as (reader, writer):
+        writer.write((NOW + b"\r\n") * 100)
+        heads = [head for head, _ in await answers(reader, 100)]
+    assert 1 <= sum(b"prompt: yes" in head for head in heads) <= 50
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        NOW + b"content-length: 2\r\n\r\n{}",
+        NOW + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        NOW + b"connection: close\r\n\r\n",
+        NOW.replace(b"1.1", b"1.0") + b"\r\n",
+        NOW.replace(b"GET", b"POST") + b"content-length: 0\r\n\r\n",
+        NOW.replace(b"GET", b"OPTIONS") + b"\r\n",
+    ],
+)
+async def test_what_is_no_plain_get_takes_the_usual_way(request_: bytes) -> None:
+    async with serving(a_prompt_revision()) as served, served.connected() as (reader, writer):
+        writer.write(request_)
+        [(head, _)] = await answers(reader, 1)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"prompt: yes" not in head
+
+
+async def test_a_path_is_decoded_for_an_answer_at_once_as_for_any_other() -> None:
+    async with serving(a_prompt_revision()) as served, served.connected() as (reader, writer):
+        writer.write(b"GET /api/shop/%C3%A4%20now?a=1 HTTP/1.1\r\nhost: a\r\n\r\n")
+        [(_, body)] = await answers(reader, 1)
+    assert body.decode() == "/api/shop/\u00e4 now"
+
+
+async def test_an_idle_connection_is_closed_after_its_last_answer_and_not_before() -> None:
+    async with serving(a_prompt_revision(), keep_alive=0.3) as served, served.connected() as (reader, writer):
+        loop = asyncio.get_running_loop()
+        last = 0.0
+        for number in range(5):
+            writer.write(NOW + b"\r\n" if number % 2 else GET + b"\r\n")
+            await answers(reader, 1)
+            last = loop.time()
+            await asyncio.sleep(0.1)
+        assert await reader.read() == b""
+        assert loop.time() - last >= 0.29
+
+
+async def test_an_answer_that_takes_longer_than_connections_may_idle_is_not_cut_off() -> None:
+    go = asyncio.Event()
+
+    async def wait(_call: Call) -> Answer:
+        await go.wait()
+        return Answer(200, b"done")
+
+    revision = a_revision(wait)
+    revision.at_once = prompt
+    async with serving(revision, keep_alive=0.05) as served, served.connected() as (reader, writer):
+        writer.write(NOW + b"\r\n" + GET + b"\r\n")
+        await answers(reader, 1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.2)
+        go.set()
+        assert (await answers(reader, 1))[0][1] == b"done"
+        assert await reader.read() == b""

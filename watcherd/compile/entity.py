@@ -105,7 +105,6 @@ class EntityEndpoints:
         return await self._answer_page(call, asked, path)
 
     async def _answer_page(self, call: Call, asked: Asked, path: str) -> Answer:
-        query = self._query
         select = asked.select
         if asked.at_row is not None:
             select = replace(select, after=await self._position(asked.at_row.key, select))

@@ -15,8 +15,9 @@ from watcherd.store.limits import stricter
 from watcherd.store.plan import EntityNames, Notice, Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.prune import Parked
 from watcherd.store.queries import Filter, Select, ordering
+from watcherd.store.reads import Page, Related, Row, RowList
 from watcherd.store.records import Applied, KeptRevision, Record
-from watcherd.store.rows import Page, Related, Row, RowChange, RowList, Rows
+from watcherd.store.rows import RowChange, Rows
 from watcherd.store.store import ModelTables, Store
 from watcherd.store.stream import RowStream
 from watcherd.store.usage import Usage

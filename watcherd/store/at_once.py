@@ -2,9 +2,10 @@
 
 Owns what may be read there, and the memory of counts. A read is bounded by steps of SQLite's virtual
 machine, not by what it looks like: one that goes over the bound is stopped, and its caller asks a
-thread, as it does the next times without trying here. Counting a table is a single step whatever its size, so it is done here only where the number
-was known to be small. A number is remembered together with the version of the data: as long as
-nobody, in whatever process, has written anything, it is the number.
+thread, as it does the next times without trying here. Counting a table is a single step whatever its
+size, so it is done here only where the number was known to be small. A number is remembered together
+with the version of the data: as long as nobody, in whatever process, has written anything, it is the
+number.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ _MAX_REMEMBERED: Final = 256
 _NOT_TRIED: Final = 100
 """How often a statement that was too much is left to the threads before it is tried here again."""
 
+_VERSION: Final = "PRAGMA data_version"
+
 T = TypeVar("T")
+Query = tuple[str, tuple[Any, ...]]
+"""SQL text and its values."""
 
 
 class TooMuchError(Exception):
@@ -46,7 +51,7 @@ class AtOnce:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._ticks = 0
-        self._counts: dict[tuple[str, tuple[Any, ...]], _Known] = {}
+        self._counts: dict[Query, _Known] = {}
         self._too_much: dict[str, int] = {}
         connection.set_progress_handler(self._tick, _STEPS_A_TICK)
 
@@ -81,28 +86,32 @@ class AtOnce:
             raise refused(error) from error
 
     def version(self) -> int:
-        """Changes whenever anybody has written to the database; inside a read, that of what it sees."""
-        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        return version
+        """Changes whenever anybody has written to the database. StoreError."""
+        found: tuple[int] = self.fetch_row(_VERSION, ())
+        return found[0]
 
     def count(self, cursor: Cursor, sql: str, parameters: tuple[Any, ...]) -> int:
         """The number that a query counts, inside a read. TooMuchError where it may take long."""
-        query, version = (sql, parameters), self.version()
+        query, (version,) = (sql, parameters), cursor.execute(_VERSION).fetchone()
         known = self._counts.get(query)
         if known is None or (known.version != version and known.number > MAX_COUNTED):
             raise TooMuchError
         if known.version == version:
             return known.number
         number: int = run(cursor, sql, parameters).fetchone()[0]
-        self.remember((sql, parameters), number, version)
+        self._keep(query, _Known(number, version))
         return number
 
-    def remember(self, query: tuple[str, tuple[Any, ...]], number: int, before: int) -> None:
-        """Keep what was counted, here or elsewhere, at a time when the version had been `before`."""
+    def remember(self, query: Query, number: int, before: int) -> None:
+        """Keep what was counted in another thread since the version was `before`. StoreError."""
+        # As long as that has not changed, the other one saw what is seen here.
+        self._keep(query, _Known(number, before if self.version() == before else None))
+
+    def _keep(self, query: Query, known: _Known) -> None:
         self._counts.pop(query, None)
         while len(self._counts) >= _MAX_REMEMBERED:
             del self._counts[next(iter(self._counts))]
-        self._counts[query] = _Known(number, before if self.version() == before else None)
+        self._counts[query] = known
 
     def _refuse_known(self, sql: str) -> None:
         """Raise TooMuchError for a statement that was too much not long ago."""

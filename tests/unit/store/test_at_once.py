@@ -1,0 +1,127 @@
+"""What SQLite reads on the event loop's thread: bounded, and numbers that are true."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from watcherd.errors import StoreError
+from watcherd.store.at_once import MAX_COUNTED, AtOnce, TooMuchError
+from watcherd.store.cursor import Cursor
+
+PAGE = "SELECT n FROM numbers ORDER BY n LIMIT 20"
+LONG = "SELECT sum(a.n * b.n) FROM numbers a, numbers b"
+COUNT = ("SELECT count(*) FROM numbers", ())
+
+
+class Laid:
+    """A table of numbers, read at once and written by another connection."""
+
+    def __init__(self, path: Path) -> None:
+        self.writer = sqlite3.connect(path, isolation_level=None)
+        self.writer.execute("PRAGMA journal_mode=WAL")
+        self.writer.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY)")
+        self.writer.executemany("INSERT INTO numbers VALUES (?)", [(number,) for number in range(1000)])
+        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.now = AtOnce(self.connection)
+        self.counted = 0
+
+    def page(self) -> list[int]:
+        return self.now.read(PAGE, lambda cursor: [row[0] for row in cursor.execute(PAGE)])
+
+    def count(self) -> int:
+        return self.now.read(PAGE, lambda cursor: self.now.count(cursor, *COUNT))
+
+    def count_in_a_thread(self) -> int:
+        """What a thread would have counted, remembered."""
+        before = self.now.version()
+        number: int = self.writer.execute(COUNT[0]).fetchone()[0]
+        self.now.remember(COUNT, number, before)
+        return number
+
+    def close(self) -> None:
+        self.writer.close()
+        self.connection.close()
+
+
+@pytest.fixture
+def laid(tmp_path: Path) -> Iterator[Laid]:
+    laid = Laid(tmp_path / "numbers.db")
+    yield laid
+    laid.close()
+
+
+def test_many_short_reads_are_never_stopped_for_what_those_before_them_took(laid: Laid) -> None:
+    for _ in range(2000):
+        assert laid.page() == list(range(20))
+        assert laid.now.fetch_row("SELECT n FROM numbers WHERE n = ?", (7,)) == (7,)
+        assert laid.now.version() == laid.now.version()
+
+
+def test_a_long_read_is_stopped_and_not_tried_again_for_a_while(laid: Laid) -> None:
+    tried = 0
+
+    def read(cursor: Cursor) -> list[tuple[int]]:
+        nonlocal tried
+        tried += 1
+        rows: list[tuple[int]] = cursor.execute(LONG).fetchall()
+        return rows
+
+    for _ in range(50):
+        with pytest.raises(TooMuchError):
+            laid.now.read(LONG, read)
+    assert tried == 1
+    assert not laid.connection.in_transaction
+    assert laid.page() == list(range(20))
+    for _ in range(60):
+        with pytest.raises(TooMuchError):
+            laid.now.read(LONG, read)
+    assert tried == 2
+
+
+def test_a_number_is_not_counted_here_until_it_is_known_to_be_small(laid: Laid) -> None:
+    with pytest.raises(TooMuchError):
+        laid.count()
+    assert laid.count_in_a_thread() == 1000
+    assert laid.count() == 1000
+
+
+def test_a_number_that_anybody_has_changed_is_counted_again(laid: Laid) -> None:
+    laid.count_in_a_thread()
+    laid.writer.execute("INSERT INTO numbers VALUES (5000)")
+    assert laid.count() == 1001
+    laid.writer.execute("BEGIN")
+    laid.writer.execute("DELETE FROM numbers WHERE n < 10")
+    assert laid.count() == 1001
+    laid.writer.execute("COMMIT")
+    assert laid.count() == 991
+
+
+def test_a_number_that_was_counted_while_somebody_wrote_is_a_guess(laid: Laid) -> None:
+    before = laid.now.version()
+    laid.writer.execute("INSERT INTO numbers VALUES (5000)")
+    laid.now.remember(COUNT, 1000, before)
+    assert laid.count() == 1001
+
+
+def test_a_large_number_is_known_here_only_as_long_as_nobody_writes(laid: Laid) -> None:
+    numbers = [(number,) for number in range(1000, MAX_COUNTED + 2)]
+    laid.writer.execute("BEGIN")
+    laid.writer.executemany("INSERT INTO numbers VALUES (?)", numbers)
+    laid.writer.execute("COMMIT")
+    laid.count_in_a_thread()
+    assert laid.count() == MAX_COUNTED + 2
+    laid.writer.execute("DELETE FROM numbers WHERE n = 0")
+    with pytest.raises(TooMuchError):
+        laid.count()
+
+
+def test_what_the_database_refuses_is_told_and_ends_the_read(laid: Laid) -> None:
+    with pytest.raises(StoreError, match="no such table"):
+        laid.now.read("x", lambda cursor: cursor.execute("SELECT * FROM missing"))
+    with pytest.raises(StoreError, match="no such table"):
+        laid.now.fetch_row("SELECT * FROM missing", ())
+    assert laid.page() == list(range(20))
