@@ -67,8 +67,8 @@ class AtOnce:
         """Run a read that sees one state of the database; `sql` is what costs most in it. TooMuchError, StoreError."""
         self._refuse_known(sql)
         self._ticks = 0
-        cursor = self._connection.cursor(SqliteCursor)
         try:
+            cursor = self._connection.cursor(SqliteCursor)
             cursor.execute("BEGIN")
             try:
                 return read(cursor)

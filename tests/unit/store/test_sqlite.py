@@ -67,7 +67,7 @@ async def test_writes_that_wait_become_one_transaction(database: SqliteDatabase)
     assert await asyncio.gather(*waiting) == list(range(100))
     await held
     assert commits == ["COMMIT", "BEGIN IMMEDIATE", "COMMIT", "BEGIN IMMEDIATE", "COMMIT"]
-    assert database.read_now(values) == list(range(100))
+    assert database.at_once.read("", values) == list(range(100))
 
 
 async def test_a_write_that_fails_is_rolled_back_alone(database: SqliteDatabase) -> None:
@@ -92,10 +92,10 @@ async def test_a_write_that_fails_is_rolled_back_alone(database: SqliteDatabase)
     results = await asyncio.gather(*tasks, return_exceptions=True)
     await held
     assert [type(result) for result in results] == [int, KeyError, StoreError, int]
-    assert database.read_now(values) == [1, 2]
+    assert database.at_once.read("", values) == [1, 2]
     with pytest.raises(KeyError):
         await database.write(fail)
-    assert database.read_now(values) == [1, 2]
+    assert database.at_once.read("", values) == [1, 2]
 
 
 async def test_a_write_that_raises_what_no_future_can_hold_is_answered_all_the_same(database: SqliteDatabase) -> None:
@@ -121,9 +121,9 @@ async def test_a_commit_that_fails_fails_the_whole_group_and_a_later_write_works
     results = await asyncio.gather(*tasks, return_exceptions=True)
     await held
     assert [type(result) for result in results] == [StoreError, StoreError]
-    assert database.read_now(values) == []
+    assert database.at_once.read("", values) == []
     assert await database.write(lambda cursor: insert(cursor, 3)) == 3
-    assert database.read_now(values) == [3]
+    assert database.at_once.read("", values) == [3]
 
 
 async def test_a_full_disk_is_unavailable_and_a_later_write_works(database: SqliteDatabase) -> None:
@@ -151,7 +151,7 @@ async def test_a_database_that_another_process_holds_is_unavailable_until_it_let
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailableError, match="locked"):
             await database.write(lambda cursor: insert(cursor, 1))
-        assert database.read_now(values) == []
+        assert database.at_once.read("", values) == []
         other.execute("ROLLBACK")
     assert await database.write(lambda cursor: insert(cursor, 1)) == 1
 
@@ -181,7 +181,7 @@ async def test_the_write_of_a_cancelled_caller_happens_wholly_or_not_at_all(data
     await asyncio.gather(waiting, held, return_exceptions=True)
     gate.open.set()
     assert await database.write(lambda cursor: insert(cursor, 2)) == 2
-    assert database.read_now(values) == [2]
+    assert database.at_once.read("", values) == [2]
 
 
 async def test_a_read_in_a_thread_sees_one_state_and_cannot_write(database: SqliteDatabase) -> None:
@@ -201,7 +201,7 @@ async def test_a_read_in_a_thread_sees_one_state_and_cannot_write(database: Sqli
     with pytest.raises(StoreError, match="readonly"):
         await database.read(lambda cursor: insert(cursor, 2))
     with pytest.raises(StoreError, match="readonly"):
-        database.read_now(lambda cursor: insert(cursor, 2))
+        database.at_once.read("", lambda cursor: insert(cursor, 2))
 
 
 async def test_the_loop_runs_on_while_a_list_is_read(database: SqliteDatabase) -> None:
@@ -231,7 +231,7 @@ async def test_closing_finishes_what_is_queued_and_refuses_what_comes_after(data
     with closing(sqlite3.connect(database.path)) as again:
         assert again.execute("SELECT count(*) FROM t").fetchone() == (200,)
     with pytest.raises(StoreError):
-        database.read_now(values)
+        database.at_once.read("", values)
 
 
 async def test_closing_interrupts_what_takes_longer_than_its_deadline(database: SqliteDatabase) -> None:
@@ -318,7 +318,7 @@ async def test_the_settings_of_a_connection_are_what_was_asked_for(
         return [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
     expected = ["wal", {"full": 2, "normal": 1}[durability], 1, 5000]
-    assert database.read_now(pragmas) == expected
+    assert database.at_once.read("", pragmas) == expected
     assert await database.read(pragmas) == expected
     assert await database.write(pragmas) == expected
     await database.close()
