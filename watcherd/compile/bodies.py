@@ -20,7 +20,7 @@ from typing import Any
 from pydantic_core import SchemaValidator
 
 from watcherd.compile import reading, values
-from watcherd.compile.constraints import Check, compile_checks
+from watcherd.compile.constraints import Checks, compile_checks
 from watcherd.compile.options import Options
 from watcherd.compile.reading import Location, pointer
 from watcherd.compile.validators import Targets, body_schema
@@ -29,6 +29,8 @@ from watcherd.pim.spec import Attribute, Entity, Kind
 from watcherd.problems import Finding
 
 Values = Mapping[str, Any]
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 class InvalidDefaultError(WatcherdError):
@@ -68,7 +70,7 @@ class Bodies:
     exact: bool
     max_rows: int
     makes_key: bool
-    checks: tuple[tuple[str, Check], ...]
+    checks: Checks
     clock: Callable[[], datetime]
     make_id: Callable[[], str]
 
@@ -222,11 +224,13 @@ def _stamp(row: dict[str, Any], stamps: tuple[tuple[str, Kind], ...], clock: Cal
 
 
 def _add_broken(bodies: Bodies, row: dict[str, Any], findings: list[Finding]) -> None:
-    """Add what sentences find in a row, except about attributes of which something worse is known."""
-    blamed = _blamed(findings) if findings else ()
+    """Add what constraints find in a row, except about attributes of which something worse is known."""
+    blamed = _blamed(findings) if findings else _NOBODY
     for name in blamed:
         row[name] = None  # so that no sentence compares another attribute with it
-    findings += [broken for name, check in bodies.checks if name not in blamed and (broken := check(row)) is not None]
+    findings += [
+        broken for about, check in bodies.checks if about.isdisjoint(blamed) and (broken := check(row)) is not None
+    ]
 
 
 def _blamed(findings: Collection[Finding]) -> frozenset[str]:

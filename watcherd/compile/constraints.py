@@ -1,20 +1,23 @@
-"""Sentences of a model -> checks of a whole row.
+"""Sentences and checks of a model -> checks of a whole row.
 
 Owns every constraint that one row alone decides; `unique` and foreign keys are the database's.
 Checks run on wire values of the row as it would be stored, on every write path. Null passes all
-but `is required`.
+but `is required`; so does an expression whose outcome is unknown, as a check of a database does.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 from watcherd.compile import values
 from watcherd.compile.reading import pointer
 from watcherd.compile.validators import Targets
+from watcherd.errors import EvaluationError
+from watcherd.expressions import BOOL, Expression, Scope, compile_expression
+from watcherd.pim.scopes import SELF, check_scope
 from watcherd.pim.spec import Attribute, Constraint, Entity, Kind, Rule
 from watcherd.problems import Finding
 
@@ -31,24 +34,55 @@ _COMPARISONS: Mapping[Rule | None, Callable[[Any, Any], bool]] = {
 }
 
 
-def compile_checks(entity: Entity, targets: Targets) -> tuple[tuple[str, Check], ...]:
-    """(attribute, check) of every constraint that is enforced here.
+Checks = tuple[tuple[frozenset[str], Check], ...]
+"""(attributes, check): it means something only where these have valid values."""
+
+
+def compile_checks(entity: Entity, targets: Targets) -> Checks:
+    """Every constraint that is enforced here.
 
     A check answers the finding, or None when the row may be stored.
     """
-    return tuple(
-        (name, _check(name, constraint, passes))
-        for constraint in entity.constraints
-        for name in constraint.attributes
-        if (passes := _passes(constraint, entity.attributes[name], entity, targets)) is not None
-    )
+    return (*_sentences(entity, targets), *_expressions(entity))
+
+
+def _sentences(entity: Entity, targets: Targets) -> Iterator[tuple[frozenset[str], Check]]:
+    for constraint in entity.constraints:
+        if constraint.rule is Rule.CHECK:
+            continue
+        for name in constraint.attributes:
+            passes = _passes(constraint, entity.attributes[name], entity, targets)
+            if passes is not None:
+                yield frozenset({name}), _check(name, constraint, passes)
+
+
+def _expressions(entity: Entity) -> Iterator[tuple[frozenset[str], Check]]:
+    scope: Scope = {}
+    for constraint in entity.constraints:
+        if constraint.rule is Rule.CHECK and constraint.expression is not None:
+            scope = scope or check_scope(entity.name, entity.attributes)
+            expression = compile_expression(constraint.expression, scope, BOOL, clock=False)
+            yield frozenset(constraint.attributes), _expression_check(constraint, expression)
+
+
+def _expression_check(constraint: Constraint, expression: Expression) -> Check:
+    place, message = pointer((constraint.attributes[0],)), constraint.message or constraint.text
+    broken = Finding(place, "constraint", message)
+
+    def check(row: Mapping[str, Any]) -> Finding | None:
+        try:
+            return broken if expression.holds({**row, SELF: row}) is False else None
+        except EvaluationError as error:
+            return Finding(place, "constraint", f"{message}: {error}")
+
+    return check
 
 
 def is_enforced(constraint: Constraint, entity: Entity, targets: Targets) -> bool:
     """Whether anything enforces it: a check here, the database (`unique`), or the type itself."""
     if constraint.rule is None:
         return False
-    return constraint.rule in {Rule.UNIQUE, Rule.MEMBER} or any(
+    return constraint.rule in {Rule.UNIQUE, Rule.MEMBER, Rule.CHECK} or any(
         _passes(constraint, entity.attributes[name], entity, targets) is not None for name in constraint.attributes
     )
 

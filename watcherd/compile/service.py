@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, SchemaValidator, core_schema
 from watcherd import problems
 from watcherd.compile import reading
 from watcherd.compile.bodies import required_on_create, unsent_on_create
-from watcherd.compile.constraints import Check, compile_checks
+from watcherd.compile.constraints import Checks, compile_checks
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.reading import Location, pointer
 from watcherd.compile.validators import Targets, any_json, attribute_schema, takes_null
@@ -32,7 +32,7 @@ class EntityParameter:
 
     entity: str
     names: Collection[str]
-    checks: tuple[tuple[str, Check], ...]
+    checks: Checks
     partial: bool
 
 
@@ -79,8 +79,8 @@ class MethodEndpoint:
                 if row is None:
                     continue
                 prefix = pointer((name,) if place is None else (name, place))
-                for attribute, check in parameter.checks:
-                    if parameter.partial and attribute not in row:
+                for about, check in parameter.checks:
+                    if parameter.partial and not about <= row.keys():
                         continue
                     if (broken := check(row)) is not None:
                         yield Finding(prefix + broken.pointer[1:], broken.code, broken.message)
@@ -173,7 +173,7 @@ def _entity_schema(entity: Entity, parameter: Parameter, targets: Targets) -> Co
 
 def _entity_parameter(entity: Entity, parameter: Parameter, targets: Targets) -> EntityParameter:
     names = tuple(item.name for item in given_attributes(entity, parameter))
-    checks = tuple((name, check) for name, check in compile_checks(entity, targets) if name in names)
+    checks = tuple((about, check) for about, check in compile_checks(entity, targets) if about <= set(names))
     return EntityParameter(entity.name, names, checks, parameter.partial)
 
 

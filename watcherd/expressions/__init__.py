@@ -38,7 +38,8 @@ Bounds
 Pure: knows no file, no model, no database.
 """
 
-from watcherd.expressions.compiled import Expression, compile_expression
+from watcherd.expressions.checking import Typed
+from watcherd.expressions.compiled import Expression, compile_expression, constant_of
 from watcherd.expressions.lowering import MAX_WORK
 from watcherd.expressions.syntax import MAX_DEPTH, MAX_LENGTH
 from watcherd.expressions.types import (
@@ -59,6 +60,7 @@ from watcherd.expressions.types import (
     list_of,
     object_of,
 )
+from watcherd.expressions.types import wire as to_wire
 
 __all__ = [
     "ANY",
@@ -78,8 +80,11 @@ __all__ = [
     "Expression",
     "Scope",
     "Type",
+    "Typed",
     "compile_expression",
+    "constant_of",
     "enum_of",
     "list_of",
     "object_of",
+    "to_wire",
 ]

@@ -88,6 +88,23 @@ def _parsed(text: str) -> Node:
     return parse(text)
 
 
+def constant_of(node: Typed, now: datetime | None = None) -> tuple[bool, Any]:
+    """Whether the value of a node depends on nothing but the clock, and that value, as it is inside.
+
+    Without `now`, what reads the clock is no constant. Raises `EvaluationError`.
+    """
+    if not node.constant and (now is None or _names(node) != {NOW} or _has_variables(node)):
+        return False, None
+    values = Values({})
+    if now is not None:
+        values[NOW] = now.astimezone(UTC).isoformat()
+    return True, lower(node)(values)
+
+
+def _has_variables(node: Typed) -> bool:
+    return node.op in {"variable", "each"} or any(map(_has_variables, node.operands))
+
+
 def _names(typed: Typed) -> frozenset[str]:
     """The names of the scope in it."""
     own = frozenset({typed.value} if typed.op == "name" else ())

@@ -76,7 +76,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "PIM219": Code("Precision and scale"),
         # Constraints, indexes, relationships
         "PIM301": _warning("A constraint that is not understood is not enforced"),
-        "PIM302": _warning("A check is not enforced yet"),
+        # PIM302 was "A check is not enforced yet", before expressions.
         "PIM303": _warning("A constraint that does not fit its attribute is not enforced"),
         "PIM304": Code("No such attribute"),
         "PIM305": Code("An attribute that cannot be indexed or unique"),
@@ -86,6 +86,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "PIM309": Code("Several attributes could carry the key"),
         "PIM310": Code("The name of a relation is taken"),
         "PIM311": _warning("The declared type is not that of the key"),
+        "PIM312": Code("An expression that does not hold together"),
         # Services, flows, rules
         "PIM401": Code("Unknown type of a parameter or result"),
         "PIM402": Code("Keys that need an entity parameter"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd.pim.findings import Nearest, quote
 from watcherd.pim.names import nfc
+from watcherd.pim.scopes import attributes_in, check_scope, checked_expression
 from watcherd.pim.spec import Attribute, Constraint, Kind, Rule
 from watcherd.pim.values import NUMERIC, TEMPORAL, TEXTUAL
 
@@ -154,14 +155,7 @@ def constraint(
         draft.add("PIM103", path, "expected a sentence, or a mapping with either `unique` or `check`")
         return None
     if document.check is not None:
-        draft.add(
-            "PIM302",
-            (*path, "check"),
-            f"the check {quote(document.check)} is not enforced: expressions cannot be evaluated yet",
-        )
-        return Constraint(
-            text=document.check, rule=None, name=document.name, message=document.message, expression=document.check
-        )
+        return _from_check(draft, (*path, "check"), document, entity, attributes)
     if document.unique is not None:
         names = known_attributes(draft, (*path, "unique"), document.unique, entity, attributes)
         if names is None or not may_be_unique(draft, (*path, "unique"), names, attributes):
@@ -169,6 +163,29 @@ def constraint(
         text = " and ".join(names) + (" must be unique together" if len(names) > 1 else " must be unique")
         return Constraint(text=text, rule=Rule.UNIQUE, attributes=names, name=document.name, message=document.message)
     return _from_sentence(draft, path, document.sentence or "", entity, attributes)
+
+
+def _from_check(
+    draft: Draft, path: Path, document: ConstraintDoc, entity: str, attributes: Mapping[str, Attribute]
+) -> Constraint | None:
+    text = document.check or ""
+    if any(one[:2] == ("attribute", entity) for one in draft.broken):
+        return None  # whatever it says of an attribute that is left out would be said twice
+    expression = checked_expression(draft, path, text, check_scope(entity, attributes), clock=False)
+    if expression is None:
+        return None
+    names = attributes_in(expression, attributes)
+    if not names:
+        draft.add("PIM312", path, "the check says nothing about the row", "name an attribute, such as `price > 0`")
+        return None
+    return Constraint(
+        text=text,
+        rule=Rule.CHECK,
+        attributes=names,
+        name=document.name,
+        message=document.message,
+        expression=text,
+    )
 
 
 def known_attributes(

@@ -137,17 +137,18 @@ class Rule(StrEnum):
     BETWEEN = "between"
     MEMBER = "member"
     EMAIL = "email"
+    CHECK = "check"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
     """One entry of `constraints`.
 
-    `rule` None means that it is shown but not enforced (prose, or an expression before
-    expressions are built; then `expression` holds it). `attributes` are those it is about (several
-    only for UNIQUE). The operand of a comparison is `bound` (a number), `bounds` (BETWEEN,
-    inclusive) or `other` (an attribute of the same entity). `text` is the sentence as written, or
-    a sentence made from the mapping; it names the constraint in answers.
+    `rule` None means that it is shown but not enforced (prose). `attributes` are those it is about
+    (several only for UNIQUE and CHECK). The operand of a comparison is `bound` (a number), `bounds`
+    (BETWEEN, inclusive) or `other` (an attribute of the same entity), that of CHECK `expression`, a
+    condition over the row in the scope of `scopes.check_scope`. `text` is the sentence as written,
+    or a sentence made from the mapping; it names the constraint in answers.
     """
 
     text: str

@@ -99,11 +99,11 @@ def _sentences(old: Entity, new: Entity) -> Iterator[ApiChange]:
     before, after = ({_demand(one): one for one in entity.constraints if one.rule} for entity in (old, new))
     for demand, one in after.items():
         if demand not in before:
-            reason = f"writes that break a new sentence are refused: {one.text}"
+            reason = f"writes that break a new constraint are refused: {one.text}"
             yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=True, reason=reason)
     for demand, one in before.items():
         if demand not in after:
-            reason = f"a sentence is not enforced any more: {one.text}"
+            reason = f"a constraint is not enforced any more: {one.text}"
             yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=False, reason=reason)
 
 
@@ -156,4 +156,5 @@ def _limits(old: Attribute, new: Attribute) -> tuple[str, ...]:
 
 
 def _demand(constraint: Constraint) -> tuple[Any, ...]:
-    return constraint.rule, constraint.attributes, constraint.bound, constraint.bounds, constraint.other
+    operand = constraint.bound, constraint.bounds, constraint.other, constraint.expression
+    return constraint.rule, constraint.attributes, operand

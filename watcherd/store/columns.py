@@ -23,7 +23,12 @@ from watcherd.store.plan import KEY_ALIAS, Notice, Rejection, Scan, Step, StepKi
 from watcherd.store.renames import Clash, look_alike, predecessor, same_id
 from watcherd.store.rewrites import Rewrite, begun
 
-_CREATE = {"check": StepKind.CREATE_CHECK, "unique": StepKind.CREATE_UNIQUE, "index": StepKind.CREATE_INDEX}
+_CREATE = {
+    "check": StepKind.CREATE_CHECK,
+    "rule": StepKind.CREATE_CHECK,
+    "unique": StepKind.CREATE_UNIQUE,
+    "index": StepKind.CREATE_INDEX,
+}
 _REFERENCE = "reference:"
 _MEND_HINT = "correct or delete these rows first, or take the change back"
 
@@ -339,9 +344,12 @@ class ColumnChanges:
         )
         if self._before is None or stored.kind == "index":
             return
-        if stored.kind == "check":
-            demand = f"break the sentence '{stored.label}'"
+        if stored.kind in {"check", "rule"}:
+            demand = f"break the {'sentence' if new.expression is None else 'check'} '{stored.label}'"
             scan = self._scan("PIM607", stored.attributes, new.violation or "", demand, _MEND_HINT)
+            if new.expression is not None:
+                held = tuple(self._held[name] for name in stored.attributes)
+                scan = replace(scan, expression=new.expression, attributes=stored.attributes, held=held)
         else:
             columns = ", ".join(quoted(name) for name in stored.attributes)
             present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in stored.attributes)

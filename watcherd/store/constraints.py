@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from watcherd.pim.spec import Attribute, Entity, Kind, Rule
+from watcherd.expressions import BOOL, Expression, compile_expression
+from watcherd.pim.scopes import check_scope
+from watcherd.pim.spec import Attribute, Constraint, Entity, Kind, Rule
+from watcherd.store.conditions import Translation, UntranslatableError
+from watcherd.store.conditions import violation as expression_violation
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredConstraint
 from watcherd.store.limits import sentence_violation
 from watcherd.store.names import constraint_name, quoted
 from watcherd.store.tables import create_index
 
-_PREFIXES = {"unique": "uq", "index": "ix", "check": "ck"}
+_PREFIXES = {"unique": "uq", "index": "ix", "check": "ck", "rule": "ru"}
 _TRIGGER_SUFFIX = "_i"
 
 
@@ -25,12 +29,14 @@ _TRIGGER_SUFFIX = "_i"
 class Wanted:
     """One index or check: how the catalog knows it, how it is made, who stands in its way.
 
-    `violation` is that of a check, over the names of attributes.
+    `violation` is that of a check, over the names of attributes; `expression` is what a rule
+    demands, which the database does not watch.
     """
 
     stored: StoredConstraint
     statements: tuple[str, ...]
     violation: str | None = None
+    expression: Expression | None = None
 
 
 def wanted_constraints(
@@ -73,17 +79,44 @@ def _checks(
     dialect: Dialect, entity: Entity, table: str, columns: Mapping[str, str], held: Mapping[str, Attribute]
 ) -> Iterator[Wanted]:
     for constraint in entity.constraints:
-        violation = sentence_violation(constraint, held, quoted)
-        over_new = sentence_violation(constraint, held, _new(dialect, columns))
-        if violation is None or over_new is None:
-            continue
+        expression = _expression(entity, constraint)
+        violation = _violation(dialect, constraint, expression, held, quoted)
+        over_new = _violation(dialect, constraint, expression, held, _new(dialect, columns))
         attributes = constraint.attributes if constraint.other is None else (*constraint.attributes, constraint.other)
         places = tuple(columns[name] for name in attributes)
-        name = constraint_name(_PREFIXES["check"], table, places, over_new, room_for=_TRIGGER_SUFFIX)
-        stored = StoredConstraint(
-            kind="check", name=name, label=constraint.name or constraint.text, attributes=attributes, columns=places
-        )
-        yield Wanted(stored=stored, statements=dialect.create_check(name, table, places, over_new), violation=violation)
+        label = constraint.name or constraint.text
+        if violation is not None and over_new is not None:
+            name = constraint_name(_PREFIXES["check"], table, places, over_new, room_for=_TRIGGER_SUFFIX)
+            stored = StoredConstraint(kind="check", name=name, label=label, attributes=attributes, columns=places)
+            statements = dialect.create_check(name, table, places, over_new)
+            yield Wanted(stored=stored, statements=statements, violation=violation)
+        elif expression is not None:
+            name = constraint_name(_PREFIXES["rule"], table, places, expression.text)
+            stored = StoredConstraint(kind="rule", name=name, label=label, attributes=attributes, columns=places)
+            yield Wanted(stored=stored, statements=(), expression=expression)
+
+
+def _expression(entity: Entity, constraint: Constraint) -> Expression | None:
+    """What a check by expression demands of a row."""
+    if constraint.rule is not Rule.CHECK or constraint.expression is None:
+        return None
+    return compile_expression(constraint.expression, check_scope(entity.name, entity.attributes), BOOL, clock=False)
+
+
+def _violation(
+    dialect: Dialect,
+    constraint: Constraint,
+    expression: Expression | None,
+    held: Mapping[str, Attribute],
+    sql: Callable[[str], str],
+) -> str | None:
+    """SQL that is true for a row in the way; None where the database does not watch it."""
+    if expression is None:
+        return sentence_violation(constraint, held, sql)
+    try:
+        return expression_violation(Translation(dialect, held, sql), expression.root)
+    except UntranslatableError:
+        return None
 
 
 def _new(dialect: Dialect, columns: Mapping[str, str]) -> Callable[[str], str]:

@@ -75,6 +75,14 @@ class Dialect(Protocol):
         """What stands before a column in the condition of a check."""
 
     @property
+    def position(self) -> str:
+        """The function that answers where a text has a part, 0 where it has not."""
+
+    @property
+    def leaves_integers(self) -> bool:
+        """Whether a sum that does not fit 64 bits goes on as a float; else integers are computed as `NUMERIC`."""
+
+    @property
     def tables(self) -> str:
         """The query for the names of all tables."""
 
@@ -129,6 +137,8 @@ class Sqlite:
     readers_wait: Final = False
     blob: Final = "BLOB"
     new_row: Final = "NEW."
+    position: Final = "instr"
+    leaves_integers: Final = True
     tables: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
     functions: Final = ()  # a connection gets them from `operators.install`
 
@@ -207,6 +217,8 @@ class Postgresql:
     readers_wait: Final = True
     blob: Final = "BYTEA"
     new_row: Final = ""
+    position: Final = "strpos"
+    leaves_integers: Final = False
     tables: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
     functions: Final = (_MAKE_FOLD,)
 

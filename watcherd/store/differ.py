@@ -232,6 +232,8 @@ def _loosen(dialect: Dialect, entity: StoredEntity) -> list[Step]:
 
 
 def _drop(dialect: Dialect, constraint: StoredConstraint, table: str) -> tuple[StepKind, tuple[str, ...]]:
+    if constraint.kind == "rule":
+        return StepKind.DROP_CHECK, ()  # the record is all that there is of it
     if constraint.kind == "check":
         return StepKind.DROP_CHECK, dialect.drop_check(constraint.name, table)
     if constraint.kind == "sync":

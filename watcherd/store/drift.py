@@ -90,7 +90,7 @@ def _wanted(sight: Sight) -> Mapping[str, Shape]:
         if kind in {"check", "sync"}:
             made = dialect.check_objects(name) if kind == "check" else sync.objects(dialect, name)
             wanted[table].update({("check", one): reflection.CHECK_WORDS for one in made})
-        else:
+        elif kind != "rule":
             words = reflection.index_words(json.loads(columns), unique=kind == "unique")
             wanted[table]["index", name] = words
     return wanted

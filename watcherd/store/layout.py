@@ -47,13 +47,14 @@ class StoredAttribute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredConstraint:
-    """An index, a check, or the triggers that keep two columns in step (see `sync`).
+    """An index, a check, a rule, or the triggers that keep two columns in step (see `sync`).
 
+    A rule is a check that the database cannot watch: the record alone says that the rows keep it.
     `name` follows from the definition; `label` is for people. A retired one is no longer in the
     model; it goes when no older revision needs it.
     """
 
-    kind: Literal["unique", "index", "check", "sync"]
+    kind: Literal["unique", "index", "check", "rule", "sync"]
     name: str
     label: str
     attributes: tuple[str, ...]

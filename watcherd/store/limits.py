@@ -101,7 +101,7 @@ def sentence_violation(constraint: Constraint, held: Mapping[str, Attribute], sq
     like the attribute's own, so that a draining revision that does not know the attribute can
     still write; unique is an index.
     """
-    if constraint.rule is None or len(constraint.attributes) != 1:
+    if constraint.rule in {None, Rule.CHECK} or len(constraint.attributes) != 1:
         return None
     name = constraint.attributes[0]
     attribute, value = held[name], sql(name)

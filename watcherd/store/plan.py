@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from watcherd.errors import StoreError
-from watcherd.pim.spec import LinkedModel
+from watcherd.expressions import Expression
+from watcherd.pim.spec import Attribute, LinkedModel
 from watcherd.store.layout import Layout, Surroundings
 from watcherd.store.limits import Limit
 
@@ -93,6 +94,8 @@ class Scan:
 
     `source` is a subselect of the key (as `KEY_ALIAS`) and of the attributes that the violation
     names. With `limit`, SQL cannot say it: `column` is read value by value, of a list item by item.
+    With `expression`, neither can it: the `attributes` that it names are read row by row, `held` as
+    they are stored.
     """
 
     code: str
@@ -105,6 +108,9 @@ class Scan:
     column: str | None = None
     limit: Limit | None = None
     is_list: bool = False
+    expression: Expression | None = None
+    attributes: tuple[str, ...] = ()
+    held: tuple[Attribute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

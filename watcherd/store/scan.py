@@ -13,6 +13,10 @@ from typing import Any, Final
 
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
+from watcherd.errors import EvaluationError
+from watcherd.expressions import Expression
+from watcherd.pim.scopes import SELF
+from watcherd.store.codecs import codec_for
 from watcherd.store.cursor import Cursor
 from watcherd.store.limits import Limit
 from watcherd.store.names import quoted
@@ -31,6 +35,8 @@ def _look(cursor: Cursor, scan: Scan) -> tuple[int, list[Any]]:
     """How many rows are in the way, and the keys of the first."""
     if scan.limit is not None:
         return _look_at_each(cursor, scan, scan.limit)
+    if scan.expression is not None:
+        return _evaluate_each(cursor, scan, scan.expression)
     condition = f"FROM {scan.source} WHERE {scan.violation}"
     first = cursor.execute(f"SELECT {KEY_ALIAS} {condition} ORDER BY {KEY_ALIAS} LIMIT {_SHOWN + 1}").fetchall()
     if len(first) <= _SHOWN:
@@ -50,6 +56,25 @@ def _look_at_each(cursor: Cursor, scan: Scan, limit: Limit) -> tuple[int, list[A
     for key, stored in rows:
         items = [item for item in json.loads(stored) if item is not None] if scan.is_list else [stored]
         if all(passes(item) for item in items):
+            continue
+        count += 1
+        if count <= _SHOWN:
+            first.append(key)
+    return count, first
+
+
+def _evaluate_each(cursor: Cursor, scan: Scan, expression: Expression) -> tuple[int, list[Any]]:
+    """The same for an expression that SQL does not answer; a row for which it fails is in the way as well."""
+    codecs = [codec_for(one) for one in scan.held]
+    columns = ", ".join(quoted(name) for name in scan.attributes)
+    count, first = 0, []
+    for key, *stored in cursor.stream(f"SELECT {KEY_ALIAS}, {columns} FROM {scan.source} ORDER BY {KEY_ALIAS}"):  # noqa: S608 - built by `columns`
+        row = {name: codec.wire(one) for name, codec, one in zip(scan.attributes, codecs, stored, strict=True)}
+        try:
+            passes = expression.holds({**row, SELF: row}) is not False
+        except EvaluationError:
+            passes = False
+        if passes:
             continue
         count += 1
         if count <= _SHOWN:

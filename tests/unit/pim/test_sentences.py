@@ -113,5 +113,5 @@ def test_mappings_carry_their_name_and_message(entity_of: Callable[[str], Entity
     entity = entity_of(BODY.format("{unique: 's, n', name: key}, {check: n > 0, message: more}"))
     assert entity.constraints == (
         Constraint(text="s and n must be unique together", rule=Rule.UNIQUE, attributes=("s", "n"), name="key"),
-        Constraint(text="n > 0", rule=None, message="more", expression="n > 0"),
+        Constraint(text="n > 0", rule=Rule.CHECK, attributes=("n",), message="more", expression="n > 0"),
     )
