@@ -34,6 +34,7 @@ from watcherd.drain import Deadlines, Drains
 from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
 from watcherd.feeds import Feed, Feeds, Readers
 from watcherd.gateway import SYSTEM_SEGMENTS, Gateway, Limits
+from watcherd.heartbeat import Heartbeat
 from watcherd.intake import Intake
 from watcherd.keys import Keys
 from watcherd.ledger import State as ModelState
@@ -190,6 +191,9 @@ class Daemon:
             publish=publish,
         )
         self._timeline = Timeline(lambda: self._reloader.world)
+        self._heartbeat = Heartbeat(
+            store, self._gateway, self._drains, self._reloader, self._scanned, lambda: self._watcher.request("restart")
+        )
         self._gateway.host = make_host(
             [
                 health_routes(self.readiness_with_store),
@@ -209,6 +213,7 @@ class Daemon:
 
     async def live(self) -> int:
         """Start, serve until a signal, stop; returns the exit status."""
+        await self._store.enter()
         remembered = await self._reloader.recall()
         if not self._settings.models.is_dir() and not remembered:
             raise ModelsDirectoryError(
@@ -221,6 +226,7 @@ class Daemon:
             self._tasks.create_task(self._watcher.run(), name="watcher"),
             self._tasks.create_task(self._scan_and_follow(), name="reloads"),
             self._tasks.create_task(self._reread_at_each_hang_up(), name="reloads by SIGHUP"),
+            self._tasks.create_task(self._heartbeat.run(), name="heartbeat"),
             self._tasks.create_task(self._tell_that_all_is_well(), name="watchdog"),
             self._tasks.create_task(measure_lag(self._metrics.lag), name="event-loop lag"),
         ]

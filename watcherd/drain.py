@@ -17,10 +17,13 @@ from functools import partial
 import structlog
 
 from watcherd import events
-from watcherd.errors import StoreError
+from watcherd.errors import HeldElsewhereError, StoreError
 from watcherd.revision import InFlight, Revision
 
 Loosen = Callable[[], Awaitable[None]]
+
+HELD_SECONDS = 1.0
+"""What another process still holds is asked for again after this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,21 @@ class Drains:
             await self._loosen(revision.model)
 
     async def _loosen(self, model: str) -> None:
+        held = []
         for loosen in self._afterwards.pop(model, ()):
             try:
                 await loosen()
+            except HeldElsewhereError as error:
+                self._log.debug("schema.loosen_waits", model=model, reason=str(error))
+                held.append(loosen)
             except StoreError as error:
                 # Nothing is lost by it: the next plan of this model has the same steps again.
                 self._log.warning("schema.loosen_failed", model=model, error=str(error))
+        if held:
+            self._afterwards[model] = [*held, *self._afterwards.get(model, ())]
+            await asyncio.sleep(HELD_SECONDS)
+            if model not in self._draining:
+                await self._loosen(model)
 
     async def _wait(self, revision: Revision, cut_short: asyncio.Event) -> None:
         """Return when nothing is in flight; cancel what is over its deadline on the way."""

@@ -45,6 +45,10 @@ class StoreUnavailableError(StoreError):
     """The database cannot be reached or is too busy; trying again later may help (503)."""
 
 
+class HeldElsewhereError(StoreError):
+    """Another process may still need what is to be taken away; trying again later helps."""
+
+
 class TooManyRowsError(StoreError):
     """A read would bring more rows than its caller allows."""
 

@@ -32,7 +32,7 @@ from watcherd.pim import fingerprint, parse
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.report import Report, Stages, compare, tell
-from watcherd.store import Applied, KeptRevision, Record, Rejection, SchemaPlan, StalePlanError, Store
+from watcherd.store import Applied, Heard, KeptRevision, Record, Rejection, SchemaPlan, StalePlanError, Store
 from watcherd.watch import ChangeSet, Watcher
 
 
@@ -80,6 +80,7 @@ class Reloader:
         self._publish = publish
         self._lock = asyncio.Lock()
         self._applied: dict[str, Applied] = {}
+        self._behind: set[str] = set()
         self._stages = Stages()
         self._log = structlog.stdlib.get_logger("watcherd.reload")
 
@@ -104,6 +105,32 @@ class Reloader:
         """What a model's text would do if it were saved now; nothing is done. StoreError."""
         specs = {model: live.spec for model, live in self.world.live.items()}
         return await preview(content, file, specs, self._store, self._options)
+
+    def heed_others(self, heard: Heard) -> bool:
+        """Mark what other processes have applied anew and is served here as it was before; whether there is any.
+
+        It is the same model, since its file is, but may have other columns by now: the next reload
+        builds it again. With other files than the others have, nothing here follows theirs.
+        """
+        live = self.world.live
+        behind = set(live) if heard.lapsed else set()
+        for model, (revision, print_) in heard.applied.items():
+            if model in live and live[model].revision.number < revision and fingerprint(live[model].spec) == print_:
+                behind.add(model)
+        news = behind - self._behind
+        self._behind |= news
+        return bool(news)
+
+    async def _learn(self, *models: str | None) -> None:
+        """Read again what the catalog says of models: another process may have written it."""
+        for model in models:
+            if model is None:
+                continue
+            applied = await self._store.applied(model)
+            if applied is None:
+                self._applied.pop(model, None)
+            else:
+                self._applied[model] = applied
 
     async def follow(self, watcher: Watcher) -> None:
         """Reload what the watcher sees, for ever. A reload that fails is logged and tried again."""
@@ -202,7 +229,8 @@ class Reloader:
         entry = draft.files[path]
         rollback = draft.rolled_back.get(model)
         last_good = draft.serves_last_good(model)
-        for known in (draft.compiled.get(model), self.world.live.get(model)):
+        served = None if model in self._behind and not last_good else self.world.live.get(model)
+        for known in (draft.compiled.get(model), served):
             if known is not None and known.revision.linked == linked:
                 draft.built[model] = known if last_good else replace(known, path=path, digest=entry.source.digest)
                 if not (last_good or order.dry_run):
@@ -238,6 +266,7 @@ class Reloader:
             return False
         assert live is not None  # noqa: S101 - nothing was rejected
         draft.built[model] = draft.compiled[model] = live
+        self._behind.discard(model)
         return True
 
     async def _note_file(self, live: Live, entry: FileEntry, rollback: Rollback | None) -> None:
@@ -275,7 +304,9 @@ class Reloader:
                     with self._stages.timed("expand"):
                         rejections = await self._expand(plan, number, entry, draft.rolled_back.get(model))
                 except StalePlanError:
-                    continue  # a drain loosened the tables meanwhile: they are compared again
+                    # A drain loosened the tables meanwhile, or another process changed them: compare again.
+                    await self._learn(model, plan.renamed_model)
+                    continue
                 if rejections:
                     return None, rejections
                 draft.expanded.append((plan, revision))
@@ -300,7 +331,9 @@ class Reloader:
         applied = self._applied.get(plan.renamed_model or model)
         if applied is None:
             return 1
-        if model not in self.world.live and applied.fingerprint == fingerprint(plan.linked.spec):
+        live = self.world.live.get(model)
+        is_news = live is None or live.revision.number < applied.revision
+        if is_news and applied.fingerprint == fingerprint(plan.linked.spec):
             return applied.revision
         return applied.next_revision
 
@@ -381,7 +414,8 @@ class Reloader:
         for model, new in after.live.items():
             if new.plan.loosen and before.live.get(model) is not new:
                 # Of a model that was renamed, the older revisions drain under the older name.
-                self._drains.after(new.plan.base.layout.model, partial(self._store.loosen, new.plan))
+                loosen = partial(self._store.loosen, new.plan, new.revision.number)
+                self._drains.after(new.plan.base.layout.model, loosen)
 
     async def _park_what_is_gone(self) -> None:
         """Mark in the catalog the models whose file is gone; their data stays."""

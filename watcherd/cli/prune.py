@@ -39,8 +39,9 @@ def prune(
 ) -> None:
     """Show what left the model files and is still stored; with `--yes`, drop it.
 
-    Nothing stored is ever dropped by anything else. Before it is, the whole database is copied to
-    `backups` beside it; a daemon that has the database open has to be stopped first.
+    Nothing stored is ever dropped by anything else. Before it is, it is saved in `backups` of the
+    data directory: SQLite's whole database, for which a daemon has to be stopped first, or the rows
+    that go from PostgreSQL, as NDJSON, while daemons go on that hold no older revision.
 
     Example: `watcherd prune --data-dir .watcherd --yes`
     """
@@ -61,7 +62,8 @@ def prune(
     _show(parked)
     droppable = sum(not one.held_by for one in parked)
     if backup is not None:
-        typer.echo(f"Dropped {droppable}. The database as it was: {backup}")
+        what = "What was there" if backup.is_dir() else "The database as it was"
+        typer.echo(f"Dropped {droppable}. {what}: {backup}")
     elif droppable:
         typer.echo("Nothing was dropped. To drop it, after a backup, add --yes.")
 

@@ -11,6 +11,7 @@ from watcherd.store.answers import AnswerName, Answers, KeptAnswer
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import database_exists
 from watcherd.store.drift import Difference
+from watcherd.store.holders import BEAT_SECONDS, Heard
 from watcherd.store.limits import stricter
 from watcherd.store.plan import EntityNames, Notice, Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.prune import Parked
@@ -23,6 +24,7 @@ from watcherd.store.stream import RowStream
 from watcherd.store.usage import Usage
 
 __all__ = [
+    "BEAT_SECONDS",
     "AnswerName",
     "Answers",
     "Applied",
@@ -30,6 +32,7 @@ __all__ = [
     "Difference",
     "EntityNames",
     "Filter",
+    "Heard",
     "KeptAnswer",
     "KeptRevision",
     "ModelTables",

@@ -62,6 +62,7 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
 
     Returns the layout that was applied.
     """
+    _refuse_stale_number(cursor, plan, record)
     plan = _as_of_now(cursor, plan)
     try:
         _keep_writers_out(cursor, plan)
@@ -203,6 +204,15 @@ def _release(cursor: Cursor, model: str, table: str) -> None:
     remake.check_references(cursor, [table])
     entities = tuple(after if one.table == table else one for one in before.entities)
     catalog.write_layout(cursor, before, replace(before, entities=entities))
+
+
+def _refuse_stale_number(cursor: Cursor, plan: SchemaPlan, record: Record) -> None:
+    """A number that another process has used for something else meanwhile, or left behind, is not used again."""
+    there = records.applied_one(cursor, plan.renamed_model or record.model)
+    if there is None or there.revision < record.revision:
+        return
+    if (there.revision, there.fingerprint) != (record.revision, record.fingerprint):
+        raise StalePlanError(f"revision {there.revision} of {record.domain} was applied by another process meanwhile")
 
 
 def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:

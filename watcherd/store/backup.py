@@ -1,14 +1,23 @@
-"""A copy of an SQLite database, by SQLite's own means: before anything is dropped."""
+"""What is saved before anything is dropped: a copy of an SQLite database, the rows themselves of a server's.
+
+A copy is made by SQLite's own means. Of a server only what goes is saved, by whoever drops it and in
+the same transaction: NDJSON, a file for each table or column, with values as they are stored.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from watcherd.errors import StoreError
+from watcherd.store.cursor import Cursor
+from watcherd.store.names import quoted
 
 BACKUPS: Final = "backups"
 """The directory of backups, beside the database."""
@@ -17,7 +26,7 @@ BACKUPS: Final = "backups"
 def back_up(path: Path) -> Path:
     """Copy the database at `path` while nobody writes it; returns where the copy is. StoreError."""
     directory = path.parent / BACKUPS
-    target = directory / f"{path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}{path.suffix}"
+    target = directory / f"{path.stem}-{_now()}{path.suffix}"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
@@ -28,3 +37,50 @@ def back_up(path: Path) -> Path:
     if verdict != "ok":
         raise StoreError(f"cannot back up {path}: the copy at {target} is damaged: {verdict}")
     return target
+
+
+def new_directory(data_dir: Path) -> Path:
+    """An empty directory for what a server's database is going to lose. StoreError."""
+    target = data_dir / BACKUPS / f"watcherd-{_now()}"
+    try:
+        target.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise StoreError(f"cannot back up to {target}: {error.strerror}") from error
+    return target
+
+
+def save_rows(cursor: Cursor, table: str, columns: Iterable[str], where: str, target: Path) -> int:
+    """Write some columns of a table, an object a line, and have it on the disk; how many rows. StoreError."""
+    names = list(columns)
+    listed = ", ".join(quoted(name) for name in names)
+    count = 0
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            for row in cursor.stream(f"SELECT {listed} FROM {quoted(table)} WHERE {where}"):  # noqa: S608 - quoted names
+                file.write(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n")
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StoreError(f"cannot back up {table} to {target}: {error.strerror}") from error
+    return count
+
+
+def save_description(target: Path, content: Sequence[Mapping[str, Any]]) -> None:
+    """Write beside the rows what they are, and have the directory itself on the disk. StoreError."""
+    try:
+        with (target / "contents.json").open("x", encoding="utf-8") as file:
+            json.dump(content, file, ensure_ascii=False, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(f"cannot back up to {target}: {error.strerror}") from error
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"

@@ -45,7 +45,14 @@ _RENAMES_AND_ROLLBACKS: Final = (
     """ALTER TABLE watcherd_model ADD COLUMN renamed_from TEXT""",
     """ALTER TABLE watcherd_model ADD COLUMN overrides TEXT""",
 )
-_VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS)
+_HOLDERS: Final = (
+    """CREATE TABLE watcherd_process (
+        process TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, pid BIGINT NOT NULL, born TEXT NOT NULL,
+        beat_at BIGINT NOT NULL, spoken BIGINT NOT NULL)""",
+    """CREATE TABLE watcherd_hold (
+        process TEXT NOT NULL, model TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (process, model))""",
+)
+_VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS, _HOLDERS)
 """What each version of the catalog does to the one before it; the first starts from nothing."""
 
 CATALOG_VERSION: Final = len(_VERSIONS)

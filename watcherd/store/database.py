@@ -65,8 +65,8 @@ class Database(Protocol):
         `apart`: tables may have to be made again, see `remake`.
         """
 
-    async def back_up(self) -> Path:
-        """Copy the whole database while nobody writes it; StoreError where that is another tool's work."""
+    async def back_up(self) -> Path | None:
+        """Copy the whole database while nobody writes it; None where whoever drops something has to save it."""
 
     def usage(self) -> Usage:
         """How busy it is now."""
@@ -88,14 +88,12 @@ async def open_database(
 ) -> Database:
     """The database at the address, else SQLite in the data directory. StoreError when it cannot be opened.
 
-    With `alone` nobody else may have it open, which only SQLite can tell.
+    With `alone` nobody else may have it open; a server is never had alone: there one asks `holders`.
     """
     if database_url is not None and urlsplit(database_url).scheme == POSTGRESQL_SCHEME:
         # The driver takes a while to import, and most daemons have no use for it.
         from watcherd.store.postgres import PostgresDatabase  # noqa: PLC0415 - see above
 
-        if alone:
-            raise StoreError("cannot have a PostgreSQL database for itself: other hosts may use it")
         return await PostgresDatabase.open(database_url, max_waiting=max_waiting)
     path = database_path(database_url, data_dir)
     return SqliteDatabase(path, durability=durability, max_waiting=max_waiting, alone=alone)

@@ -67,6 +67,14 @@ class Dialect(Protocol):
         """Whether readers of a table wait from ALTER TABLE to the end of its transaction."""
 
     @property
+    def is_server(self) -> bool:
+        """Whether other hosts may use it too."""
+
+    @property
+    def milliseconds(self) -> str:
+        """The time of the epoch by the database's clock, also in the middle of a transaction."""
+
+    @property
     def blob(self) -> str:
         """The type of bytes."""
 
@@ -135,6 +143,8 @@ class Sqlite:
     locked: Final = ""  # there is one writer
     references_in_tables: Final = True
     readers_wait: Final = False
+    is_server: Final = False
+    milliseconds: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     blob: Final = "BLOB"
     new_row: Final = "NEW."
     position: Final = "instr"
@@ -215,6 +225,8 @@ class Postgresql:
     locked: Final = " FOR UPDATE"
     references_in_tables: Final = False
     readers_wait: Final = True
+    is_server: Final = True
+    milliseconds: Final = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
     blob: Final = "BYTEA"
     new_row: Final = ""
     position: Final = "strpos"

@@ -1,18 +1,19 @@
 """Dropping what is parked: the only way in which stored data ever leaves.
 
-Owns the list of what is parked with its row counts, what holds it, and the drop. Does not own
-the backup before it (`backup`), whether anybody else uses the database (`hold`), nor asking (the
-command line).
+Owns the list of what is parked with its row counts, what holds it, and the drop. Does not own how
+it is saved before (`backup`), who else uses the database (`hold`, on a server `holders`), nor
+asking (the command line).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from watcherd.errors import StoreError
-from watcherd.store import catalog
+from watcherd.store import backup, catalog, holders, records
 from watcherd.store.cursor import Cursor
 from watcherd.store.layout import Layout, StoredEntity
 from watcherd.store.names import quoted
@@ -85,6 +86,34 @@ def drop(cursor: Cursor, chosen: Sequence[Parked]) -> None:
         if after != layout:
             catalog.replace_layout(cursor, layout, after)
     check_references(cursor, remaining)
+
+
+def save_and_drop(cursor: Cursor, chosen: Sequence[Parked], data_dir: Path) -> Path:
+    """Save what is parked and drop it, on a server, in one transaction; returns the directory with what was saved.
+
+    StoreError as `drop`, and while a process holds a revision that is not the one in service.
+    """
+    states = records.applied(cursor)
+    for model in dict.fromkeys(one.model for one in chosen):
+        applied = states.get(model)
+        serves = None if applied is None or applied.state == "parked" else applied.revision
+        who = holders.users(cursor, model, serves)
+        if who is not None:
+            raise StoreError(f"cannot drop what {model} has out of service: {who}: try again in a while")
+    target = backup.new_directory(data_dir)
+    layouts = catalog.layouts(cursor)
+    content = []
+    for one in chosen:
+        stored = layouts[one.model].of_table(one.table)
+        kept = [item for item in stored.attributes if one.column is None or item.is_key or item.column == one.column]
+        where = "TRUE" if one.column is None else f"{quoted(one.column)} IS NOT NULL"
+        file = f"{one.table}.ndjson" if one.column is None else f"{one.table}.{one.column}.ndjson"
+        rows = backup.save_rows(cursor, one.table, [item.column for item in kept], where, target / file)
+        types = {item.column: item.type for item in kept}
+        content.append({"file": file, "name": one.name, "gone": one.gone, "rows": rows, "types": types})
+    backup.save_description(target, content)
+    drop(cursor, chosen)
+    return target
 
 
 def _table(cursor: Cursor, model: str, entity: StoredEntity, gone: Gone) -> Parked:

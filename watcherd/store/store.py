@@ -7,24 +7,26 @@ The parts are functions over a cursor in the other modules; here they meet their
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-from watcherd.errors import StoreError
+from watcherd.errors import HeldElsewhereError, StoreError
 from watcherd.pim.spec import Attribute, LinkedModel
-from watcherd.store import answers, apply, catalog, drift, prune, records
+from watcherd.store import answers, apply, catalog, drift, holders, prune, records
 from watcherd.store.answers import Answers
 from watcherd.store.codecs import Codec, codec_for, physical
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import Database, open_database
 from watcherd.store.differ import differ, former_name
 from watcherd.store.drift import Difference
+from watcherd.store.holders import Heard, Me
 from watcherd.store.layout import Layout, StoredAttribute
 from watcherd.store.memory import Memory, around
 from watcherd.store.plan import Rejection, SchemaPlan, StepKind
@@ -36,6 +38,11 @@ from watcherd.store.sqlite import Durability
 from watcherd.store.usage import MAX_WAITING, Usage
 
 T = TypeVar("T")
+
+_ANY: Final = 2**63
+"""Later than every revision."""
+
+_LEAVE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -81,11 +88,14 @@ class ModelTables:
 class Store:
     """An open database; made by `open`, ended by `close`, used on one event loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, data_dir: Path) -> None:
         self._database = database
+        self._data_dir = data_dir
         self._answers = Answers(database)
         self._memory = Memory(database)
         self._shapes: WeakValueDictionary[str, Shape] = WeakValueDictionary()
+        self._me: Me | None = None
+        self._asked: dict[tuple[str, int], Mapping[str, int]] = {}
 
     @classmethod
     async def open(
@@ -101,7 +111,7 @@ class Store:
 
         Over `max_waiting` writes (with a server: requests) that wait for it, more are refused.
         StoreError, with the place, when it cannot be opened, is not one of ours, or was written by
-        a newer version; with `alone`, also when another process has it open.
+        a newer version; with `alone`, also when another process has it open (not on a server).
         """
         database = await open_database(
             database_url, data_dir, durability=durability, max_waiting=max_waiting, alone=alone
@@ -112,10 +122,16 @@ class Store:
         except StoreError as error:
             await database.close()
             raise StoreError(f"cannot use the database {database.shown}: {error}") from error
-        return cls(database)
+        return cls(database, data_dir)
 
     async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
         """Finish the writes that wait within `timeout` seconds, then end all threads and connections."""
+        if self._me is not None:
+            # Else the others wait until they take this process for dead.
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await self._database.write(partial(holders.leave, me=self._me))
+            self._me = None
         await self._database.close(timeout)
 
     def usage(self) -> Usage:
@@ -178,9 +194,9 @@ class Store:
                 await self._database.change(lambda cursor: apply.take_columns_back(cursor, plan))
             return rejected.rejections
         except BaseException:
-            # Stale, failed, or nobody waited for it: what is there now has to be read.
-            self._memory.forget(plan.base.layout.model)
-            self._memory.forget(plan.after.model)
+            # Stale, failed, or nobody waited for it: what is there now has to be read, of other models
+            # too, since another process may have changed them.
+            self._memory.forget_all()
             raise
         if plan.renamed_model is not None:
             self._memory.forget(plan.renamed_model)
@@ -195,19 +211,52 @@ class Store:
         """Keep the admin's decision about a model; StoreError when it was never applied."""
         await self._database.write(partial(records.set_unloaded, model=model, unloaded=unloaded))
 
-    async def loosen(self, plan: SchemaPlan) -> None:
+    async def enter(self) -> None:
+        """Be counted among the processes that hold revisions, until the store is closed. StoreError."""
+        self._me = holders.me()
+        await self._database.write(partial(holders.enter, me=self._me))
+
+    async def speak(self, holds: Mapping[str, int] | None) -> Heard:
+        """Say which is the oldest revision that this process holds of each model, and hear of the others.
+
+        Only after `enter`. None: it cannot say yet. StoreError.
+        """
+        assert self._me is not None  # noqa: S101 - see above
+        return await self._database.write(partial(holders.speak, me=self._me, holds=holds))
+
+    async def applied(self, model: str) -> Applied | None:
+        """What was last applied of a (folded) model, whoever did it; what is remembered of it is read again."""
+        self._memory.forget(model)
+        return await self._database.read(partial(records.applied_one, model=model))
+
+    async def loosen(self, plan: SchemaPlan, revision: int | None = None) -> None:
         """Take away what the plan's model no longer has.
 
-        To be called when no revision older than the plan's is in flight. What a later plan has
-        taken into service again meanwhile stays.
+        To be called when this process has no revision older than the plan's, which is `revision`,
+        in flight. HeldElsewhereError when another process may have: to be called again after a
+        while. What a later plan has taken into service again meanwhile stays.
         """
-        if plan.loosen:
+        if not plan.loosen:
+            return
+        mine = None if self._me is None else self._me.process
+        asked = (plan.after.model, _ANY if revision is None else revision)
+
+        def change(cursor: Cursor) -> None:
+            before = self._asked.setdefault(asked, holders.said(cursor, mine))
+            names = [asked] if plan.renamed_model is None else [asked, (plan.renamed_model, _ANY)]
+            for model, oldest in names:
+                who = holders.in_the_way(cursor, mine, model, oldest, before)
+                if who is not None:
+                    raise HeldElsewhereError(f"cannot take away what {model} no longer has: {who}")
+            apply.loosen(cursor, plan)
+
+        self._memory.forget(plan.after.model)
+        try:
+            rebuilds = any(step.kind is StepKind.RELEASE for step in plan.loosen)
+            await self._database.change(change, apart=rebuilds)
+            self._asked.pop(asked, None)
+        finally:
             self._memory.forget(plan.after.model)
-            try:
-                rebuilds = any(step.kind is StepKind.RELEASE for step in plan.loosen)
-                await self._database.change(lambda cursor: apply.loosen(cursor, plan), apart=rebuilds)
-            finally:
-                self._memory.forget(plan.after.model)
 
     async def drift(self) -> Mapping[str, tuple[Difference, ...]]:
         """How the tables differ from what the catalog says, by domain; only what others did makes a difference.
@@ -222,15 +271,20 @@ class Store:
         return await self._database.read(prune.parked)
 
     async def prune(self, chosen: Sequence[Parked]) -> Path:
-        """Back the database up, then drop what is chosen of `parked`; returns the path of the backup.
+        """Save what is chosen of `parked`, then drop it; returns where it was saved.
 
-        Only for a store that was opened `alone`. StoreError when it cannot be done; then nothing
-        is dropped.
+        SQLite is copied as a whole, only for a store that was opened `alone`; of a server's
+        database the rows that go are saved in the data directory. StoreError when it cannot be
+        done; then nothing is dropped.
         """
-        backup = await self._database.back_up()
-        await self._database.change(partial(prune.drop, chosen=chosen), apart=True)
+        saved = await self._database.back_up()
+        if saved is None:
+            work = partial(prune.save_and_drop, chosen=chosen, data_dir=self._data_dir)
+            saved = await self._database.change(work)
+        else:
+            await self._database.change(partial(prune.drop, chosen=chosen), apart=True)
         self._memory.forget_all()
-        return backup
+        return saved
 
     def _shape(self, plan: SchemaPlan, name: str) -> Shape:
         """The shape that the table was last bound in, if it is still the right one, else another."""

@@ -120,7 +120,7 @@ async def test_two_writes_that_wait_for_each_other_are_both_done(database: Postg
         database.write(lambda cursor: cross(cursor, 2, yours, mine)),
     )
     assert await database.read(values) == [1, 2, 10, 20]
-    assert len(runs) == 3, "one of them was run again"
+    assert len(runs) in {3, 4}, "one of them was run again, or both where the server took its time"
 
 
 async def test_what_is_undone_again_and_again_is_unavailable_in_the_end(

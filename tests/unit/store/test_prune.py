@@ -1,8 +1,10 @@
-"""Parked data leaves only when told, after a backup, and with nobody else at the database."""
+"""Parked data leaves only when told, after it was saved, and when nobody else can need it."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from watcherd.store.backup import BACKUPS
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    """SQLite alone: what is parked in PostgreSQL is listed, but not dropped from here."""
+    """SQLite; what is done differently on a server has tests of its own."""
     return f"sqlite:///{tmp_path}/watcherd.db"
 
 
@@ -27,7 +29,10 @@ USER = entity("User", attribute("name", unique=True))
 
 async def store_with_parked(tmp_path: Path) -> Store:
     """One parked column (2 values), one parked table (1 row), one parked model (1 row)."""
-    store = await Store.open(None, tmp_path, durability="normal", alone=True)
+    return await with_parked(await Store.open(None, tmp_path, durability="normal", alone=True))
+
+
+async def with_parked(store: Store) -> Store:
     full = entity("User", attribute("name", unique=True), attribute("phone", unique=True, index=True))
     tables = await apply(store, model(full, entity("Loan", attribute("user", "reference", to="User"))))
     await tables["User"].insert([{"id": key(n), "name": f"n{n}", "phone": f"p{n}"} for n in (1, 2)])
@@ -138,18 +143,58 @@ async def test_nobody_drops_while_somebody_else_has_the_database(tmp_path: Path)
     await (await Store.open(None, tmp_path)).close()
 
 
-async def test_a_database_that_other_hosts_may_use_is_not_had_alone(
-    postgres: Postgres, schema: str, tmp_path: Path
+@pytest.fixture
+async def server(postgres: Postgres, schema: str, tmp_path: Path) -> AsyncIterator[Store]:
+    """Three rows with a parked column, a parked table that refers to one of them, and a model whose file is gone."""
+    store = await Store.open(postgres.url(schema), tmp_path)
+    yield await with_parked(store)
+    await store.close()
+
+
+async def test_on_a_server_the_rows_that_go_are_saved(server: Store, tmp_path: Path) -> None:
+    parked = await server.parked()
+    saved = await server.prune(parked)
+    assert await server.parked() == ()
+    assert await server.drift() == {}
+    assert saved.parent == tmp_path / BACKUPS
+    contents = json.loads((saved / "contents.json").read_text())
+    assert [(one["name"], one["gone"], one["rows"]) for one in contents] == [
+        (one.name, one.gone, one.rows) for one in parked
+    ]
+    phones = [json.loads(line) for line in (saved / "shop__user.phone.ndjson").read_text().splitlines()]
+    assert {row["id"]: row["phone"] for row in phones} == {key(1): "p1", key(2): "p2"}
+    (loan,) = (saved / "shop__loan.ndjson").read_text().splitlines()
+    assert json.loads(loan) == {"id": key(1), "user": key(1)}
+
+
+async def test_nothing_is_dropped_while_a_process_holds_an_older_revision(
+    server: Store, postgres: Postgres, schema: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(StoreError, match="other hosts may use it"):
-        await Store.open(postgres.url(schema), tmp_path, alone=True)
-    shared = await Store.open(postgres.url(schema), tmp_path)
-    await apply(shared, model(entity("User", attribute("name"), attribute("phone"))))
-    await apply(shared, model(entity("User", attribute("name"))), 2)
-    assert [one.name for one in await shared.parked()] == ["shop.User.phone"]
-    with pytest.raises(StoreError, match="pg_dump"):
-        await shared.prune(await shared.parked())
-    await shared.close()
+    other = await Store.open(postgres.url(schema), tmp_path)
+    await other.enter()
+    parked = await server.parked()
+    phone = [one for one in parked if one.attribute == "phone"]
+    with pytest.raises(StoreError, match="has not said yet what it holds"):
+        await server.prune(phone)
+    await other.speak({"shop": 1})
+    with pytest.raises(StoreError, match=r"has out of service: .*:\d+ holds revision 1"):
+        await server.prune(phone)
+    await other.speak({"shop": 2, "old": 1})
+    with pytest.raises(StoreError, match="cannot drop what old has out of service"):
+        await server.prune([one for one in parked if one.gone == "model"])
+    assert await server.parked() == parked
+    assert not list(tmp_path.glob(f"{BACKUPS}/*"))
+    await server.prune(phone)
+    await other.close()
+    await server.prune(await server.parked())
+    assert await server.parked() == ()
+
+
+async def test_what_cannot_be_saved_is_not_dropped(server: Store, tmp_path: Path) -> None:
+    (tmp_path / BACKUPS).write_text("a file in the place of the directory")
+    with pytest.raises(StoreError, match="cannot back up"):
+        await server.prune(await server.parked())
+    assert len(await server.parked()) == 3
 
 
 def test_a_name_says_how_much_is_meant() -> None:

@@ -67,6 +67,7 @@ async def _live_through(history: History, database_url: str) -> None:
                     del written[row, name, old]
                     written[row, name, kind] = COUNTERPARTS[old, kind]
         before, was = (rows, shape), types
+    number = 100
     for name in NAMES:
         for kind in VALUES:
             kept = {
@@ -76,8 +77,10 @@ async def _live_through(history: History, database_url: str) -> None:
             }
             if not kept:
                 continue
-            await apply(store, model(entity("Thing")), 98)
-            rows = (await apply(store, model(entity("Thing", _attribute(name, kind, indexed=False))), 99))["Thing"]
+            number += 2
+            await apply(store, model(entity("Thing")), number)
+            bare = model(entity("Thing", _attribute(name, kind, indexed=False)))
+            rows = (await apply(store, bare, number + 1))["Thing"]
             found = {row.values["id"]: row.values[name] for row in (await rows.list(Select())).rows}
             assert {row: found[row] for row in kept} == kept
     await store.close()

@@ -291,6 +291,8 @@ async def test_a_catalog_of_the_first_version_is_brought_to_this_one(store: Stor
         ("watcherd_model", "overrides"),
     ):
         query(f"ALTER TABLE {table} DROP COLUMN {column}")
+    for table in ("watcherd_process", "watcherd_hold"):
+        query(f"DROP TABLE {table}")
     query("UPDATE watcherd_catalog SET version = 1")
     await store._database.write(catalog.create)
     assert query("SELECT version FROM watcherd_catalog") == [(catalog.CATALOG_VERSION,)]
