@@ -20,11 +20,12 @@ import uvloop
 import watcherd
 from watcherd import events, logs, sdnotify, watchdog
 from watcherd.admin.api import admin_routes
-from watcherd.admin.dashboard import Parts, dashboard_routes
+from watcherd.admin.dashboard import dashboard_routes
 from watcherd.admin.docs import docs_routes
 from watcherd.admin.events import event_routes, tell
 from watcherd.admin.host import make_host
 from watcherd.admin.metrics import metrics_routes, state_of
+from watcherd.admin.parts import Parts
 from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
 from watcherd.compile import Options

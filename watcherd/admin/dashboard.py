@@ -11,8 +11,7 @@ to this machine alone, like the admin API (guard).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote
 
@@ -25,14 +24,11 @@ import watcherd
 from watcherd import problems
 from watcherd.admin import overview
 from watcherd.admin.guard import foreign_page, refusal
+from watcherd.admin.model_pages import ModelPages
 from watcherd.admin.pages import HEADERS, Pages, root_of
-from watcherd.admin.rates import Rates
+from watcherd.admin.parts import Parts
 from watcherd.admin.session import close_session, is_token, open_session
-from watcherd.admin.timeline import Timeline
-from watcherd.drain import Drains
-from watcherd.gateway import Gateway
 from watcherd.problems import Problem
-from watcherd.reload import Reloader
 from watcherd.settings import Settings
 
 MAX_FORM_BYTES = 16 * 1024
@@ -51,31 +47,19 @@ entities:
 """
 """The model that an empty directory is shown; it has no finding, which a test looks after."""
 
-Health = Callable[[], Awaitable[tuple[str, Sequence[str]]]]
-"""The daemon's state in a word, and what is not as it should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the dashboard looks at."""
-
-    settings: Settings
-    gateway: Gateway
-    reloader: Reloader
-    drains: Drains
-    rates: Rates
-    timeline: Timeline
-    health: Health
-
 
 def dashboard_routes(parts: Parts) -> list[BaseRoute]:
     """The pages; none is in the OpenAPI document."""
     board = Dashboard(parts)
     door = Door(parts.settings, board.pages)
+    models = ModelPages(parts, board.pages)
     pages = {
         "/": board.first,
         "/admin/timeline": board.timeline,
         "/admin/pulse": board.pulse,
+        "/admin/models/{name}": models.model,
+        "/admin/models/{name}/{tab}": models.model,
+        "/admin/file": models.file,
     }
     return [
         *(_route(path, door.guarded(page)) for path, page in pages.items()),

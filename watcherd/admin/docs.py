@@ -2,8 +2,8 @@
 
 Owns the pages, their scripts and how browsers may keep them. No page loads anything from another
 host, and none has an inline script, which the Content-Security-Policy enforces. The pages ask for
-the ETag of `openapi.json` each second and show the new document when it has changed. Does not own
-that document.
+the ETag of `openapi.json` each second and show the new document when it has changed; `?model=` shows
+one model alone. Does not own that document.
 
 Addresses in the pages are relative, so that they also work below a path of a proxy.
 """

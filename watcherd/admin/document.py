@@ -1,4 +1,4 @@
-"""`/openapi.json`: the host's own part and every revision's fragment, joined.
+"""`/openapi.json`: the host's own part and every revision's fragment, joined; `?model=` shows one model alone.
 
 A document is wholly of one generation: it is joined from one route table, the one that its
 request saw, and kept until another generation is asked for.
@@ -12,8 +12,12 @@ from typing import Any
 import pydantic_core
 from fastapi import Request, Response
 
+from watcherd import problems
 from watcherd.compile.openapi import joined_components
 from watcherd.gateway import TABLE, RouteTable
+from watcherd.pim.spec import fold
+from watcherd.problems import Problem
+from watcherd.revision import Revision
 
 
 class Document:
@@ -29,13 +33,31 @@ class Document:
         self._joined: tuple[int, bytes] = (-1, b"")
 
     async def respond(self, request: Request) -> Response:
-        """The document of the generation that this request sees; 304 if the client has it."""
+        """The document of the generation that this request sees; 304 if the client has it.
+
+        `model` in the query leaves the other models and the host's own operations out. Raises
+        `Problem` for a model that is not served.
+        """
         table: RouteTable = request.scope[TABLE]
+        revision = None
+        if "model" in request.query_params:
+            wanted = request.query_params["model"]
+            revision = table.revisions.get(fold(wanted))
+            if revision is None:
+                raise Problem(problems.NO_SUCH_MODEL, f"no model named {wanted} is served")
         etag = f'"{self._boot}-{table.generation}"'
         headers = {"etag": etag, "cache-control": "no-cache"}
         if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
             return Response(status_code=304, headers=headers)
-        return Response(self.of(table), media_type="application/json", headers=headers)
+        text = self.of(table) if revision is None else self.of_model(table.generation, revision)
+        return Response(text, media_type="application/json", headers=headers)
+
+    def of_model(self, generation: int, revision: Revision) -> bytes:
+        """The document of one model, as JSON text."""
+        spec = revision.linked.spec
+        info = {"title": spec.title or spec.domain, "version": spec.version or "0", "description": spec.description}
+        base = {**self._base, "info": info, "tags": [], "paths": {}}
+        return join(base, RouteTable(generation, {revision.model: revision}))
 
     def of(self, table: RouteTable) -> bytes:
         """The document of a route table, as JSON text."""

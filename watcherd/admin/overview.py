@@ -57,13 +57,13 @@ class Row:
 
 def rows(world: World, drains: Drains, rates: Mapping[str, Rate] | None, timeline: Timeline) -> list[Row]:
     """One for each file: what needs attention first, then by name."""
-    found = [_row(world, path, drains, rates, timeline) for path in world.files]
+    found = [row(world, path, drains, rates, timeline) for path in world.files]
     return sorted(
         found,
-        key=lambda row: (
-            URGENCY.index(row.state) if row.state in URGENCY else len(URGENCY),
-            row.name,
-            row.file,
+        key=lambda one: (
+            URGENCY.index(one.state) if one.state in URGENCY else len(URGENCY),
+            one.name,
+            one.file,
         ),
     )
 
@@ -72,10 +72,10 @@ def chosen(found: Iterable[Row], text: str, state: str) -> list[Row]:
     """Those whose name, title or file holds a text and, if one is named, of a state."""
     wanted = text.casefold().strip()
     return [
-        row
-        for row in found
-        if (not state or row.state == state)
-        and (not wanted or any(wanted in part.casefold() for part in (row.name, row.title, row.file)))
+        one
+        for one in found
+        if (not state or one.state == state)
+        and (not wanted or any(wanted in part.casefold() for part in (one.name, one.title, one.file)))
     ]
 
 
@@ -109,7 +109,8 @@ def link_of(world: World, path: str) -> str:
     return f"admin/models/{q(world.name_of(path))}"
 
 
-def _row(world: World, path: str, drains: Drains, rates: Mapping[str, Rate] | None, timeline: Timeline) -> Row:
+def row(world: World, path: str, drains: Drains, rates: Mapping[str, Rate] | None, timeline: Timeline) -> Row:
+    """The line of one file."""
     model, live, file = world.speaks_for.get(path), world.live_of(path), world.files[path]
     spec = live.spec if live is not None else file.spec
     found = world.diagnostics_of(path)

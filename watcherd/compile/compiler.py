@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from pydantic_core import to_json
 
@@ -167,6 +168,7 @@ def _system_paths(
     batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, by_plural).prepare, tables, options)
     return {
         "openapi.json": Path.of("/-/openapi.json", {"GET": own.answer}),
+        "docs": Path.of("/-/docs", {"GET": to_docs}),
         "batch": Path.of("/-/batch", {"POST": batch}),
     }
 
@@ -179,6 +181,13 @@ def _stream_paths(linked: LinkedModel, tables: ModelTables, options: Options) ->
         tables.entities[entity.name].listen(events)
         paths[entity.plural, "events"] = Path.of(f"/{entity.plural}/-/events", {"GET": events.answer})
     return paths
+
+
+async def to_docs(call: Call) -> Answer:
+    """307: the page that shows this model's document. Relative, so that it holds below a path of a proxy too."""
+    to_root = "../" * (call.path.count("/") - 1)
+    model = quote(call.base.rpartition("/")[2])
+    return Answer(307, headers=[(b"location", f"{to_root}docs?model={model}".encode("ascii"))])
 
 
 class Index:
@@ -217,7 +226,12 @@ class Index:
                         for entity in spec.entities.values()
                     ],
                     "services": [_service_entry(service, base) for service in spec.services.values()],
-                    "links": {"self": base, "openapi": f"{base}/-/openapi.json", "batch": f"{base}/-/batch"},
+                    "links": {
+                        "self": base,
+                        "openapi": f"{base}/-/openapi.json",
+                        "docs": f"{base}/-/docs",
+                        "batch": f"{base}/-/batch",
+                    },
                 }
             ),
         )

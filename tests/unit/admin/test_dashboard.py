@@ -13,9 +13,10 @@ import pytest
 from pydantic import SecretStr
 
 from tests.helpers import Walk, model_text, serving
-from watcherd.admin.dashboard import EXAMPLE, MAX_FORM_BYTES, Parts, dashboard_routes
+from watcherd.admin.dashboard import EXAMPLE, MAX_FORM_BYTES, dashboard_routes
 from watcherd.admin.host import make_host
 from watcherd.admin.overview import MOST_ROWS
+from watcherd.admin.parts import Parts
 from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
 from watcherd.metrics import Metrics
@@ -23,6 +24,8 @@ from watcherd.pim import parse
 from watcherd.settings import Settings
 
 TOKEN = "opensesame"
+TABS = ("overview", "data", "api", "file", "revisions")
+PAGES = ("/", "/admin/timeline", *(f"/admin/models/shop/{tab}" for tab in TABS), "/admin/models/nothing")
 
 
 class Board:
@@ -90,13 +93,16 @@ async def test_the_first_page_has_a_line_for_each_file_what_is_wrong_first(tmp_p
 
 async def test_a_page_has_nothing_inline_and_its_policy_allows_nothing_else(tmp_path: Path) -> None:
     async with board(tmp_path, {"shop.yaml": model_text("shop")}) as made:
-        for path in ("/", "/admin/timeline"):
+        for path in PAGES:
             answer = await made.client.get(path)
             policy = dict(item.split(" ", 1) for item in answer.headers["content-security-policy"].split("; "))
             assert policy["default-src"] == "'none'"
             assert {policy[name] for name in ("script-src", "style-src", "connect-src")} == {"'self'"}
             assert "unsafe" not in answer.headers["content-security-policy"]
-            assert re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|https?://", answer.text) is None
+            assert (
+                re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|(?:src|href)=\"https?:", answer.text)
+                is None
+            )
 
 
 async def test_what_stands_in_a_file_is_shown_as_text(tmp_path: Path) -> None:
@@ -233,6 +239,118 @@ async def test_a_form_that_is_none_is_refused(tmp_path: Path, body: bytes, statu
 
 async def test_below_a_path_of_a_proxy_every_address_stays_relative(tmp_path: Path) -> None:
     async with board(tmp_path, {"shop.yaml": model_text("shop")}) as made:
-        for path in ("/", "/admin/timeline"):
-            for address in re.findall(r'(?:href|src|action|hx-get|data-url)="([^"]*)"', await made.page(path)):
+        for path in PAGES:
+            page = (await made.client.get(path)).text
+            for address in re.findall(r'\s(?:href|src|action|hx-get|data-url)="([^"]*)"', page):
                 assert not address.startswith("/"), address
+
+
+# -- the pages of a model ---------------------------------------------------------------------------
+
+SHOP = """\
+domain: shop
+title: The shop
+description: What is sold
+entities:
+  - name: Item
+    description: Something
+    attributes:
+      name: {type: string, required: true, max_length: 40}
+      parent: {type: reference, reference: Item}
+    constraints:
+      - name cannot be empty
+      - the moon must be full
+services:
+  - name: Till
+    methods:
+      - {name: pay, parameters: {amount: decimal}, flow: Till.pay}
+flows:
+  Till.pay:
+    steps:
+      - {id: take, label: Take the money, next: End}
+rules:
+  fair: Nobody pays twice
+"""
+
+
+async def test_a_models_pages_show_what_it_consists_of(tmp_path: Path) -> None:
+    async with board(tmp_path, {"shop.yaml": SHOP}) as made:
+        overview, api, flows = [await made.page(f"/admin/models/shop/{tab}") for tab in ("overview", "api", "flows")]
+        file, revisions = [await made.page(f"/admin/models/shop/{tab}") for tab in ("file", "revisions")]
+        assert await made.page("/admin/models/shop") == overview.replace('hx-get="overview"', 'hx-get="shop"').replace(
+            "../../../", "../../"
+        )
+
+    assert "The shop" in overview
+    assert '<svg class="drawing"' in overview
+    assert re.search(r"the moon must be full\s*<span[^>]*>not enforced", overview)
+    assert "name cannot be empty</li>" in overview
+    assert "curl -s http://127.0.0.1:8000/api/shop/items" in api
+    assert "/till/pay" in api
+    assert "Take the money" in flows
+    assert "Nobody pays twice" in flows
+    assert 'id="line-3"' in file
+    assert "Revision 1" in revisions
+    assert "Serving" in revisions
+
+
+@pytest.mark.parametrize("tab", ["", "/overview", "/data", "/api", "/flows"])
+async def test_of_a_file_that_never_served_only_the_file_is_shown(tmp_path: Path, tab: str) -> None:
+    broken = model_text("shop", "color: strnig")
+    async with board(tmp_path, {"shop.yaml": broken}) as made:
+        page = await made.page(f"/admin/models/shop{tab}")
+
+    assert re.search(r'<mark data-kind="error"[^>]*>strnig</mark>', page)
+    assert "`strnig` is not a type" in page
+    assert "nothing serves" in page
+    assert "admin/models/shop/data" not in page
+
+
+async def test_a_file_that_speaks_for_no_model_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "models" / "sub").mkdir(parents=True)
+    async with board(tmp_path, {"a.yaml": model_text("shop"), "sub/b.yaml": "[", "c.yaml": model_text("shop")}) as made:
+        first = await made.page("/")
+        links = re.findall(r'<th scope="row"[^>]*><a href="([^"]+)"', first)
+        pages = [await made.page(link.removeprefix(".")) for link in links]
+
+    assert "./admin/file?path=sub%2Fb.yaml" in links
+    assert len([link for link in links if "admin/file" in link]) == 2
+    assert all('class="source"' in page or "Entities" in page for page in pages)
+
+
+NOT_THERE = ("/admin/models/nothing", "/admin/models/shop/nothing", "/admin/file?path=x", "/admin/file")
+
+
+@pytest.mark.parametrize("path", NOT_THERE)
+async def test_what_is_not_there_is_said_on_a_page(tmp_path: Path, path: str) -> None:
+    async with board(tmp_path, {"shop.yaml": model_text("shop")}) as made:
+        assert "There is no" in await made.page(path, 404)
+
+
+async def test_a_stale_model_shows_what_serves_and_what_was_rejected(tmp_path: Path) -> None:
+    async with board(tmp_path, {"shop.yaml": SHOP}) as made:
+        await made.walk.save("shop.yaml", SHOP.replace("domain: shop", "domain: shop\nversoin: 2"))
+        overview, file = await made.page("/admin/models/shop"), await made.page("/admin/models/shop/file")
+
+    assert "revision 1 serves on" in text_of(overview)
+    assert re.search(r'<mark data-kind="error"[^>]*>versoin', file)
+
+
+async def test_revisions_tell_what_changed_and_offer_to_go_back(tmp_path: Path) -> None:
+    async with board(tmp_path, {"shop.yaml": model_text("shop")}) as made:
+        await made.walk.save("shop.yaml", model_text("shop", "color"))
+        page = await made.page("/admin/models/shop/revisions")
+
+    assert '<span class="added">+      color: string</span>' in page
+    assert page.count("data-action=") == 2  # unload, and one roll back
+    assert 'data-body="{&#34;revision&#34;: 1}"' in page
+
+
+async def test_an_unloaded_model_is_shown_from_its_file(tmp_path: Path) -> None:
+    async with board(tmp_path, {"shop.yaml": SHOP}) as made:
+        await made.walk.unload("shop")
+        page = await made.page("/admin/models/shop")
+
+    assert "Taken out of service" in page
+    assert "Item" in page
+    assert 'data-action="load"' in page

@@ -67,3 +67,21 @@ def test_a_document_is_joined_once_a_generation_and_an_older_one_is_still_itself
     assert json.loads(document.of(second))["x-watcherd-generation"] == 2
     assert json.loads(document.of(first))["x-watcherd-generation"] == 1
     assert document.of(second) is document.of(second)
+
+
+def test_the_document_of_one_model_has_nothing_of_others_and_of_the_host() -> None:
+    table = a_table(3, shop=fragment("shop"), library=fragment("library"))
+    document = json.loads(Document(BASE).of_model(3, table.revisions["shop"]))
+
+    assert document["info"] == {"title": "shop", "version": "0", "description": ""}
+    assert document["x-watcherd-generation"] == 3
+    assert list(document["paths"]) == ["/api/shop"]
+    assert "library_Item" not in document["components"]["schemas"]
+
+
+def fragment(name: str) -> OpenApiFragment:
+    return OpenApiFragment(
+        paths=f'"/api/{name}": {{}}'.encode(),
+        schemas=f'"{name}_Item": {{}}'.encode(),
+        tags=f'{{"name": "{name}"}}'.encode(),
+    )

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from openapi_spec_validator import validate
@@ -56,6 +57,15 @@ async def test_the_models_own_document_is_complete_and_cacheable(shop: Any) -> N
     fragment = shop.revision.openapi
     assert json.loads(b"{%s}" % fragment.paths).keys() == found.json["paths"].keys()
     assert json.loads(b"[%s]" % fragment.tags) == found.json["tags"]
+
+
+@pytest.mark.parametrize("path", ["/-/docs", "/-/docs/"])
+async def test_the_models_own_page_is_that_of_all_models_with_its_name(shop: Any, path: str) -> None:
+    found = await shop.get(path)
+    assert found.status == 307
+    assert (
+        urljoin(f"http://a.example{shop.base}{path}", found.headers["location"]) == "http://a.example/docs?model=shop"
+    )
 
 
 async def test_a_revision_that_nobody_holds_is_collected(

@@ -46,7 +46,12 @@ async def test_the_index_lists_what_there_is_under_the_path_that_was_used(serve:
                         "methods": [{"name": "runAll", "description": "", "links": {"self": f"{base}/jobs/run-all"}}],
                     }
                 ],
-                "links": {"self": base, "openapi": f"{base}/-/openapi.json", "batch": f"{base}/-/batch"},
+                "links": {
+                    "self": base,
+                    "openapi": f"{base}/-/openapi.json",
+                    "docs": f"{base}/-/docs",
+                    "batch": f"{base}/-/batch",
+                },
             }
 
 
@@ -58,6 +63,7 @@ async def test_the_index_lists_what_there_is_under_the_path_that_was_used(serve:
         ("/products/", "/products"),
         (f"/products/{NOBODY}/", "/products/{id}"),
         ("/-/openapi.json", "/-/openapi.json"),
+        ("/-/docs", "/-/docs"),
     ],
 )
 async def test_a_call_is_given_its_template_and_a_trailing_slash_never_matters(

@@ -1,7 +1,13 @@
 // Keeps a documentation page at the generation that is served: asks for the ETag of the document,
 // which changes exactly when the document does, and says so when it did.
 
-export const DOCUMENT = new URL("openapi.json", document.baseURI).href;
+// The document of all that is served, or of the model that the page's address names.
+const model = new URLSearchParams(window.location.search).get("model");
+const query = model === null ? "" : `?model=${encodeURIComponent(model)}`;
+export const DOCUMENT = new URL(`openapi.json${query}`, document.baseURI).href;
+if (model !== null) {
+  document.title = `${model}: the API`;
+}
 
 const VISIBLE_MS = 1000;
 const HIDDEN_MS = 10000;

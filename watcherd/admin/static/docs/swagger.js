@@ -8,7 +8,38 @@ async function showNewDocument(ui) {
   if (!response.ok) {
     throw new Error(`openapi.json answered ${response.status}`);
   }
-  ui.specActions.updateSpec(await response.text());
+  const text = await response.text();
+  keepPlace();
+  ui.specActions.updateSpec(text);
+}
+
+const FIELDS = "input, textarea, select";
+const SETTLED_MS = 3000;
+
+// With a new document Swagger UI makes the operations that are open anew. What was typed it keeps
+// itself, but not where: the field that somebody is typing in gets the focus and the cursor back.
+function keepPlace() {
+  const field = document.activeElement;
+  const around = field?.matches(FIELDS) ? field.closest("[id^=operations-]") : null;
+  if (!around) {
+    return;
+  }
+  const number = [...around.querySelectorAll(FIELDS)].indexOf(field);
+  const { selectionStart, selectionEnd } = field;
+  const top = field.getBoundingClientRect().top;
+  const observer = new MutationObserver(() => {
+    const again = document.getElementById(around.id)?.querySelectorAll(FIELDS)[number];
+    if (!again || again === field || document.activeElement !== document.body) {
+      return;
+    }
+    again.focus({ preventScroll: true });
+    if (selectionStart !== null && again.setSelectionRange) {
+      again.setSelectionRange(selectionStart, selectionEnd);
+    }
+    window.scrollBy(0, again.getBoundingClientRect().top - top);
+  });
+  observer.observe(document.getElementById("docs"), { childList: true, subtree: true });
+  window.setTimeout(() => observer.disconnect(), SETTLED_MS);
 }
 
 let ui = null;

@@ -1,0 +1,75 @@
+"""The documentation pages in a real browser: they follow the models, and lose nothing that the reader has typed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.e2e.browser import chromium, needs_chromium, reading
+from tests.e2e.process import Process, running
+from tests.helpers import model_text
+
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(tmp_path: Path) -> AsyncIterator[Process]:
+    """A daemon with two models."""
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("shop", "library"):
+        (models / f"{name}.yaml").write_text(model_text(name), encoding="utf-8")
+    async with running(models, tmp_path / "data") as process:
+        yield process
+
+
+async def test_docs_show_a_new_operation_by_themselves_and_keep_what_is_typed(browser: Browser, shop: Process) -> None:
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.goto("/docs")
+        await page.locator("#operations-shop-shop_Item_create .opblock-summary-control").click()
+        body = page.locator("#operations-shop-shop_Item_create textarea")
+        await body.fill('{"name": "half typed')
+        await page.locator(".operation-filter-input").fill("sho")
+        await body.press("End")
+
+        shop.write("shop.yaml", model_text("shop", extra="  - name: Order\n    attributes: {number: string}\n"))
+        await expect(page.locator("#operations-shop-shop_Order_list")).to_be_visible()
+        await expect(body).to_have_value('{"name": "half typed')
+        await expect(body).to_be_focused()
+        await page.keyboard.type('er"}')
+        await expect(body).to_have_value('{"name": "half typeder"}')
+        await expect(page.locator(".operation-filter-input")).to_have_value("sho")
+
+
+async def test_a_model_has_docs_of_its_own(browser: Browser, shop: Process) -> None:
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.goto("/api/shop/-/docs")
+        assert page.url == f"{shop.address}/docs?model=shop"
+        await expect(page).to_have_title("shop: the API")
+        await expect(page.locator("#operations-shop-shop_Item_list")).to_be_visible()
+        await expect(page.locator("[id*=library]")).to_have_count(0)
+
+        shop.write("shop.yaml", model_text("shop", extra="  - name: Order\n    attributes: {number: string}\n"))
+        await expect(page.locator("#operations-shop-shop_Order_list")).to_be_visible()
+
+
+async def test_the_reference_shows_what_is_new(browser: Browser, shop: Process) -> None:
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        reader.expected = ["OpenAPI Sampler"]  # Redoc's own opinion of a schema
+        await page.goto("/redoc?model=shop")
+        await expect(page.get_by_role("heading", name="shop").first).to_be_visible()
+        shop.write("shop.yaml", model_text("shop", extra="  - name: Order\n    attributes: {number: string}\n"))
+        await expect(page.get_by_text("/api/shop/orders").first).to_be_attached()
