@@ -267,7 +267,7 @@ async def test_reload_waits_and_fails_when_a_file_is_rejected(daemon: Process) -
     daemon.write("shop.yaml", BROKEN)
     status, out, _ = await reload("--wait", "--url", daemon.address)
     assert status == 1
-    finding, summary = out.splitlines()
+    finding, _hint, summary = out.splitlines()
     assert finding.startswith("shop.yaml:5:20: PIM")
     assert summary.endswith("1 rejected.")
 

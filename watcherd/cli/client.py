@@ -1,4 +1,4 @@
-"""The admin API from a terminal: one request to a running daemon, its answer as JSON.
+"""The admin API from a terminal: one request to a running daemon, its answer as JSON or as events.
 
 Owns where the daemon is (what `serve` would listen on with the same settings, or `--url`), the
 token, and how a refusal becomes one line. Does not own what is asked for or how it is shown:
@@ -10,7 +10,9 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from watcherd.settings import Settings
 
 CONNECT_SECONDS = 10.0
+SILENT_SECONDS = 60.0
+"""How long a stream may be silent: its heartbeat comes four times in that."""
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
 _SUCCESS = range(200, 300)
@@ -29,6 +33,25 @@ class DaemonError(WatcherdError):
     """The daemon cannot be asked, or refuses; the message names its address and what it said."""
 
 
+class RefusedError(DaemonError):
+    """The daemon answered that it will not; `status` is that of HTTP, `answer` the problem that it told."""
+
+    def __init__(self, message: str, status: int, answer: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One event of a stream; `retry_seconds` is how long to wait before coming back, as a `bye` says."""
+
+    name: str
+    id: str | None
+    data: Mapping[str, Any]
+    retry_seconds: float
+
+
 def ask(
     method: str,
     path: str,
@@ -36,19 +59,61 @@ def ask(
     url: str | None = None,
     query: Mapping[str, str] | None = None,
     content: tuple[str, bytes] | None = None,
+    accepted: Collection[int] = (),
     timeout: float = 300,
 ) -> Any:
     """Send one request to the admin API and return the JSON of its answer.
 
     `url` is `http://host:port` or `unix:/path`, by default that of the settings; `timeout` is in
-    seconds, for the answer; `content` is the type of the body and the body. Raises DaemonError, and
-    SettingsError where the settings are unusable.
+    seconds, for the answer; `content` is the type of the body and the body; `accepted` are statuses
+    that are answers beside those of success. Raises RefusedError for the others, DaemonError where
+    nobody answers, and SettingsError where the settings are unusable.
     """
+    headers = {"accept": "application/json"}
+    if content is not None:
+        headers["content-type"] = content[0]
+    target = f"{path}?{urlencode(query)}" if query else path
+    with _asked(method, target, url, headers, None if content is None else content[1], timeout) as (address, answer):
+        status, body = answer.status, answer.read()
+    return _understood(address, status, body, accepted)
+
+
+def listen(path: str, *, url: str | None = None, last_event_id: str | None = None) -> Iterator[ServerEvent]:
+    """Read a stream of events to its end; raises as `ask` does."""
+    headers = {"accept": "text/event-stream"}
+    if last_event_id is not None:
+        headers["last-event-id"] = last_event_id
+    with _asked("GET", path, url, headers, None, SILENT_SECONDS) as (address, answer):
+        if answer.status not in _SUCCESS:
+            _understood(address, answer.status, answer.read(), ())
+        yield from _events(answer)
+
+
+def _events(answer: http.client.HTTPResponse) -> Iterator[ServerEvent]:
+    fields: dict[str, str] = {}
+    for raw in answer:
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+            continue
+        if "event" in fields:
+            retry = fields.get("retry", "0")
+            yield ServerEvent(
+                fields["event"], fields.get("id"), json.loads(fields.get("data", "{}")), int(retry) / 1000
+            )
+        fields = {}
+
+
+@contextmanager
+def _asked(
+    method: str, target: str, url: str | None, headers: dict[str, str], body: bytes | None, timeout: float
+) -> Iterator[tuple[str, http.client.HTTPResponse]]:
+    """Send a request; gives the daemon's address and its answer, whose body can be read until the end of the block."""
     from watcherd import settings
 
     chosen = settings.load({})
     address = url or address_of(chosen)
-    headers = {"accept": "application/json"}
     if chosen.admin_token is not None:
         headers["authorization"] = f"Bearer {chosen.admin_token.get_secret_value()}"
     connection = _connection(address)
@@ -56,12 +121,8 @@ def ask(
         connection.connect()
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
-        if content is not None:
-            headers["content-type"] = content[0]
-        sent = None if content is None else content[1]
-        connection.request(method, f"{path}?{urlencode(query)}" if query else path, sent, headers)
-        answer = connection.getresponse()
-        status, body = answer.status, answer.read()
+        connection.request(method, target, body, headers)
+        yield address, connection.getresponse()
     except TimeoutError as error:
         raise DaemonError(f"the daemon at {address} has not answered in time") from error
     except (OSError, http.client.HTTPException) as error:
@@ -71,7 +132,6 @@ def ask(
         ) from error
     finally:
         connection.close()
-    return _understood(address, status, body)
 
 
 def address_of(chosen: Settings) -> str:
@@ -111,12 +171,13 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _understood(address: str, status: int, body: bytes) -> Any:
+def _understood(address: str, status: int, body: bytes, accepted: Collection[int]) -> Any:
     try:
         answer = json.loads(body)
     except ValueError as error:
         raise DaemonError(f"what answers at {address} is no watcherd: status {status}, and no JSON") from error
-    if status in _SUCCESS:
+    if status in _SUCCESS or status in accepted:
         return answer
-    detail = answer.get("detail") if isinstance(answer, dict) else None
-    raise DaemonError(f"the daemon at {address} refuses ({status}): {detail or body.decode('utf-8', 'replace')}")
+    problem = answer if isinstance(answer, dict) else {}
+    told = problem.get("detail") or body.decode("utf-8", "replace")
+    raise RefusedError(f"the daemon at {address} refuses ({status}): {told}", status, problem)

@@ -6,21 +6,18 @@ now. Owns how a plan looks on a terminal; what is in it is `watcherd.plan`'s.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from watcherd.cli.output import EXIT_FINDINGS, counted, print_findings, print_json, print_line, print_table
 from watcherd.errors import StoreError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from watcherd.cli.examine import Source
 
-EXIT_ERRORS = 1
 EXIT_BREAKING = 2
 
 
@@ -46,8 +43,11 @@ def plan(
 ) -> None:
     """Show what model files would do to the tables and to clients; nothing is done.
 
-    Exits with 1 when a file would be rejected, and with 2 when a change breaks clients. The daemon is
-    the one that these settings belong to, or `--url`; the token is taken from `WATCHERD_ADMIN_TOKEN`.
+    Each change of the API is breaking (a request that was accepted may be refused, an answer may lack or
+    hold what it did not) or compatible. Exits with 0 when no client breaks, with 1 when a file would be
+    rejected, with 2 when a change breaks clients, and with 2 and nothing on standard output when neither
+    a daemon nor a database can be asked. The daemon is the one that these settings belong to, or
+    `--url`; the token is taken from `WATCHERD_ADMIN_TOKEN`.
 
     Example: `watcherd plan pim_models/shop.yaml`
     """
@@ -62,11 +62,11 @@ def plan(
         previews = [_from_daemon(source, url) for source in sources]
     answers = [{"file": source.file, **preview} for source, preview in zip(sources, previews, strict=True)]
     if as_json:
-        typer.echo(json.dumps(answers, ensure_ascii=False, indent=2))
+        print_json(answers)
     else:
         _show(answers)
-    if any(item["severity"] == "error" for answer in answers for item in answer["diagnostics"]):
-        raise typer.Exit(EXIT_ERRORS)
+    if any(_is_refused(answer) for answer in answers):
+        raise typer.Exit(EXIT_FINDINGS)
     if any(answer["plan"] is not None and answer["plan"]["breaking"] for answer in answers):
         raise typer.Exit(EXIT_BREAKING)
 
@@ -114,50 +114,64 @@ def _unreadable(source: Source) -> Mapping[str, Any]:
     return {"diagnostics": [shown], "plan": None}
 
 
-def _show(answers: Iterable[Mapping[str, Any]]) -> None:
-    """Findings as `check` prints them, then two tables for each file that changes something."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
+def _show(answers: Sequence[Mapping[str, Any]]) -> None:
+    """For each file its findings as `check` prints them, a verdict and what is behind it; then one line for all."""
     for answer in answers:
-        for item in answer["diagnostics"]:
-            place = f"{answer['file']}:{item['line']}:{item['column']}"
-            console.print(Text(f"{place}: {item['code']} {item['severity']}: {item['message']}"), soft_wrap=True)
-            if item["hint"]:
-                console.print(Text(f"       = hint: {item['hint']}"), soft_wrap=True)
+        print_findings(answer["file"], answer["diagnostics"])
         if answer["plan"] is not None:
-            for part in _plan(answer["plan"]):
-                console.print(part, soft_wrap=True)
+            _show_plan(answer["plan"])
+    if len(answers) > 1:
+        print_line(_summary(answers))
 
 
-def _plan(told: Mapping[str, Any]) -> Iterable[Any]:
-    """The verdict, then what happens to the tables and what clients notice."""
-    from rich.text import Text
-
+def _show_plan(told: Mapping[str, Any]) -> None:
+    """The verdict, what happens to the tables, what clients notice, and which rows stand in the way."""
     if not (told["tables"] or told["api"] or told["in_the_way"]):
-        yield Text(f"{told['model']}: nothing changes.")
+        print_line(f"{told['model']}: nothing changes.")
         return
-    verdict = "breaks clients" if told["breaking"] else "breaks no client"
-    if not told["applicable"]:
-        verdict = "would be rejected"
-    yield Text(f"{told['model']}: {verdict}; plan {told['hash'][:12]}")
-    if told["tables"]:
-        yield _table(("tables", "what"), ((row["class"], row["text"]) for row in told["tables"]))
-    if told["api"]:
-        rows = (
-            (f"{row['change']}{', breaking' if row['breaking'] else ''}", row["subject"], row["reason"])
+    verdict, style = _verdict(told)
+    print_line(f"{told['model']}: {verdict}; plan {told['hash'][:12]}", style)
+    print_table(("TABLES", "WHAT"), ((row["class"], row["text"]) for row in told["tables"]))
+    print_table(
+        ("API", "CHANGE", "OF", "WHY"),
+        (
+            ("breaking" if row["breaking"] else "compatible", row["change"], row["subject"], row["reason"])
             for row in told["api"]
-        )
-        yield _table(("API", "what", "why"), rows)
+        ),
+    )
+    print_table(
+        ("IN THE WAY", "OF", "ROWS", "FIRST IDS"),
+        (
+            (
+                row["code"],
+                ".".join(name for name in (row["entity"], row["attribute"]) if name),
+                row["rows"],
+                ", ".join(str(one) for one in row["first_ids"]),
+            )
+            for row in told["in_the_way"]
+        ),
+    )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _verdict(told: Mapping[str, Any]) -> tuple[str, str]:
+    """In words, and the style that goes with them."""
+    if not told["applicable"]:
+        return "would be rejected", "bold red"
+    if told["breaking"]:
+        return "breaks clients", "bold yellow"
+    return "new, breaks no client" if told["new"] else "breaks no client", "bold green"
 
-    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+
+def _summary(answers: Sequence[Mapping[str, Any]]) -> str:
+    plans = [answer["plan"] for answer in answers]
+    rejected = sum(_is_refused(answer) for answer in answers)
+    changing = sum(bool(plan and (plan["tables"] or plan["api"])) for plan in plans)
+    breaking = sum(bool(plan and plan["breaking"]) for plan in plans)
+    return (
+        f"{counted(len(answers), 'file')}: {changing} would change something, {breaking} would break clients, "
+        f"{rejected} would be rejected."
+    )
+
+
+def _is_refused(answer: Mapping[str, Any]) -> bool:
+    return any(item["severity"] == "error" for item in answer["diagnostics"])

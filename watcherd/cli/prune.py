@@ -43,6 +43,8 @@ def prune(
     data directory: SQLite's whole database, for which a daemon has to be stopped first, or the rows
     that go from PostgreSQL, as NDJSON, while daemons go on that hold no older revision.
 
+    Exits with 0 when it is done, and with 2 when it cannot: no database, or one that is in use.
+
     Example: `watcherd prune --data-dir .watcherd --yes`
     """
     from watcherd import settings

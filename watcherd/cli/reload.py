@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-EXIT_REJECTED = 1
+from watcherd.cli.output import EXIT_FINDINGS, AsJson, Url, print_findings, print_json, print_line, progress
 
 
 def reload(
@@ -16,12 +15,9 @@ def reload(
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when it is done; exit with 1 when a file is rejected.")
     ] = False,
-    url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="The daemon: http://host:port or unix:/path.", show_default="by the settings"),
-    ] = None,
+    url: Url = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for it.")] = 300,
-    as_json: Annotated[bool, typer.Option("--json", help="Show the daemon's answer as it is.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Have the daemon read the whole models directory again, now.
 
@@ -30,29 +26,31 @@ def reload(
     belong to (`WATCHERD_HOST`, `WATCHERD_PORT`, `WATCHERD_UDS`, `watcherd.toml`), or `--url`; the
     token is taken from `WATCHERD_ADMIN_TOKEN`.
 
+    Exits with 0 when it is done (without `--wait`: begun), with 1 after `--wait` when a file is
+    rejected, and with 2 when the daemon cannot be asked.
+
     Example: `watcherd reload --wait`
     """
     from watcherd.cli.client import ask
 
     query = {} if wait else {"wait": "false"}
-    answer = ask("POST", "/admin/reload", url=url, query=query, timeout=timeout)
+    with progress("The daemon reads its models …"):
+        answer = ask("POST", "/admin/reload", url=url, query=query, timeout=timeout)
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+        print_json(answer)
     elif wait:
         _show(answer)
     else:
-        typer.echo("The daemon reads the directory again.")
+        print_line("The daemon reads the directory again.")
     if wait and answer["rejected"]:
-        raise typer.Exit(EXIT_REJECTED)
+        raise typer.Exit(EXIT_FINDINGS)
 
 
 def _show(answer: Mapping[str, Any]) -> None:
-    """One line a finding, in the form of `check`, then one for the whole."""
+    """What is wrong, in the form of `check`, then one line for the whole."""
     for file in answer["rejected"]:
-        for found in file["diagnostics"]:
-            place = f"{file['file']}:{found['line']}:{found['column']}"
-            typer.echo(f"{place}: {found['code']} {found['severity']}: {found['message']}")
+        print_findings(file["file"], file["diagnostics"])
     counts = ", ".join(
         f"{len(answer[what])} {what}" for what in ("loaded", "swapped", "unloaded", "unchanged", "rejected")
     )
-    typer.echo(f"Generation {answer['generation']}: {counts}.")
+    print_line(f"Generation {answer['generation']}: {counts}.")

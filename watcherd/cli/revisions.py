@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url", metavar="URL", help="The daemon: http://host:port or unix:/path.", show_default="by the settings"
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Show the daemon's answer as it is.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's domain.")]
+from watcherd.cli.output import (
+    EXIT_FINDINGS,
+    AsJson,
+    Name,
+    Url,
+    print_findings,
+    print_json,
+    print_line,
+    print_table,
+)
 
 
 def revisions(name: Name, *, url: Url = None, as_json: AsJson = False) -> None:
     """Show the last good revisions of a model, newest first.
+
+    Exits with 0 when there are any, and with 2 when no such model was ever served or the daemon
+    cannot be asked.
 
     Example: `watcherd revisions shop`
     """
@@ -27,11 +33,15 @@ def revisions(name: Name, *, url: Url = None, as_json: AsJson = False) -> None:
 
     answer = ask("GET", f"/admin/pim/{quote(name, safe='')}/revisions", url=url)
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+        print_json(answer)
         return
-    for kept in answer["revisions"]:
-        serving = "  serving" if kept["serving"] else ""
-        typer.echo(f"{kept['revision']:>6}  {kept['applied_at']}  {kept['file']}{serving}")
+    print_table(
+        ("REVISION", "SERVING", "SINCE", "FILE"),
+        (
+            (kept["revision"], "yes" if kept["serving"] else None, kept["applied_at"], kept["file"])
+            for kept in answer["revisions"]
+        ),
+    )
 
 
 def rollback(
@@ -43,20 +53,31 @@ def rollback(
 ) -> None:
     """Serve a kept revision of a model again, as a new revision, until its file changes.
 
-    What the stored rows do not allow is refused, and nothing changes.
+    Exits with 0 when it serves, with 1 when stored rows or other models stand in its way, which are
+    shown and nothing changes, and with 2 when the daemon cannot be asked or there is no such revision.
 
     Example: `watcherd rollback shop 3`
     """
-    from watcherd.cli.client import ask
+    from watcherd.cli.client import RefusedError, ask
 
     body = json.dumps({"revision": revision}).encode()
     path = f"/admin/pim/{quote(name, safe='')}/rollback"
-    answer: dict[str, Any] = ask("POST", path, url=url, content=("application/json", body))
+    try:
+        answer: dict[str, Any] = ask("POST", path, url=url, content=("application/json", body))
+    except RefusedError as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+        if as_json:
+            print_json(error.answer)
+        else:
+            print_line(str(error.answer["detail"]), "bold red")
+            print_findings(f"{name} revision {revision}", error.answer.get("diagnostics", ()))
+        raise typer.Exit(EXIT_FINDINGS) from error
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+        print_json(answer)
         return
     done = answer["result"]
-    typer.echo(
+    print_line(
         f"{done['pim_name']} serves revision {done['of']} again, as revision {done['revision']}, "
         "until its file changes."
     )

@@ -62,6 +62,9 @@ def serve(
     Each option is also a variable `WATCHERD_...` and a key of an optional `watcherd.toml`;
     `--print-config` shows these and the settings that have no option.
 
+    Exits with 0 after an orderly stop, with 1 when a stop ran over its time or the daemon failed, and with
+    2 when it cannot start: settings, a directory, an address or a database that cannot be used.
+
     Example: `watcherd serve --models pim_models --port 9000`
     """
     # Imports take a while, and a hang-up in the middle would end the process: the first scan reads

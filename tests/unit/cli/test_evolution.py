@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,25 @@ def test_a_plan_against_a_database_shows_tables_and_api_and_exits_as_it_breaks(s
     assert "shop: breaks no client" in shown
     assert "add color to Item" in shown
     file.write_text(model_text("shop", "email: {type: string, renamed_from: mail}"))
-    assert "rename Item.mail to email" in run("plan", str(file), "--data-dir", data, code=2)
+    shown = run("plan", str(file), "--data-dir", data, code=2)
+    assert "shop: breaks clients; plan " in shown
+    rows = [re.split(r"  +", line) for line in shown.splitlines()]
+    assert ["rename", "rename Item.mail to email"] in rows
+    assert ["breaking", "removed", "Item.mail"] in [row[:3] for row in rows]
+    assert ["compatible", "added", "Item.email"] in [row[:3] for row in rows]
     (answer,) = json.loads(run("plan", str(file), "--data-dir", data, "--json", code=2))
     assert (answer["file"], answer["plan"]["breaking"]) == (str(file), True)
     file.write_text(model_text("shop", "mail: {type: string, required: true}", "must: {type: string, required: true}"))
     shown = run("plan", str(file), "--data-dir", data, code=1)
     assert "PIM609 error" in shown
     assert "shop: would be rejected" in shown
+    rows = [re.split(r"  +", line) for line in shown.splitlines()]
+    assert ["IN THE WAY", "OF", "ROWS", "FIRST IDS"] in rows
+    assert ["PIM609", "Item.must", "1"] in [row[:3] for row in rows]
+    (served / "models/other.yaml").write_text(model_text("other"))
+    shown = run("plan", str(file.parent), "--data-dir", data, code=1)
+    assert "other: new, breaks no client; plan " in shown
+    assert shown.splitlines()[-1] == "2 files: 2 would change something, 1 would break clients, 1 would be rejected."
 
 
 def test_a_plan_without_a_database_makes_none(tmp_path: Path) -> None:
@@ -101,7 +114,7 @@ def test_revisions_and_rollback_ask_the_daemon(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(client, "ask", ask)
     shown = run("revisions", "shop", "--url", "http://127.0.0.1:1").splitlines()
-    assert [line.split() for line in shown] == [["2", "now", "shop.yaml", "serving"], ["1", "now", "shop.yaml"]]
+    assert [line.split() for line in shown[1:]] == [["2", "yes", "now", "shop.yaml"], ["1", "-", "now", "shop.yaml"]]
     assert "serves revision 1 again, as revision 3" in run("rollback", "shop", "1")
     assert asked == [
         ("GET", "/admin/pim/shop/revisions", "http://127.0.0.1:1", None),

@@ -1,0 +1,103 @@
+"""How answers look: plain columns in a pipe, lines and colours on a terminal, nothing that writes to it."""
+
+from __future__ import annotations
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from watcherd.cli import app
+from watcherd.cli.output import counted, print_findings, print_json, print_line, print_table, printable
+
+HEAD = ("MODEL", "STATE", "FILE")
+
+
+def test_a_table_in_a_pipe_is_aligned_columns_without_lines_colours_or_cuts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(HEAD, [("订单", "live", "x" * 300), ("shop", None, "")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "MODEL  STATE  FILE",
+        "订单   live   " + "x" * 300,
+        "shop   -      -",
+    ]
+
+
+def test_a_table_on_a_terminal_has_lines_and_styles_and_with_no_color_no_colours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    print_table(HEAD, [("shop", "rejected", "a.yaml")])
+    shown = capsys.readouterr().out
+    assert "─" in shown
+    assert "\x1b[31mrejected" in shown
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_table(HEAD, [("shop", "rejected", "a.yaml")])
+    assert "\x1b[31m" not in capsys.readouterr().out
+
+
+def test_a_table_without_rows_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(HEAD, [])
+    assert capsys.readouterr().out == ""
+
+
+def test_nothing_that_a_daemon_tells_can_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("A",), [("\x1b[2J\nx",)])
+    print_line("odd \x1b]0;title\x07")
+    print_findings(
+        "a\x1b.yaml",
+        [{"code": "PIM101", "severity": "error", "line": 1, "column": 2, "message": "\r[red]", "hint": "\x9b"}],
+    )
+    shown = capsys.readouterr().out
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert "�[red]" in shown
+    assert printable("a\tb") == "a b"
+
+
+def test_json_is_in_the_script_that_it_is_written_in(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"名": [1]})
+    assert capsys.readouterr().out == '{\n  "名": [\n    1\n  ]\n}\n'
+
+
+def test_numbers_are_counted_as_people_do() -> None:
+    assert [counted(1, "file"), counted(0, "file"), counted(2, "entity", "entities")] == [
+        "1 file",
+        "0 files",
+        "2 entities",
+    ]
+
+
+COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]  # the root is a group
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "key"])
+def test_every_command_shows_an_example_and_how_it_ends(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 0
+    text = " ".join(result.output.split())
+    assert f"Example: watcherd {command}" in text
+    if command != "schema":
+        assert "xits with 0" in text, "say with which codes it exits"
+
+
+def test_the_commands_of_the_manual_are_all_there() -> None:
+    assert {
+        "check",
+        "drains",
+        "events",
+        "load",
+        "new",
+        "plan",
+        "prune",
+        "reload",
+        "revisions",
+        "rollback",
+        "schema",
+        "serve",
+        "show",
+        "status",
+        "unload",
+    } <= set(COMMANDS)
