@@ -99,7 +99,9 @@ class Client:
 class Walk:
     """The running parts; `data` is where the database is, `models` the directory of model files."""
 
-    def __init__(self, models: Path, store: Store, tasks: asyncio.TaskGroup, deadlines: Deadlines) -> None:
+    def __init__(
+        self, models: Path, store: Store, tasks: asyncio.TaskGroup, deadlines: Deadlines, *, handlers: bool
+    ) -> None:
         settings = Settings(models=models)
         self.models = models
         self.store = store
@@ -116,9 +118,16 @@ class Walk:
             max_file_bytes=MAX_FILE_BYTES,
             reserved_domains=frozenset(),
             recheck=lambda delay, path: self.rechecks.append((delay, path)),
+            code=handlers,
         )
         self.reloader = Reloader(
-            self.intake, store, self.gateway, self.drains, options=Options(), publish=self.events.append
+            self.intake,
+            store,
+            self.gateway,
+            self.drains,
+            options=Options(),
+            publish=self.events.append,
+            allow_handlers=handlers,
         )
         self.gateway.host = make_host([admin_routes(settings, self.gateway, self.reloader, self.drains)], [])
 
@@ -231,6 +240,7 @@ async def serving(
     *,
     deadlines: Deadlines | None = None,
     database_url: str | None = None,
+    handlers: bool = False,
 ) -> AsyncIterator[Walk]:
     """A walk that has started, on `tmp_path/models` (with `files` written first) and `tmp_path/data` or a database.
 
@@ -245,7 +255,7 @@ async def serving(
     try:
         # Entered by hand, so that what a test raises comes out as it is, in no group.
         tasks = await asyncio.TaskGroup().__aenter__()
-        walk = Walk(models, store, tasks, deadlines or Deadlines())
+        walk = Walk(models, store, tasks, deadlines or Deadlines(), handlers=handlers)
         try:
             await walk.start()
             yield walk

@@ -44,6 +44,7 @@ from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.reload import Reloader
 from watcherd.server import Readiness, Server, address_of, bind, health_routes, make_server
+from watcherd.services import Allowance
 from watcherd.settings import Settings
 from watcherd.stop import LastResort, Stop
 from watcherd.store import Store
@@ -157,6 +158,7 @@ class Daemon:
             publish=publish,
             force_polling=settings.force_polling,
             max_bytes=settings.max_file_bytes,
+            code=settings.allow_handlers,
         )
         # The gateway needs the host, whose admin API needs the reloader, which needs the gateway.
         self._gateway = Gateway(
@@ -175,6 +177,7 @@ class Daemon:
                 max_file_bytes=settings.max_file_bytes,
                 reserved_domains=frozenset() if settings.api_prefix else RESERVED_DOMAINS,
                 recheck=self._recheck,
+                code=settings.allow_handlers,
             ),
             store,
             self._gateway,
@@ -188,8 +191,10 @@ class Daemon:
                 feeds=self._feeds,
                 default_limit=settings.default_page_size,
                 max_limit=settings.max_page_size,
+                allowance=Allowance(settings.handler_timeout),
             ),
             publish=publish,
+            allow_handlers=settings.allow_handlers,
         )
         self._timeline = Timeline(lambda: self._reloader.world)
         self._heartbeat = Heartbeat(

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 _SUFFIXES: Final = (".yaml", ".yml")
+_CODE_SUFFIX: Final = ".py"
+_SUFFIXES_WITH_CODE: Final = (*_SUFFIXES, _CODE_SUFFIX)
 _READ_ATTEMPTS: Final = 3
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -124,6 +126,11 @@ def is_model_name(path: str) -> bool:
     return path.endswith(_SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
 
 
+def is_code_name(path: str) -> bool:
+    """Whether a path relative to the root names Python code that handlers may need: `*.py`, nothing hidden."""
+    return path.endswith(_CODE_SUFFIX) and not any(part.startswith(".") for part in path.split("/"))
+
+
 def display_name(path: str) -> str:
     r"""Return `path` with bytes that are not UTF-8, and control characters, as `\xff` escapes."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -136,8 +143,9 @@ def scan(
     max_bytes: int,
     known: Mapping[str, SourceFile] = MappingProxyType({}),
     trust_stamps: bool = True,
+    code: bool = False,
 ) -> dict[str, SourceFile]:
-    """Read the whole directory: path -> file, sorted by path.
+    """Read the whole directory: path -> file, sorted by path; with `code` the Python files too.
 
     A file of `known` that has not changed is the same object again. `trust_stamps` tells that from
     its stamp alone; without it the file is read and the digests are compared, which also finds what
@@ -149,7 +157,7 @@ def scan(
 
     """
     base = os.path.realpath(root)
-    tree = _walk(base)
+    tree = _walk(base, _SUFFIXES_WITH_CODE if code else _SUFFIXES)
     unlisted = {path: os.path.realpath(f"{base}/{path}") for path in known if _lies_beneath(path, tree.closed)}
     found: dict[str, SourceFile] = {}
     for path, real in sorted({**unlisted, **tree.files}.items()):
@@ -183,14 +191,14 @@ def look(root: Path, path: str) -> Stamp | None:
     return _look(f"{root}/{path}")
 
 
-def survey(root: Path) -> Survey:
-    """Look at the whole directory without reading a file.
+def survey(root: Path, *, code: bool = False) -> Survey:
+    """Look at the whole directory without reading a file; with `code` at the Python files too.
 
     Raises:
         ModelsDirectoryError: the root is missing or cannot be listed.
 
     """
-    tree = _walk(os.path.realpath(root))
+    tree = _walk(os.path.realpath(root), _SUFFIXES_WITH_CODE if code else _SUFFIXES)
     stamps = {path: stamp for path, real in tree.files.items() if (stamp := _look(real)) is not None}
     return Survey(stamps=stamps, places=frozenset(tree.places), linked=tree.linked, closed=frozenset(tree.closed))
 
@@ -222,11 +230,12 @@ class _Tree:
     places: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     linked: bool = False
+    suffixes: tuple[str, ...] = _SUFFIXES
 
 
-def _walk(base: str) -> _Tree:
+def _walk(base: str, suffixes: tuple[str, ...]) -> _Tree:
     """Visit every directory once: the real ones first, then those that only a link leads to."""
-    tree = _Tree()
+    tree = _Tree(suffixes=suffixes)
     visited: set[tuple[int, int]] = set()
     folders: deque[tuple[str, str]] = deque([("", base)])
     links: deque[tuple[str, str]] = deque()
@@ -268,7 +277,7 @@ def _note_entry(tree: _Tree, base: str, path: str, real: str, entry: os.DirEntry
     if is_link:
         real = os.path.realpath(real)
         is_folder = os.path.isdir(real) and _is_inside(base, real)  # noqa: PTH112 - as in _list_folder
-    if entry.name.endswith(_SUFFIXES):
+    if entry.name.endswith(tree.suffixes):
         tree.files[path] = real
     tree.linked = tree.linked or (is_link and (is_folder or path in tree.files))
     return real if is_folder else None

@@ -11,11 +11,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from watcherd.directory import SourceFile
 from watcherd.errors import WatcherdError
 from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, settle_owners
-from watcherd.pim import link, link_diagnostics, owned_elsewhere, parse
+from watcherd.pim import CodeFault, code_diagnostics, gather, handlers, link, link_diagnostics, owned_elsewhere, parse
 from watcherd.pim.diagnostics import Diagnostic
-from watcherd.pim.spec import LinkedModel, ModelSpec, fold
+from watcherd.pim.spec import NO_CODE, Code, LinkedModel, ModelSpec, fold
 from watcherd.revision import Revision
 from watcherd.store import Applied, Rejection, SchemaPlan
 
@@ -36,7 +37,7 @@ class Draft:
     `refusals` only grow and `rolled_back` only shrinks, which is why the rounds end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known when a reload begins
         self,
         world: World,
         files: Mapping[str, FileEntry],
@@ -44,8 +45,13 @@ class Draft:
         applied: Mapping[str, Applied],
         *,
         full: bool,
+        code: Mapping[str, SourceFile] = MappingProxyType({}),
+        allow_handlers: bool = False,
     ) -> None:
         self.before = world
+        self.code = code
+        self._allow_handlers = allow_handlers
+        self._sources: Mapping[str, bytes] | None = None
         self.files = files
         self.unloaded = unloaded
         self.full = full
@@ -132,11 +138,19 @@ class Draft:
         for model, spec in specs.items():
             path = self.owners[model]
             mine = live.get(model)
-            if model not in touched and mine is not None and mine.path == path:
+            has_handlers = self._allow_handlers and any(handlers(spec))
+            code_changed = has_handlers and self.code is not self.before.code
+            if model not in touched and not code_changed and mine is not None and mine.path == path:
                 needs = {ref.model for ref in mine.revision.linked.targets}
                 if path not in self.before.refusals and not needs & touched:
                     continue
-            result = link(spec, specs)
+            code = self._code_of(model, spec) if has_handlers else NO_CODE
+            if isinstance(code, tuple):
+                entry = self.files[path]
+                assert entry.parsed is not None  # noqa: S101 - a valid file was parsed
+                self.refuse_more(path, code_diagnostics(entry.parsed, code))
+                return None
+            result = link(spec, specs, code)
             if isinstance(result, LinkedModel):
                 linked[model] = result
             elif model in self.rolled_back:
@@ -149,10 +163,22 @@ class Draft:
                 return None
             elif mine is None:
                 # The last good source at a start: what it refers to need not be in service.
-                result = link(spec, self._remembered(specs))
+                result = link(spec, self._remembered(specs), code)
                 if isinstance(result, LinkedModel):
                     linked[model] = result
         return linked
+
+    def _code_of(self, model: str, spec: ModelSpec) -> Code | tuple[CodeFault, ...]:
+        """What the handlers of a model need: as it is now, or as it was for what serves in its place."""
+        if model in self.rolled_back:
+            return self.rolled_back[model].code
+        path = self.owners[model]
+        if path in self.refusals:
+            live = self.before.live.get(model)
+            return self._applied[model].code if live is None else live.revision.linked.code
+        if self._sources is None:
+            self._sources = {one.path: one.content for one in self.code.values() if one.content is not None}
+        return gather(spec, path.rpartition("/")[0], self._sources)
 
     def _specs(self) -> dict[str, ModelSpec]:
         """What each model would mean: its valid new content, else what serves, else what served."""
@@ -212,6 +238,7 @@ class Draft:
             refusals=MappingProxyType(self.refusals),
             unloaded=self.unloaded.intersection(self.owners),
             rolled_back=MappingProxyType(self.rolled_back),
+            code=self.code,
         )
 
 

@@ -107,6 +107,7 @@ class Drains:
             del queue[revision]
             if not queue:
                 del self._draining[revision.model]
+        revision.on_drained()
         self._publish(
             events.ModelDrained(revision.domain, revision.number, round((time.monotonic() - started) * 1000, 2))
         )

@@ -83,5 +83,9 @@ class PreconditionError(StoreError):
     """The row is not at the version that the client named in `If-Match` (412)."""
 
 
+class ContendedError(StoreError):
+    """Others changed the same rows at the same time, again and again; nothing was written (409)."""
+
+
 class StillRunningError(StoreError):
     """A request with the same idempotency key is running, or was answered this moment (409)."""

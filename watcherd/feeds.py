@@ -31,6 +31,9 @@ RING: Final = 256
 QUEUE: Final = 256
 """Events that may wait for one reader; one that is slower is sent away."""
 
+EMITTED: Final = "-"
+"""In place of an entity: what the methods of a model emit. No entity has this name."""
+
 HEARTBEAT_SECONDS: Final = 15.0
 RETRY_MS: Final = (500, 5000)
 """The bounds between which a reader that is sent away is told to wait."""
@@ -87,6 +90,12 @@ class Feeds:
         if found is not None:
             feed, shape = found
             feed.publish(kind, to_json({name: values[name] for name in shape if name in values}))
+
+    def announce(self, model: str, event: str, payload: Any) -> None:
+        """Tell of what a model's own code emitted, if anybody was ever here to listen."""
+        found = self._feeds.get(model, {}).get(EMITTED)
+        if found is not None:
+            found[0].publish(event, to_json(payload))
 
     def reset(self, model: str, entity: str) -> None:
         """Tell that more has changed than is told."""

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,6 +38,15 @@ EDITED_FILES = 16
 UNWATCHED = frozenset({"start", "request", "signal"})
 """Reasons of change sets that nobody settled: whoever asked wants the directory as it is now."""
 
+
+@dataclass(frozen=True, slots=True)
+class Intaken:
+    """The directory as it is now: model files by path, and the Python files beside them."""
+
+    files: Mapping[str, FileEntry]
+    code: Mapping[str, SourceFile]
+
+
 Recheck = Callable[[float, str], None]
 """Have a path looked at again after some seconds."""
 
@@ -45,15 +54,25 @@ Recheck = Callable[[float, str], None]
 class Intake:
     """Reads change sets; remembers the contents that are too young to count."""
 
-    def __init__(self, root: Path, *, max_file_bytes: int, reserved_domains: frozenset[str], recheck: Recheck) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        max_file_bytes: int,
+        reserved_domains: frozenset[str],
+        recheck: Recheck,
+        code: bool = False,
+    ) -> None:
+        """With `code` the Python files are read too: handlers are allowed."""
         self._root = root
+        self._code = code
         self._max_file_bytes = max_file_bytes
         self._reserved = reserved_domains
         self._recheck = recheck
         self._young: dict[str, tuple[str, float]] = {}
         self._pieces: dict[str, Pieces] = {}
 
-    async def read(self, change: ChangeSet, world: World, applied: Mapping[str, Applied]) -> Mapping[str, FileEntry]:
+    async def read(self, change: ChangeSet, world: World, applied: Mapping[str, Applied]) -> Intaken:
         """All files as they are now: those of the change set read again, the others as they were.
 
         Where the models directory itself is missing, all files are as they were; at a start, the
@@ -62,15 +81,21 @@ class Intake:
         try:
             sources = await self._sources(change, world)
         except ModelsDirectoryError:
-            return world.files or MappingProxyType(await self._entries(_remembered(applied), world))
+            files = world.files or MappingProxyType(await self._entries(_remembered(applied), world))
+            return Intaken(files, world.code)
+        code = _with_code(world.code, sources)
         fresh = {
             path: source
             for path, source in sources.items()
-            if source is not None and (path not in world.files or not _same(world.files[path].source, source))
+            if source is not None
+            and not directory.is_code_name(path)
+            and (path not in world.files or not _same(world.files[path].source, source))
         }
         entries = await self._entries(fresh, world)
         files = dict(world.files)
         for path, source in sources.items():
+            if directory.is_code_name(path):
+                continue
             if source is None:
                 files.pop(path, None)
                 self._young.pop(path, None)
@@ -78,21 +103,26 @@ class Intake:
                 files[path] = replace(files[path], source=source)
             elif not self._too_young(change, entries[path], world):
                 files[path] = entries[path]
-        return MappingProxyType(files)
+        return Intaken(MappingProxyType(files), code)
 
     async def _sources(self, change: ChangeSet, world: World) -> dict[str, SourceFile | None]:
         """Path -> content of every path in question; None: it is gone.
 
         ModelsDirectoryError when the directory itself is: no reason to stop serving what was in it.
         """
-        known = {path: entry.source for path, entry in world.files.items()}
+        known = {path: entry.source for path, entry in world.files.items()} | dict(world.code)
         sources: dict[str, SourceFile | None] = {}
         if change.full:
             # Two writes of one size within a tick of the clock have the same stamp: a reconcile reads.
             trust = change.reason == "start"
             sources.update(
                 await asyncio.to_thread(
-                    directory.scan, self._root, max_bytes=self._max_file_bytes, known=known, trust_stamps=trust
+                    directory.scan,
+                    self._root,
+                    max_bytes=self._max_file_bytes,
+                    known=known,
+                    trust_stamps=trust,
+                    code=self._code,
                 )
             )
             missing = known.keys() - sources.keys()
@@ -179,6 +209,15 @@ class Intake:
         self._young[entry.path] = (entry.source.digest, since)
         self._recheck(remaining, entry.path)
         return True
+
+
+def _with_code(known: Mapping[str, SourceFile], sources: Mapping[str, SourceFile | None]) -> Mapping[str, SourceFile]:
+    """The Python files as they are now; the same mapping where none of them was read again."""
+    read = {path: source for path, source in sources.items() if directory.is_code_name(path)}
+    if not read:
+        return known
+    there = {path: source for path, source in (dict(known) | read).items() if source is not None}
+    return MappingProxyType(there)
 
 
 def _same(old: SourceFile, new: SourceFile) -> bool:

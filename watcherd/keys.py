@@ -74,16 +74,18 @@ class Keys:
             lines += [(f"entry {number} of api_keys", entry) for number, entry in enumerate(entries, 1)]
         self._keys = tuple(_distinct(_parsed(lines)))
 
+    def name(self, headers: Headers) -> str | None:
+        """The name of the key that is sent; None for one that is not known."""
+        given = _given(headers)
+        found = None if given is None else self._find(given)
+        return None if found is None else found.name
+
     def refusal(self, headers: Headers, method: str, model: str) -> Problem | None:
         """Why a request may not reach a model: 401 without a key that is known, 403 with one that may not."""
         given = _given(headers)
         if given is None:
             return _unauthorized("send an API key as `Authorization: Bearer ...` or `X-API-Key: ...`")
-        digest = hashlib.sha256(given).digest()
-        found: Key | None = None
-        for key in self._keys:  # all of them, whichever it is: the time tells nothing
-            if hmac.compare_digest(digest, key.digest):
-                found = key
+        found = self._find(given)
         if found is None:
             return _unauthorized("the API key is not known")
         write = method not in READING
@@ -92,6 +94,14 @@ class Keys:
                 problems.NOT_PERMITTED, f"the API key {found.name} may not {'write' if write else 'read'} {model}"
             )
         return None
+
+    def _find(self, given: bytes) -> Key | None:
+        digest = hashlib.sha256(given).digest()
+        found: Key | None = None
+        for key in self._keys:  # all of them, whichever it is: the time tells nothing
+            if hmac.compare_digest(digest, key.digest):
+                found = key
+        return found
 
 
 def make_key(name: str, read: Iterable[str], write: Iterable[str]) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 from watcherd.directory import SourceFile
 from watcherd.pim import CODES, Parsed
 from watcherd.pim.diagnostics import Diagnostic
-from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, fold
+from watcherd.pim.spec import EMPTY, NO_CODE, Code, LinkedModel, ModelSpec, fold
 from watcherd.revision import Revision
 from watcherd.store import Notice, SchemaPlan
 
@@ -59,13 +59,17 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A model in service: its revision, the file and content it came from, its schema plan."""
+    """A model in service: its revision, the file and content it came from, its schema plan.
+
+    `warnings` are what was found on the way into service, such as that its handlers may not run.
+    """
 
     revision: Revision
     plan: SchemaPlan
     path: str
     digest: str
     loaded_at: datetime
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def spec(self) -> ModelSpec:
@@ -75,11 +79,15 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """An older source that serves instead of a file's, for as long as the file's digest is `overrides`."""
+    """An older source that serves instead of a file's, for as long as the file's digest is `overrides`.
+
+    `code` is what its handlers were then.
+    """
 
     source: bytes
     parsed: Parsed
     overrides: str
+    code: Code = NO_CODE
 
     @property
     def spec(self) -> ModelSpec:
@@ -108,6 +116,7 @@ class World:
     `files` and `refusals` by path; `owners` (model -> path) says which file speaks for a model,
     `speaks_for` (path -> model) is the same the other way round; `live` by model; `unloaded` are
     models that an administrator took out of service, `rolled_back` (by model) those that he took back.
+    `code` are the Python files beside the models, by path; empty where handlers are not allowed.
     """
 
     files: Mapping[str, FileEntry] = field(default_factory=lambda: EMPTY)
@@ -116,6 +125,7 @@ class World:
     refusals: Mapping[str, Refusal] = field(default_factory=lambda: EMPTY)
     unloaded: frozenset[str] = frozenset()
     rolled_back: Mapping[str, Rollback] = field(default_factory=lambda: EMPTY)
+    code: Mapping[str, SourceFile] = field(default_factory=lambda: EMPTY)
     speaks_for: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -154,7 +164,11 @@ class World:
         if live is None or live.spec is not entry.spec or entry.parsed is None:
             return entry.own_diagnostics
         noticed = [as_diagnostic(notice, entry.parsed) for notice in live.plan.notices]
-        return tuple(sorted((*entry.own_diagnostics, *noticed), key=lambda item: (item.line, item.column, item.code)))
+        return tuple(
+            sorted(
+                (*entry.own_diagnostics, *noticed, *live.warnings), key=lambda item: (item.line, item.column, item.code)
+            )
+        )
 
     def dependants(self, model: str) -> list[str]:
         """The other live models that refer to a model, as declared."""

@@ -136,6 +136,15 @@ IN_USE = ProblemType(
 REQUEST_TIMEOUT = ProblemType(
     "request-timeout", 408, "Request timeout", "The request stood still before it was complete. Send it again."
 )
+CONTENDED = ProblemType(
+    "contended",
+    409,
+    "Changed by others",
+    "Others changed the same rows at the same time, again and again. Nothing was written. Send the request again.",
+)
+REFUSED = ProblemType(
+    "refused", 409, "Refused by the model", "What the model does in this method refused it; `code` says why."
+)
 STILL_RUNNING = ProblemType(
     "still-running",
     409,
@@ -191,6 +200,12 @@ NOT_IMPLEMENTED = ProblemType(
     501,
     "Not implemented",
     "The method is declared, but nothing executable stands behind it. `lacks` lists what is missing.",
+)
+METHOD_TIMEOUT = ProblemType(
+    "method-timeout",
+    503,
+    "The method took too long",
+    "What stands behind the method did not end in its time. Nothing was written.",
 )
 UNAVAILABLE = ProblemType(
     "unavailable", 503, "Unavailable", "The server cannot answer just now. Try again after `Retry-After` seconds."

@@ -20,6 +20,7 @@ from types import MappingProxyType
 import structlog
 
 from watcherd import events
+from watcherd.behind import CodeRefusedError, loaded, not_allowed
 from watcherd.compile import InvalidDefaultError, Options, compile_model
 from watcherd.draft import Draft, dependencies_first
 from watcherd.drain import Drains
@@ -28,7 +29,7 @@ from watcherd.errors import StoreError
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
-from watcherd.pim import fingerprint, parse
+from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, fingerprint, parse
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.report import Report, Stages, compare, tell
@@ -67,6 +68,7 @@ class Reloader:
         *,
         options: Options,
         publish: events.Publish,
+        allow_handlers: bool = False,
     ) -> None:
         self.world = World()
         self.failure: str | None = None
@@ -77,6 +79,7 @@ class Reloader:
         self._gateway = gateway
         self._drains = drains
         self._options = options
+        self._allow_handlers = allow_handlers
         self._publish = publish
         self._lock = asyncio.Lock()
         self._applied: dict[str, Applied] = {}
@@ -115,7 +118,12 @@ class Reloader:
         live = self.world.live
         behind = set(live) if heard.lapsed else set()
         for model, (revision, print_) in heard.applied.items():
-            if model in live and live[model].revision.number < revision and fingerprint(live[model].spec) == print_:
+            mine = live[model].revision if model in live else None
+            if (
+                mine is not None
+                and mine.number < revision
+                and fingerprint(mine.linked.spec, mine.linked.code) == print_
+            ):
                 behind.add(model)
         news = behind - self._behind
         self._behind |= news
@@ -167,8 +175,17 @@ class Reloader:
         self._publish(events.ReloadStarted(change.reason, len(change.paths)))
         before = self.world
         with self._stages.timed("read"):
-            files = await self._intake.read(change, before, self._applied)
-        draft = Draft(before, files, self._unloaded(files, order), self._applied, full=change.full)
+            taken = await self._intake.read(change, before, self._applied)
+        unloaded = self._unloaded(taken.files, order)
+        draft = Draft(
+            before,
+            taken.files,
+            unloaded,
+            self._applied,
+            full=change.full,
+            code=taken.code,
+            allow_handlers=self._allow_handlers,
+        )
         if order.rollback is not None:
             draft.order_rollback(order.rollback)
         while not await self._build(draft, order):
@@ -256,12 +273,12 @@ class Reloader:
             if last_good:
                 return True  # refused already; there is nothing good of it to serve
             if rollback is not None:
-                draft.give_up_rollback(model, [as_diagnostic(item, rollback.parsed) for item in rejections])
+                draft.give_up_rollback(model, _as_diagnostics(rejections, rollback.parsed))
                 return False
             # What another file stands in the way of is tried again when that one changes.
             again = draft.still_served(linked) is not None
             assert entry.parsed is not None  # noqa: S101 - only a parsed file is planned
-            found = [as_diagnostic(item, entry.parsed) for item in rejections]
+            found = _as_diagnostics(rejections, entry.parsed)
             draft.refuse_more(path, found, None if again else linked)
             return False
         assert live is not None  # noqa: S101 - nothing was rejected
@@ -279,8 +296,8 @@ class Reloader:
 
     async def _serveable(
         self, draft: Draft, model: str, linked: LinkedModel, order: Order
-    ) -> tuple[Live | None, tuple[Rejection, ...]]:
-        """Plan, compile, expand: what can be put into service, or why it can not."""
+    ) -> tuple[Live | None, tuple[Rejection | CodeFault, ...]]:
+        """Plan, load its handlers, compile, expand: what can be put into service, or why it can not."""
         path = draft.owners[model]
         entry = draft.files[path]
         if (clash := draft.still_served(linked)) is not None:
@@ -292,11 +309,17 @@ class Reloader:
                 return None, plan.rejections
             number = self._number(plan)
             try:
+                with self._stages.timed("handlers"):
+                    functions = await loaded(linked)
                 with self._stages.timed("compile"):
                     old = self.world.live.get(model)
                     before = None if old is None else old.revision
                     tables = self._store.bind(plan)
-                    revision = compile_model(linked, tables, number, options=self._options, before=before)
+                    revision = compile_model(
+                        linked, tables, number, options=self._options, before=before, handlers=functions
+                    )
+            except CodeRefusedError as refused:
+                return None, (refused.fault,)
             except InvalidDefaultError as error:
                 return None, (_bad_default(error),)
             if not (order.dry_run or draft.serves_last_good(model)):
@@ -310,7 +333,8 @@ class Reloader:
                 if rejections:
                     return None, rejections
                 draft.expanded.append((plan, revision))
-            return Live(revision, plan, path, entry.source.digest, draft.now), ()
+            warnings = () if self._allow_handlers else not_allowed(linked, entry.parsed)
+            return Live(revision, plan, path, entry.source.digest, draft.now, warnings), ()
 
     def _tell_plans(self, before: World, draft: Draft) -> None:
         """Say what was done to the tables, and what clients will notice; after the swap, which waits for no words."""
@@ -333,7 +357,7 @@ class Reloader:
             return 1
         live = self.world.live.get(model)
         is_news = live is None or live.revision.number < applied.revision
-        if is_news and applied.fingerprint == fingerprint(plan.linked.spec):
+        if is_news and applied.fingerprint == fingerprint(plan.linked.spec, plan.linked.code):
             return applied.revision
         return applied.next_revision
 
@@ -341,8 +365,8 @@ class Reloader:
         self, plan: SchemaPlan, number: int, entry: FileEntry, rollback: Rollback | None
     ) -> tuple[Rejection, ...]:
         """Widen the tables and write the catalog, unless it says all that already."""
-        spec = plan.linked.spec
-        print_ = fingerprint(spec)
+        spec, code = plan.linked.spec, plan.linked.code
+        print_ = fingerprint(spec, code)
         source = entry.source.content if rollback is None else rollback.source
         overrides = None if rollback is None else rollback.overrides
         applied = self._applied.get(spec.name)
@@ -363,6 +387,7 @@ class Reloader:
             source=source,
             fingerprint=print_,
             overrides=overrides,
+            code=code,
         )
         rejections = await self._store.expand(plan, record)
         if not rejections:
@@ -382,6 +407,7 @@ class Reloader:
                 next_revision=max(number + 1, 0 if known is None else known.next_revision),
                 renamed_from=plan.renamed_model or (None if known is None else known.renamed_from),
                 overrides=overrides,
+                code=code,
             )
         return rejections
 
@@ -431,7 +457,14 @@ def _remembered(applied: Applied) -> Rollback | None:
     if applied.overrides is None:
         return None
     parsed = parse(applied.source, applied.file)
-    return None if parsed.spec is None else Rollback(applied.source, parsed, applied.overrides)
+    return None if parsed.spec is None else Rollback(applied.source, parsed, applied.overrides, applied.code)
+
+
+def _as_diagnostics(found: tuple[Rejection | CodeFault, ...], parsed: Parsed) -> list[Diagnostic]:
+    """Why a model cannot serve, each at its place."""
+    faults = [one for one in found if isinstance(one, CodeFault)]
+    rejections = [as_diagnostic(one, parsed) for one in found if isinstance(one, Rejection)]
+    return [*rejections, *code_diagnostics(parsed, faults)]
 
 
 def _bad_default(error: InvalidDefaultError) -> Rejection:

@@ -88,15 +88,21 @@ class InFlight:
         return f"{self.method} {self.path} {now - self.entered:.1f}s"
 
 
+def _nothing() -> None:
+    """What most revisions have to let go of when they have drained."""
+
+
 class Revision:
     """One compiled model. `model` is the folded domain, `linked` what it was compiled from.
+
+    `on_drained` lets go of what it holds outside of itself, once it is retired and nothing is in flight.
 
     `exposed` is what requests to other models may see of its entities, by name; `carried` is what the
     next revision may take up of it; `compile`, which made them, knows what they are.
     """
 
     __slots__ = ("__weakref__", "_idle", "at_once", "carried", "domain", "exposed", "handle", "in_flight", "linked",
-                 "model", "number", "openapi", "operations", "retired_at")  # fmt: skip
+                 "model", "number", "on_drained", "openapi", "operations", "retired_at")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of a compiled model, put together once
         self,
@@ -109,6 +115,7 @@ class Revision:
         openapi: OpenApiFragment,
         exposed: Mapping[str, object] = MappingProxyType({}),
         carried: object = None,
+        on_drained: Callable[[], None] = _nothing,
     ) -> None:
         self.model = linked.spec.name
         self.domain = linked.spec.domain
@@ -120,6 +127,7 @@ class Revision:
         self.openapi = openapi
         self.exposed = exposed
         self.carried = carried
+        self.on_drained = on_drained
         self.in_flight: set[InFlight] = set()
         self.retired_at: float | None = None
         self._idle: asyncio.Event | None = None

@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         30, gt=0, description="how long a body may stand still, whether it is sent or read by the client"
     )
     max_file_bytes: int = Field(1 * _MIB, ge=1, description="the largest model file")
+    allow_handlers: bool = Field(
+        default=False,
+        description="run the Python handlers beside models: code that you trust, in the daemon's own process",
+    )
+    handler_timeout: _Seconds = Field(30, gt=0, description="how long one call of a handler may take")
     default_page_size: int = Field(100, ge=1, description="rows of a page when the client does not say")
     max_page_size: int = Field(1000, ge=1, description="rows of the largest page that a client may ask for")
     reconcile_seconds: _Seconds = Field(30, gt=0, description="how often the whole directory is read again")

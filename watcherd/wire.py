@@ -67,8 +67,8 @@ class Call:
     """
 
     __slots__ = (
-        "_digest", "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method", "neighbour",
-        "path", "request_id", "segments", "template",
+        "_digest", "_headers", "_receive", "_scope", "_who", "base", "max_body_bytes", "max_json_depth", "method",
+        "neighbour", "path", "request_id", "segments", "template",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of one request, set once by the gateway
@@ -82,6 +82,7 @@ class Call:
         max_body_bytes: int,
         neighbour: Neighbour,
         max_json_depth: int = 200,
+        who: Callable[[Headers], str | None] | None = None,
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -95,6 +96,7 @@ class Call:
         self._scope = scope
         self._receive = receive
         self._headers: dict[bytes, bytes] | None = None
+        self._who = who
         self._digest: blake2b | None = None
 
     @property
@@ -102,6 +104,11 @@ class Call:
         """The raw query string."""
         query: bytes = self._scope["query_string"]
         return query
+
+    @property
+    def identity(self) -> str | None:
+        """The name of the API key that was sent, where the daemon asks for keys; looked up when asked."""
+        return None if self._who is None else self._who(self._scope["headers"])
 
     def header(self, name: bytes) -> bytes | None:
         """A header by its lower-case name; of several, joined by a comma as HTTP says."""

@@ -14,6 +14,7 @@ from watcherd.cli.examine import examine, read_sources
 
 WITHOUT_EXAMPLE = {
     "PIM001": "a text of a mebibyte",
+    "PIM424": "a matter of what is installed",
     "PIM600": "a fault of the database",
     "PIM611": "a fault of watcherd",
     "PIM706": "a matter of moments",

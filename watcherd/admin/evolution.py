@@ -138,9 +138,9 @@ def _rollback(world: World, name: str, revision: int, kept: KeptRevision | None)
         detail = f"revision {revision} is not a valid model of the domain {name} any more"
         raise Problem(problems.ROLLBACK_REFUSED, detail)
     live = world.live.get(model)
-    if live is not None and live.spec == parsed.spec:
+    if live is not None and (live.spec, live.revision.linked.code.files) == (parsed.spec, kept.code.files):
         raise Problem(problems.ROLLBACK_REFUSED, f"revision {revision} of {name} means what is served already")
-    return Rollback(kept.source, parsed, world.files[path].source.digest)
+    return Rollback(kept.source, parsed, world.files[path].source.digest, kept.code)
 
 
 def _entry(kept: KeptRevision, serving: int | None) -> dict[str, Any]:

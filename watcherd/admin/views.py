@@ -81,8 +81,8 @@ def draining(revision: Revision) -> dict[str, Any]:
 
 
 def diagnostic(item: Diagnostic) -> dict[str, Any]:
-    """A finding, its file left out: it stands beside."""
-    return {
+    """A finding; its file stands beside, but for one about a handler's code."""
+    return ({"file": item.file} if item.file.endswith(".py") else {}) | {
         "code": item.code,
         "severity": item.severity.value,
         "line": item.line,

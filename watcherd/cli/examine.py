@@ -25,12 +25,21 @@ DEFAULT_DIRECTORY = Path("pim_models")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file to look at: its name for people, its bytes or why there are none, and whether to report on it."""
+    """One file to look at: its name for people, its bytes or why there are none, and whether to report on it.
+
+    Python files, which the handlers of models may need, are never asked for: what is wrong with them
+    is told of the models that need them.
+    """
 
     file: str
     content: bytes | None
     unreadable: Diagnostic | None
     asked_for: bool
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is a Python file beside the models."""
+        return self.file.endswith(".py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was looked at and found, in numbers; `unexecutable` are methods that answer 501."""
+    """What was looked at and found, in numbers; `unexecutable` are methods that answer 501, handlers allowed or not."""
 
     files: int
     errors: int
@@ -76,7 +85,9 @@ def summarise(checked: Sequence[Checked]) -> Summary:
         warnings=len(findings) - errors,
         models=len(specs),
         entities=sum(len(spec.entities) for spec in specs),
-        unexecutable=sum(len(service.methods) for spec in specs for service in spec.services.values()),
+        unexecutable=sum(
+            method.handler is None for spec in specs for service in spec.services.values() for method in service.methods
+        ),
     )
 
 
@@ -96,7 +107,7 @@ def _scan(path: Path, *, asked_for: bool) -> Iterator[Source]:
 
     max_bytes = pim.DEFAULT_LIMITS.max_bytes
     if path.is_dir():
-        root, found = path, list(directory.scan(path, max_bytes=max_bytes).values())
+        root, found = path, list(directory.scan(path, max_bytes=max_bytes, code=True).values())
     else:
         root = path.parent
         file = directory.read(root, path.name, max_bytes=max_bytes) if root.is_dir() else None
@@ -106,7 +117,7 @@ def _scan(path: Path, *, asked_for: bool) -> Iterator[Source]:
     for file in found:
         name = str(root / file.display)
         unreadable = replace(file.diagnostic, file=name) if file.diagnostic else None
-        yield Source(name, file.content, unreadable, asked_for)
+        yield Source(name, file.content, unreadable, asked_for and not directory.is_code_name(file.path))
 
 
 def _identity(file: str) -> str:
@@ -125,11 +136,13 @@ def examine(sources: Sequence[Source], reserved_domains: frozenset[str] = frozen
     parsed = {
         source.file: pim.parse(source.content, source.file, reserved_domains=reserved_domains)
         for source in sources
-        if source.content is not None
+        if source.content is not None and not source.is_code
     }
+    code = {source.file: source.content for source in sources if source.content is not None and source.is_code}
     owners = _owners(parsed.values())
     models = {name: owner.spec for name, owner in owners.items() if owner.spec is not None}
-    return [_checked(source, parsed.get(source.file), owners, models) for source in sources]
+    looked_at = [source for source in sources if not source.is_code]
+    return [_checked(source, parsed.get(source.file), owners, models, code) for source in looked_at]
 
 
 def _owners(parsed: Iterable[Parsed]) -> dict[str, Parsed]:
@@ -141,7 +154,11 @@ def _owners(parsed: Iterable[Parsed]) -> dict[str, Parsed]:
 
 
 def _checked(
-    source: Source, parsed: Parsed | None, owners: Mapping[str, Parsed], models: Mapping[str, ModelSpec]
+    source: Source,
+    parsed: Parsed | None,
+    owners: Mapping[str, Parsed],
+    models: Mapping[str, ModelSpec],
+    code: Mapping[str, bytes],
 ) -> Checked:
     from watcherd import pim
     from watcherd.pim.spec import fold
@@ -156,6 +173,9 @@ def _checked(
         linked = pim.link(parsed.spec, models)
         if isinstance(linked, tuple):
             found.extend(pim.link_diagnostics(parsed, linked, models))
+        gathered = pim.gather(parsed.spec, source.file.rpartition("/")[0], code)
+        if isinstance(gathered, tuple):
+            found.extend(pim.code_diagnostics(parsed, gathered))
     found.sort(key=lambda finding: (finding.line, finding.column))
     rejected = any(finding.is_error for finding in found)
     return Checked(source, None if rejected else parsed.spec, tuple(found))

@@ -55,7 +55,7 @@ class _Following:
         roots = dict.fromkeys(path if path.is_dir() else path.parent for path in self._paths)
         async with asyncio.TaskGroup() as tasks:
             for root in roots:
-                watcher = Watcher(root, reconcile_seconds=RECONCILE_SECONDS, publish=_tell)
+                watcher = Watcher(root, reconcile_seconds=RECONCILE_SECONDS, publish=_tell, code=True)
                 tasks.create_task(watcher.run(), name=f"watch {root}")
                 tasks.create_task(self._take(watcher), name=f"check {root}")
 

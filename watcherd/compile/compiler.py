@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -19,20 +20,22 @@ from watcherd.compile.batch import BatchEndpoint
 from watcherd.compile.carried import Parts, carry_over, sights
 from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
 from watcherd.compile.entity import Children, EntityEndpoints, Rules, compile_entity, compile_rules
-from watcherd.compile.events import RowEvents
+from watcherd.compile.events import RowEvents, emitted
 from watcherd.compile.export import ExportEndpoint
 from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.imports import ImportEndpoint
+from watcherd.compile.methods import Methods
 from watcherd.compile.naming import children_segment
 from watcherd.compile.openapi import Described, Description, describe, document, document_digest
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
 from watcherd.compile.remembering import turn_all
-from watcherd.compile.service import compile_method
+from watcherd.compile.service import compile_method, has_executable
 from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, Service
 from watcherd.revision import Revision
+from watcherd.services import NO_HANDLERS, Handlers
 from watcherd.store import ModelTables
 from watcherd.wire import JSON, Answer, Call
 
@@ -45,13 +48,20 @@ class Carried:
     rules: Parts[Rules] = field(default_factory=lambda: EMPTY)
 
 
-def compile_model(
-    linked: LinkedModel, tables: ModelTables, number: int, *, options: Options, before: Revision | None = None
+def compile_model(  # noqa: PLR0913 - what a revision is made from
+    linked: LinkedModel,
+    tables: ModelTables,
+    number: int,
+    *,
+    options: Options,
+    before: Revision | None = None,
+    handlers: Handlers = NO_HANDLERS,
 ) -> Revision:
     """Compile a model into revision `number`, on the tables that the store has bound for it.
 
-    What still holds of the revision `before` it is taken up. Raises `InvalidDefaultError` for a
-    default that its attribute refuses.
+    What still holds of the revision `before` it is taken up. `handlers` are the loaded functions of
+    its handlers; they are let go with the revision. Raises `InvalidDefaultError` for a default that
+    its attribute refuses.
     """
     turn_all()
     spec = linked.spec
@@ -63,6 +73,7 @@ def compile_model(
         entity.name: compile_entity(entity, rules[entity.name].made, tables, exposed, model=spec.name)
         for entity in spec.entities.values()
     }
+    methods = Methods(linked, tables, options, handlers)
     collections, items = _entity_paths(linked, endpoints, tables, options)
     dispatcher = Dispatcher(
         domain=spec.domain,
@@ -70,7 +81,7 @@ def compile_model(
         collections=collections,
         items=items,
         children=_children_paths(spec, endpoints),
-        actions=_action_paths(linked, tables, options),
+        actions=_action_paths(linked, methods, tables, options),
         system=_system_paths(linked, description, endpoints, tables, options),
         bulk=_bulk_paths(linked, endpoints, tables, options) | _stream_paths(linked, tables, options),
     )
@@ -83,6 +94,7 @@ def compile_model(
         openapi=description.fragment,
         exposed=exposed,
         carried=Carried(description.entities, rules),
+        on_drained=handlers.unload,
     )
 
 
@@ -136,12 +148,14 @@ def _bulk_paths(
     return paths
 
 
-def _action_paths(linked: LinkedModel, tables: ModelTables, options: Options) -> dict[tuple[str, str], Path]:
+def _action_paths(
+    linked: LinkedModel, methods: Methods, tables: ModelTables, options: Options
+) -> dict[tuple[str, str], Path]:
     """Every method under its kebab-case path, and under its name as declared."""
     paths: dict[tuple[str, str], Path] = {}
     for service in linked.spec.services.values():
         for method in service.methods:
-            endpoint = compile_method(linked, service, method)
+            endpoint = compile_method(linked, service, method, methods.runner(service, method))
             template = f"/{service.path}/{method.path}"
             path = Path.of(template, {"POST": _post(linked, template, endpoint.call, tables, options)})
             for owner in (service.path, service.name):
@@ -166,10 +180,13 @@ def _system_paths(
     own = Document(spec, description, needs_key=options.needs_key)
     by_plural = {entity.plural: endpoints[entity.name] for entity in spec.entities.values()}
     batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, by_plural).prepare, tables, options)
+    emits = has_executable(linked)
+    events = {"events": Path.of("/-/events", {"GET": partial(emitted, spec.name, options.feeds)})} if emits else {}
     return {
         "openapi.json": Path.of("/-/openapi.json", {"GET": own.answer}),
         "docs": Path.of("/-/docs", {"GET": to_docs}),
         "batch": Path.of("/-/batch", {"POST": batch}),
+        **events,
     }
 
 

@@ -13,7 +13,7 @@ from watcherd import problems
 from watcherd.compile import etag
 from watcherd.compile.conflicts import conflict
 from watcherd.compile.reading import nearest
-from watcherd.errors import ConstraintError, PreconditionError, StoreUnavailableError
+from watcherd.errors import ConstraintError, ContendedError, PreconditionError, StoreUnavailableError
 from watcherd.problems import Problem
 from watcherd.wire import Answer, Call
 
@@ -77,6 +77,8 @@ class Dispatcher:
             raise conflict(error, has_body=call.method != "DELETE") from error
         except PreconditionError as error:
             raise etag.stale() from error
+        except ContendedError as error:
+            raise Problem(problems.CONTENDED, str(error), headers={"retry-after": "1"}) from error
         except StoreUnavailableError as error:
             raise Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "1"}) from error
 

@@ -12,11 +12,26 @@ from typing import Any
 
 from watcherd import problems
 from watcherd.compile.query import refuse_parameters
-from watcherd.feeds import HEADERS, MEDIA, Feeds, TooManyReadersError
+from watcherd.feeds import EMITTED, HEADERS, MEDIA, Feeds, TooManyReadersError
 from watcherd.pim.spec import Entity
 from watcherd.problems import Problem
 from watcherd.store import RowChange
 from watcherd.wire import Answer, Call
+
+
+async def emitted(model: str, feeds: Feeds, call: Call) -> Answer:
+    """200: a stream of what the methods of a (folded) model emit."""
+    return _stream(feeds, model, EMITTED, (), call)
+
+
+def _stream(feeds: Feeds, model: str, entity: str, shape: tuple[str, ...], call: Call) -> Answer:
+    refuse_parameters(call.query)
+    last = call.header(b"last-event-id")
+    try:
+        reader = feeds.subscribe(model, entity, shape, None if last is None else last.decode("latin-1"))
+    except TooManyReadersError as error:
+        raise Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "5"}) from error
+    return Answer(200, media=MEDIA, headers=HEADERS, stream=reader, leave=reader.leave)
 
 
 class RowEvents:
@@ -41,12 +56,4 @@ class RowEvents:
 
     async def answer(self, call: Call) -> Answer:
         """200: a stream of events, from after `Last-Event-ID` on where that is given."""
-        refuse_parameters(call.query)
-        last = call.header(b"last-event-id")
-        try:
-            reader = self._feeds.subscribe(
-                self._model, self._entity, self._shape, None if last is None else last.decode("latin-1")
-            )
-        except TooManyReadersError as error:
-            raise Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "5"}) from error
-        return Answer(200, media=MEDIA, headers=HEADERS, stream=reader, leave=reader.leave)
+        return _stream(self._feeds, self._model, self._entity, self._shape, call)

@@ -16,7 +16,7 @@ from datetime import datetime
 from hashlib import blake2b
 
 from watcherd import problems
-from watcherd.compile.writes import Prepare
+from watcherd.compile.writes import Performance, Prepare
 from watcherd.errors import StillRunningError
 from watcherd.problems import Problem
 from watcherd.store import AnswerName, Cursor, KeptAnswer, ModelTables
@@ -56,7 +56,10 @@ class PostEndpoint:
         """The answer of the write, or the one that was kept. Raises `Problem`: 400, 409, 422, and what is refused."""
         sent = call.header(b"idempotency-key")
         if sent is None:
-            return await self._tables.write(await self._prepare(call))
+            prepared = await self._prepare(call)
+            if isinstance(prepared, Performance):
+                return await prepared.perform(None)
+            return await self._tables.write(prepared)
         name = AnswerName(_caller(call), self._name, read_key(sent))
         kept = await self._tables.answers.find(name, self._now())
         if kept is not None:
@@ -69,12 +72,19 @@ class PostEndpoint:
 
     async def _perform(self, call: Call, name: AnswerName) -> Answer:
         digest = call.fingerprint_body()
-        work = await self._prepare(call)
+        prepared = await self._prepare(call)
         fingerprint, now = _fingerprint(call, digest()), self._now()
+
+        def keep(cursor: Cursor, answer: Answer) -> None:
+            self._tables.answers.keep(cursor, name, _kept(answer, fingerprint), now)
+
+        if isinstance(prepared, Performance):
+            return await prepared.perform(keep)
+        work = prepared
 
         def work_and_keep(cursor: Cursor) -> Answer:
             answer = work(cursor)
-            self._tables.answers.keep(cursor, name, _kept(answer, fingerprint), now)
+            keep(cursor, answer)
             return answer
 
         return await self._tables.write(work_and_keep)

@@ -24,6 +24,7 @@ from watcherd.compile.operations import (
     add_batch,
     add_bulk,
     add_document,
+    add_emitted,
     add_entity,
     add_events,
     add_index,
@@ -32,6 +33,7 @@ from watcherd.compile.operations import (
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import entity_parameters, shared_parameters
 from watcherd.compile.schemas import Schema, entity_schemas, view_schema
+from watcherd.compile.service import has_executable
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec
 from watcherd.revision import OpenApiFragment, Operation
 
@@ -190,6 +192,8 @@ def _describe_rest(linked: LinkedModel, options: Options, taken: Sequence[str] =
     for service in linked.spec.services.values():
         for method in service.methods:
             add_method(paths, linked, service, method)
+    if has_executable(linked):
+        add_emitted(paths, linked.spec)
     add_batch(paths, linked.spec)
     add_document(paths, linked.spec)
     return Described.of(paths, parameters=shared_parameters(linked.spec, options))

@@ -14,7 +14,8 @@ from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import children_segment, operation_id, schema_ref, title
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import FILTERS, list_parameters
-from watcherd.compile.schemas import Schema, method_schema, parameter_schema
+from watcherd.compile.schemas import Schema, method_schema, parameter_schema, result_schema
+from watcherd.compile.service import is_executable
 from watcherd.pim.spec import Entity, LinkedModel, Method, ModelSpec, Service
 from watcherd.revision import Operation
 
@@ -218,6 +219,9 @@ def add_method(paths: Paths, linked: LinkedModel, service: Service, method: Meth
     if returns is not None:
         result = returns.entity.entity if returns.entity is not None else str(returns.kind)
         described.append(f"Declared result: {result}{'[]' if returns.is_list else ''}.")
+    if is_executable(linked, method):
+        _add_executable(paths, linked, service, method)
+        return
     described.append("Answers 501 until something executable stands behind it.")
     paths.add(
         "POST", f"/{service.path}/{method.path}", service.name, method.name, title(method.name),
@@ -225,6 +229,34 @@ def add_method(paths: Paths, linked: LinkedModel, service: Service, method: Meth
         parameters=[_IDEMPOTENCY_KEY],
         requestBody=_body(_json(method_schema(linked, method)), required=bool(method.parameters)),
         responses=_problems((400, 409, 413, 415, 422, 500, 501, 503)),
+    )  # fmt: skip
+
+
+def _add_executable(paths: Paths, linked: LinkedModel, service: Service, method: Method) -> None:
+    errors = (400, 404, 409, 412, 413, 415, 422, 500, 503)
+    if method.returns is None:
+        answer = _responses(200, _json({}), "What the method answers, where it does", headers=_REPLAYED)
+        responses = answer | _responses(204, None, "Done", *errors, headers=_REPLAYED)
+    else:
+        schema = result_schema(linked, method.returns)
+        responses = _responses(200, _json(schema), "What the method answers", *errors, headers=_REPLAYED)
+    paths.add(
+        "POST", f"/{service.path}/{method.path}", service.name, method.name, title(method.name),
+        description=method.description or None,
+        parameters=[_IDEMPOTENCY_KEY],
+        requestBody=_body(_json(method_schema(linked, method)), required=bool(method.parameters)),
+        responses=responses,
+    )  # fmt: skip
+
+
+def add_emitted(paths: Paths, spec: ModelSpec) -> None:
+    """What the methods of a model emit."""
+    paths.add(
+        "GET", "/-/events", "", "events", f"Hear of what the methods of {spec.domain} emit",
+        description="Server-sent events: each with the name and the data that a method gave it, once what it wrote "
+        "is committed; `reset` where some may have been missed, `bye` before the stream ends.",
+        parameters=[_LAST_EVENT_ID],
+        responses=_responses(200, {"text/event-stream": {"schema": _TEXT}}, "A stream of events", 400, 500, 503),
     )  # fmt: skip
 
 

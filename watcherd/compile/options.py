@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import uuid_utils
 
 from watcherd.feeds import Feeds
+from watcherd.services import Allowance
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -34,7 +35,8 @@ class Options:
     `api_prefix` is `/api` or empty; `max_body_bytes` and `needs_key` are documented, the gateway
     enforces them; `max_import_bytes` bounds the body of an import, whose lines are bounded by
     `max_body_bytes`; `max_rows` bounds an array of a create; `default_limit` and `max_limit` count
-    rows of a list; `feeds` hear of changed rows; `clock` answers an aware UTC time.
+    rows of a list; `feeds` hear of changed rows; `allowance` is what handlers may use; `clock`
+    answers an aware UTC time.
     """
 
     api_prefix: str = "/api"
@@ -45,5 +47,6 @@ class Options:
     feeds: Feeds = field(default_factory=Feeds)
     default_limit: int = DEFAULT_LIMIT
     max_limit: int = MAX_LIMIT
+    allowance: Allowance = field(default_factory=Allowance)
     clock: Callable[[], datetime] = utc_now
     make_id: Callable[[], str] = make_uuid7

@@ -20,7 +20,7 @@ from watcherd.compile.naming import schema_ref, title
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.service import as_attribute, entity_of, given_attributes, required_attributes
 from watcherd.compile.validators import Targets, takes_null
-from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method, ModelSpec, Parameter
+from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method, ModelSpec, Parameter, ValueType
 
 Schema = dict[str, Any]
 Direction = Literal["in", "out"]
@@ -140,6 +140,18 @@ def method_schema(linked: LinkedModel, method: Method) -> Schema:
         [item.name for item in method.parameters if item.required],
         closed=True,
     )
+
+
+def result_schema(linked: LinkedModel, returns: ValueType) -> Schema:
+    """What a method answers."""
+    if returns.entity is not None:
+        schema = schema_ref(linked.spec, returns.entity.entity)
+    else:
+        kind = returns.kind or Kind.JSON
+        schema = attribute_schema(
+            Attribute(name="result", kind=kind), linked.targets, "out", nullable=kind is Kind.JSON
+        )
+    return {"type": "array", "items": schema} if returns.is_list else schema
 
 
 def _parameter(linked: LinkedModel, parameter: Parameter) -> Schema:

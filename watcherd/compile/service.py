@@ -1,14 +1,14 @@
-"""The endpoints of service methods: a body is validated as if it would run, then 501 says what lacks.
+"""The endpoints of service methods: a body is validated, then the method runs, or 501 says what it lacks.
 
-Owns which bodies a method takes. Nothing executable stands behind a method yet, and it never
-pretends to have run.
+Owns which bodies a method takes. Does not own how what stands behind it is run (services), nor what
+is made of its result (results). A method without anything executable never pretends to have run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
@@ -19,7 +19,8 @@ from watcherd.compile.constraints import Checks, compile_checks
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.reading import Location, pointer
 from watcherd.compile.validators import Targets, any_json, attribute_schema, takes_null
-from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method, ModelSpec, Parameter, Service
+from watcherd.compile.writes import Performance
+from watcherd.pim.spec import Attribute, Entity, Json, Kind, LinkedModel, Method, ModelSpec, Parameter, Service
 from watcherd.problems import Finding, Problem
 from watcherd.wire import Call
 
@@ -36,33 +37,45 @@ class EntityParameter:
     partial: bool
 
 
+Run = Callable[[Call, Mapping[str, Any]], Performance]
+"""What runs a method, given the wire values of its parameters."""
+
+
 @dataclass(frozen=True, slots=True)
 class MethodEndpoint:
-    """One method: its validator, and what it lacks to be run."""
+    """One method: its validator, and what runs it, or what it lacks to be run. `defaults` are wire values."""
 
     name: str
     validator: SchemaValidator
     parameters: tuple[str, ...]
+    defaults: Mapping[str, Json]
     entities: Mapping[str, EntityParameter]
+    run: Run | None
     lacks: tuple[str, ...]
 
-    async def call(self, call: Call) -> NoReturn:
-        """422 when the body is not what the method takes, else 501."""
+    async def call(self, call: Call) -> Performance:
+        """What the method does; 422 when the body is not what it takes, 501 when it cannot run."""
         refuse_parameters(call.query)
         body = await self._body(call)
         values, findings = reading.check(self.validator, body, self._known)
         findings += self._broken(values)
         if findings:
             raise reading.invalid(findings)
-        raise Problem(
-            problems.NOT_IMPLEMENTED,
-            f"{self.name} is declared, but nothing executable stands behind it",
-            extra={"lacks": list(self.lacks)},
-        )
+        if self.run is None:
+            raise Problem(
+                problems.NOT_IMPLEMENTED,
+                f"{self.name} is declared, but nothing executable stands behind it",
+                extra={"lacks": list(self.lacks)},
+            )
+        given = dict.fromkeys(self.parameters)
+        given |= {name: default.value for name, default in self.defaults.items()}
+        return self.run(call, {**given, **values})
 
     async def _body(self, call: Call) -> Any:
-        if call.header(b"content-type") is None and not self.parameters and not await call.body():
+        if not self.parameters and call.header(b"content-type") is None and not (body := await call.body()):
             return {}
+        if not self.parameters and call.header(b"content-type") is None:
+            return reading.parse(body, exact=True, max_depth=call.max_json_depth)
         return await reading.read_json(call, reading.JSON_ONLY, exact=True)
 
     def _known(self, place: Location) -> tuple[str, Collection[str]]:
@@ -86,8 +99,8 @@ class MethodEndpoint:
                         yield Finding(prefix + broken.pointer[1:], broken.code, broken.message)
 
 
-def compile_method(linked: LinkedModel, service: Service, method: Method) -> MethodEndpoint:
-    """Build the validator of a method's body, and gather what the method lacks."""
+def compile_method(linked: LinkedModel, service: Service, method: Method, run: Run | None = None) -> MethodEndpoint:
+    """Build the validator of a method's body, and gather what the method lacks where nothing runs it."""
     spec = linked.spec
     own = {parameter.name: parameter for parameter in method.parameters if entity_of(spec, parameter) is not None}
     return MethodEndpoint(
@@ -104,13 +117,25 @@ def compile_method(linked: LinkedModel, service: Service, method: Method) -> Met
             )
         ),
         parameters=tuple(parameter.name for parameter in method.parameters),
+        defaults={item.name: item.default for item in method.parameters if item.default is not None},
         entities={
             name: _entity_parameter(entity, parameter, linked.targets)
             for name, parameter in own.items()
             if (entity := entity_of(spec, parameter)) is not None
         },
-        lacks=tuple(_lacks(spec, method)),
+        run=run,
+        lacks=() if run is not None else tuple(_lacks(spec, method)),
     )
+
+
+def is_executable(linked: LinkedModel, method: Method) -> bool:
+    """Whether something runs a method."""
+    return method.handler is not None and bool(linked.code.files)
+
+
+def has_executable(linked: LinkedModel) -> bool:
+    """Whether something runs any method of a model."""
+    return any(is_executable(linked, method) for service in linked.spec.services.values() for method in service.methods)
 
 
 def entity_of(spec: ModelSpec, parameter: Parameter) -> Entity | None:
@@ -178,6 +203,9 @@ def _entity_parameter(entity: Entity, parameter: Parameter, targets: Targets) ->
 
 
 def _lacks(spec: ModelSpec, method: Method) -> Iterator[str]:
+    if method.handler is not None:
+        yield f"leave to run its handler {method.handler}: set WATCHERD_ALLOW_HANDLERS=true"
+        return
     yield "a handler"
     if method.flow is not None:
         flow = spec.flows.get(method.flow)

@@ -8,6 +8,7 @@ nothing of requests, and what it raises takes back everything that was written w
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from watcherd.store import Cursor
 from watcherd.wire import Answer, Call
@@ -15,5 +16,19 @@ from watcherd.wire import Answer, Call
 Work = Callable[[Cursor], Answer]
 """Writes, and answers what its client is told. Raises `Problem` and `ConstraintError`."""
 
-Prepare = Callable[[Call], Awaitable[Work]]
+Keep = Callable[[Cursor, Answer], None]
+"""Writes the record of an answer, in the transaction that the answer is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """What takes more than one step in its transaction, and may wait in between: the code behind a method.
+
+    `perform` does it and answers once all is committed, with the record of the answer where one is to be kept.
+    """
+
+    perform: Callable[[Keep | None], Awaitable[Answer]]
+
+
+Prepare = Callable[[Call], Awaitable[Work | Performance]]
 """Reads a request. Raises `Problem` for what needs no transaction to be refused."""

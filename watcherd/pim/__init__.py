@@ -14,6 +14,7 @@ holds; all that is wrong with it comes back as diagnostics, at once.
 """
 
 from watcherd.pim.canonical import fingerprint
+from watcherd.pim.code import CodeFault, code_diagnostics, gather, handlers
 from watcherd.pim.codes import CODES, Code
 from watcherd.pim.diagnostics import Diagnostic, Position, Related, Severity
 from watcherd.pim.linking import file_diagnostic, link, link_diagnostics, owned_elsewhere
@@ -27,6 +28,7 @@ __all__ = [
     "CODES",
     "DEFAULT_LIMITS",
     "Code",
+    "CodeFault",
     "Diagnostic",
     "Limits",
     "Parsed",
@@ -34,8 +36,11 @@ __all__ = [
     "Position",
     "Related",
     "Severity",
+    "code_diagnostics",
     "file_diagnostic",
     "fingerprint",
+    "gather",
+    "handlers",
     "json_schema",
     "link",
     "link_diagnostics",

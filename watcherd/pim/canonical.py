@@ -9,18 +9,23 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from watcherd.pim.spec import Entity
+from watcherd.pim.spec import NO_CODE, Entity
 
 if TYPE_CHECKING:
-    from watcherd.pim.spec import ModelSpec
+    from watcherd.pim.spec import Code, ModelSpec
 
 
-def fingerprint(spec: ModelSpec) -> str:
+def fingerprint(spec: ModelSpec, code: Code = NO_CODE) -> str:
     """SHA-256, in hex, of what a spec means; stable over processes, machines and key orders.
 
-    An entity stands in it by a digest of its own, which is kept with the entity.
+    `code` is what its handlers need, which is part of what it means. An entity stands in it by a
+    digest of its own, which is kept with the entity.
     """
-    return _digest(spec)
+    digest = _digest(spec)
+    if not code.files:
+        return digest
+    parts = [digest, *(f"{path} {hashlib.sha256(source).hexdigest()}" for path, source in sorted(code.files.items()))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _digest(value: object) -> str:

@@ -97,6 +97,13 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "PIM407": _warning("Steps and diagram do not agree"),
         "PIM408": Code("An entity of another model as a parameter or result"),
         "PIM409": Code("Unknown type of a step"),
+        # Handlers
+        "PIM420": Code("Malformed handler"),
+        "PIM421": Code("A file that handlers need is missing"),
+        "PIM422": Code("A handler's file is not valid Python"),
+        "PIM423": Code("The function of a handler is missing"),
+        "PIM424": Code("A handler's file cannot be loaded"),
+        "PIM425": _warning("Handlers are not allowed to run"),
         # Between files
         "PIM501": Code("Another file serves this domain"),
         "PIM502": Code("A model that is referenced is not loaded"),

@@ -330,6 +330,7 @@ class MethodDoc(Part):
     return_type: Text | None = None
     flow: Text | None = None
     rules: Names = ()
+    handler: Text | None = None
 
 
 class ServiceDoc(Part):

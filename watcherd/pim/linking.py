@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from watcherd.pim.codes import CODES
 from watcherd.pim.diagnostics import Diagnostic, Position, Related
 from watcherd.pim.findings import Nearest, quote
-from watcherd.pim.spec import Entity, EntityRef, LinkedModel, ModelSpec, Target, fold
+from watcherd.pim.spec import NO_CODE, Code, Entity, EntityRef, LinkedModel, ModelSpec, Target, fold
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from watcherd.pim.parsing import Parsed
 
 
-def link(spec: ModelSpec, models: Mapping[str, ModelSpec]) -> LinkedModel | tuple[EntityRef, ...]:
-    """Resolve every reference of `spec`; `models` are the other specs by folded name.
+def link(spec: ModelSpec, models: Mapping[str, ModelSpec], code: Code = NO_CODE) -> LinkedModel | tuple[EntityRef, ...]:
+    """Resolve every reference of `spec`; `models` are the other specs by folded name, `code` what its handlers need.
 
     Answers the references that lead nowhere, sorted, if there are any. A model that `depends_on`
     names, but that nothing refers to, need not be there.
@@ -44,7 +44,7 @@ def link(spec: ModelSpec, models: Mapping[str, ModelSpec]) -> LinkedModel | tupl
             )
     if missing:
         return tuple(sorted(missing, key=_by_name))
-    return LinkedModel(spec=spec, targets=MappingProxyType(targets))
+    return LinkedModel(spec=spec, targets=MappingProxyType(targets), code=code)
 
 
 def former_names(model: ModelSpec, entity: Entity) -> tuple[EntityRef, ...]:

@@ -189,6 +189,12 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "return_type": Key("Another spelling of `returns`.", ("Order",)),
         "flow": Key("The flow that it follows, by name.", ("OrderService.placeOrder",)),
         "rules": Key("The rules that it follows, by name.", (["in_stock"],)),
+        "handler": Key(
+            "The Python function that runs it: a file beside the model or below it, and a name in it. Handlers are code"
+            " that the operator trusts, and run only where the daemon is set to run them.",
+            ("orders.py:place_order",),
+            pattern=r"^\s*[^/.:][^:]*\.py:[^:]+$",
+        ),
     },
     "Parameter": {
         "name": Key("The parameter's name, where parameters are written as a list.", ("order",), pattern=_NAME),

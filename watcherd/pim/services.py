@@ -9,7 +9,7 @@ from watcherd.pim.findings import Nearest, quote
 from watcherd.pim.kinds import ValueKind, type_hint, type_name
 from watcherd.pim.names import Place, Taken, is_segment, kebab, name_fault, nfc
 from watcherd.pim.nodes import ListNode
-from watcherd.pim.spec import EntityRef, Kind, Method, Parameter, Service, ValueType
+from watcherd.pim.spec import EntityRef, HandlerRef, Kind, Method, Parameter, Service, ValueType
 from watcherd.pim.values import Limited
 
 if TYPE_CHECKING:
@@ -86,7 +86,20 @@ def _method(draft: Draft, path: Path, name: str, document: MethodDoc, entities: 
         returns=returns,
         flow=flow,
         rules=document.rules,
+        handler=None if document.handler is None else _handler(draft, (*path, "handler"), document.handler),
     )
+
+
+def _handler(draft: Draft, path: Path, text: str) -> HandlerRef | None:
+    """`orders.py:create_order`: a file at or below the model's own folder, and a function in it."""
+    file, _, function = text.strip().rpartition(":")
+    parts = file.split("/")
+    is_path = file.endswith(".py") and all(part not in {"", ".", ".."} and not part.startswith(".") for part in parts)
+    if not is_path or not function.isidentifier() or any("." in part for part in (*parts[:-1], parts[-1][:-3])):
+        hint = "such as `orders.py:create_order`: a file beside this one or below it, and a function in it"
+        draft.add("PIM420", path, f"{quote(text)} cannot be a handler", hint)
+        return None
+    return HandlerRef(file, function)
 
 
 def _parameter(

@@ -244,6 +244,17 @@ class Parameter:
     members: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HandlerRef:
+    """A Python function that runs a method: `file` is relative to the model file's folder, with `/`."""
+
+    file: str
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.function}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """One method of a service; `path` is its kebab-case segment. `returns` None: nothing."""
@@ -255,6 +266,7 @@ class Method:
     returns: ValueType | None = None
     flow: str | None = None
     rules: tuple[str, ...] = ()
+    handler: HandlerRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,12 +341,48 @@ class Target:
     formerly: tuple[EntityRef, ...] = field(default=(), compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The Python files that a model's handlers need: path -> source, relative to the models directory.
+
+    `folder` is where the model's file is, from where its handlers are named; empty for that directory.
+    """
+
+    folder: str = ""
+    files: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)
+
+    def path(self, handler: HandlerRef) -> str:
+        """Where the file of a handler is."""
+        return f"{self.folder}/{handler.file}" if self.folder else handler.file
+
+    def as_text(self) -> str | None:
+        """The same as text, for the catalog; None where there is nothing."""
+        if not self.files:
+            return None
+        files = {path: source.decode("utf-8", "surrogateescape") for path, source in sorted(self.files.items())}
+        return json.dumps({"folder": self.folder, "files": files})
+
+    @classmethod
+    def of_text(cls, text: str | None) -> Code:
+        """What `as_text` made."""
+        if text is None:
+            return NO_CODE
+        kept = json.loads(text)
+        files = {path: source.encode("utf-8", "surrogateescape") for path, source in kept["files"].items()}
+        return cls(kept["folder"], MappingProxyType(files))
+
+
+NO_CODE = Code()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkedModel:
     """A spec with every reference resolved, those into other models too.
 
-    Two linked models that are equal compile to the same revision.
+    `code` is what its handlers need; nothing where they are not allowed. Two linked models that are
+    equal compile to the same revision.
     """
 
     spec: ModelSpec
     targets: Mapping[EntityRef, Target]
+    code: Code = NO_CODE

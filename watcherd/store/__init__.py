@@ -19,15 +19,18 @@ from watcherd.store.queries import Filter, Select, ordering
 from watcherd.store.reads import Page, Related, Row, RowList
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import RowChange, Rows
+from watcherd.store.session import HOLD_SECONDS, Body, Session
 from watcherd.store.store import ModelTables, Store
 from watcherd.store.stream import RowStream
 from watcherd.store.usage import Usage
 
 __all__ = [
     "BEAT_SECONDS",
+    "HOLD_SECONDS",
     "AnswerName",
     "Answers",
     "Applied",
+    "Body",
     "Cursor",
     "Difference",
     "EntityNames",
@@ -49,6 +52,7 @@ __all__ = [
     "Rows",
     "SchemaPlan",
     "Select",
+    "Session",
     "StalePlanError",
     "Step",
     "StepKind",

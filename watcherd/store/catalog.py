@@ -52,7 +52,8 @@ _HOLDERS: Final = (
     """CREATE TABLE watcherd_hold (
         process TEXT NOT NULL, model TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (process, model))""",
 )
-_VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS, _HOLDERS)
+_CODE: Final = ("""ALTER TABLE watcherd_revision ADD COLUMN code TEXT""",)
+_VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS, _HOLDERS, _CODE)
 """What each version of the catalog does to the one before it; the first starts from nothing."""
 
 CATALOG_VERSION: Final = len(_VERSIONS)

@@ -15,6 +15,7 @@ from watcherd.errors import StoreError
 from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
+from watcherd.store.session import Body
 from watcherd.store.sqlite import Durability, SqliteDatabase
 from watcherd.store.stream import RowStream
 from watcherd.store.usage import MAX_WAITING, Usage
@@ -58,6 +59,15 @@ class Database(Protocol):
         It may be run again when it was rolled back for another's sake, so it must not keep
         anything from one run to the next. What it raises is raised here, and nothing has changed.
         """
+
+    async def transact(self, write: Callable[[Cursor], T]) -> T:
+        """The same for a write that decides by what it reads: as if nobody else were there.
+
+        ContendedError when it was undone for another's sake, again and again.
+        """
+
+    async def interact(self, body: Body[T]) -> T:
+        """What `body` answers, in a transaction of many steps; see `session.interact`."""
 
     async def change(self, change: Callable[[Cursor], T], *, apart: bool = False) -> T:
         """The same for what changes the schema: one at a time over all processes.

@@ -23,11 +23,13 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from sqlalchemy.util import greenlet_spawn
 
-from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.errors import ContendedError, StoreError, StoreUnavailableError
 from watcherd.store.cursor import Cursor, ServerError, refused
 from watcherd.store.dialect import POSTGRESQL
 from watcherd.store.postgres_cursor import DRIVER_ERRORS, Connection, PostgresCursor, translated
+from watcherd.store.postgres_session import SESSIONS, PostgresSession
 from watcherd.store.postgres_stream import PostgresStream
+from watcherd.store.session import RETRIES, Body, interact
 from watcherd.store.stream import MAX_STREAMS
 from watcherd.store.usage import MAX_WAITING, Usage
 
@@ -73,6 +75,7 @@ class PostgresDatabase:
         self._waiting = 0
         self._streams: set[PostgresStream] = set()
         self._closing = False
+        self._sessions = asyncio.Semaphore(SESSIONS)
 
     @classmethod
     async def open(
@@ -136,6 +139,29 @@ class PostgresDatabase:
     async def write(self, write: Callable[[Cursor], T]) -> T:
         """Run a write in a transaction; again, when the server rolled it back for another's sake."""
         return await _again(partial(self._transact, PostgresCursor.begin, write, PostgresCursor.commit), _TRIES)
+
+    async def transact(self, write: Callable[[Cursor], T]) -> T:
+        """Run a write as if nobody else were there; ContendedError when it was undone at every try."""
+
+        async def begin(cursor: PostgresCursor) -> None:
+            await cursor.begin("serializable")
+
+        attempt = partial(self._transact, begin, write, PostgresCursor.commit)
+        try:
+            return await _again(attempt, RETRIES + 1)
+        except StoreUnavailableError as error:
+            if isinstance(error.__cause__, ServerError) and error.__cause__.repeatable:
+                raise ContendedError(f"others changed the same rows at the same time, {RETRIES + 1} times") from error
+            raise
+
+    async def interact(self, body: Body[T]) -> T:
+        """Run a transaction of many steps, SERIALIZABLE."""
+
+        def open_session(_: int) -> PostgresSession:
+            return PostgresSession(self._connection())
+
+        async with self._sessions:
+            return await interact(open_session, body, tries=RETRIES + 1)
 
     async def change(self, change: Callable[[Cursor], T], *, apart: bool = False) -> T:  # noqa: ARG002 - tables are altered here, not made again
         """Run a schema change, one at a time over all processes.

@@ -10,6 +10,7 @@ and the key breaks ties, so that every row has its place.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
@@ -233,20 +234,22 @@ class Statements:
 class _Recent(Generic[V]):
     """A bounded memory of what was made: what was not asked for longest goes first.
 
-    Not for several threads: selects are made on the event loop, updates by the writer.
+    For several threads: the event loop's, the writer's, and those of handlers.
     """
 
     def __init__(self) -> None:
         self._made: dict[object, V] = {}
+        self._lock = threading.Lock()
 
     def get(self, shape: object, make: Callable[[], V]) -> V:
-        found = self._made.pop(shape, None)
-        if found is None:
-            found = make()
-            while len(self._made) >= _MAX_SHAPES:
-                del self._made[next(iter(self._made))]
-        self._made[shape] = found
-        return found
+        with self._lock:
+            found = self._made.pop(shape, None)
+            if found is None:
+                found = make()
+                while len(self._made) >= _MAX_SHAPES:
+                    del self._made[next(iter(self._made))]
+            self._made[shape] = found
+            return found
 
 
 def _filled(statement: Statement, values: Mapping[str, Any]) -> Bound:

@@ -119,6 +119,25 @@ class ReadRows:
             now.remember(count, page.total, before)
         return page
 
+    def getting(self, key: object) -> Callable[[Cursor], Row | None]:
+        """`get` as a function over a cursor, to be run inside a transaction."""
+        encoded = self._encode_key(key)
+
+        def read(cursor: Cursor) -> Row | None:
+            stored = run(cursor, self._get, (encoded,)).fetchone()
+            return None if stored is None else self._row(stored)
+
+        return read
+
+    def finding(self, query: Select) -> Callable[[Cursor], RowList]:
+        """The rows that a query finds, as a function over a cursor."""
+        select, _ = self._statements.select(query)
+
+        def read(cursor: Cursor) -> RowList:
+            return [self._row(stored) for stored in run(cursor, *select).fetchall()]
+
+        return read
+
     def get_at_once(self, key: object) -> Row | None:
         """The row of this key, where `answers_at_once`. StoreError."""
         assert self._database.at_once is not None  # noqa: S101 - the caller has asked

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from watcherd.errors import StoreError
+from watcherd.pim.spec import NO_CODE, Code
 from watcherd.store.cursor import Cursor
 
 KEPT_REVISIONS: Final = 20
@@ -21,9 +22,10 @@ State = Literal["live", "parked"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One good revision as it is applied: `source` are the file's bytes, `file` its display name.
+    """One good revision as it is applied.
 
-    After a rollback `source` is older than the file, and `overrides` the digest of what the file has.
+    `source` are the file's bytes, `file` is its display name, `code` what its handlers need. After a
+    rollback `source` is older than the file, and `overrides` the digest of what the file has.
     """
 
     model: str
@@ -33,6 +35,7 @@ class Record:
     source: bytes
     fingerprint: str
     overrides: str | None = None
+    code: Code = NO_CODE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Applied:
     next_revision: int
     renamed_from: str | None = None
     overrides: str | None = None
+    code: Code = NO_CODE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +72,14 @@ class KeptRevision:
     fingerprint: str
     file: str
     applied_at: str
+    code: Code = NO_CODE
 
 
 def applied(cursor: Cursor) -> dict[str, Applied]:
     """Everything that was ever applied, by folded model name."""
     rows = cursor.execute(
         "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
-        "m.next_revision, m.renamed_from, m.overrides FROM watcherd_model AS m "
+        "m.next_revision, m.renamed_from, m.overrides, r.code FROM watcherd_model AS m "
         "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision ORDER BY m.model"
     )
     return {row[0]: _applied(row) for row in rows}
@@ -84,7 +89,7 @@ def applied_one(cursor: Cursor, model: str) -> Applied | None:
     """What was last applied of one model."""
     row = cursor.execute(
         "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
-        "m.next_revision, m.renamed_from, m.overrides FROM watcherd_model AS m "
+        "m.next_revision, m.renamed_from, m.overrides, r.code FROM watcherd_model AS m "
         "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision WHERE m.model = ?",
         (model,),
     ).fetchone()
@@ -94,13 +99,19 @@ def applied_one(cursor: Cursor, model: str) -> Applied | None:
 def revisions(cursor: Cursor, model: str) -> tuple[KeptRevision, ...]:
     """The kept revisions of a model, newest first."""
     rows = cursor.execute(
-        "SELECT revision, source, fingerprint, file, applied_at FROM watcherd_revision WHERE model = ? "
+        "SELECT revision, source, fingerprint, file, applied_at, code FROM watcherd_revision WHERE model = ? "
         "ORDER BY revision DESC",
         (model,),
     )
     return tuple(
         KeptRevision(
-            model=model, revision=row[0], source=bytes(row[1]), fingerprint=row[2], file=row[3], applied_at=row[4]
+            model=model,
+            revision=row[0],
+            source=bytes(row[1]),
+            fingerprint=row[2],
+            file=row[3],
+            applied_at=row[4],
+            code=Code.of_text(row[5]),
         )
         for row in rows
     )
@@ -125,11 +136,11 @@ def record(cursor: Cursor, new: Record) -> None:
         (new.model, new.domain, new.file, new.revision, new.revision + 1, new.fingerprint, now, new.overrides),
     )
     cursor.execute(
-        "INSERT INTO watcherd_revision (model, revision, source, fingerprint, file, applied_at) "
-        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (model, revision) DO UPDATE "
+        "INSERT INTO watcherd_revision (model, revision, source, fingerprint, file, applied_at, code) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (model, revision) DO UPDATE "
         "SET source = excluded.source, fingerprint = excluded.fingerprint, "
-        "file = excluded.file, applied_at = excluded.applied_at",
-        (new.model, new.revision, new.source, new.fingerprint, new.file, now),
+        "file = excluded.file, applied_at = excluded.applied_at, code = excluded.code",
+        (new.model, new.revision, new.source, new.fingerprint, new.file, now, new.code.as_text()),
     )
     cursor.execute(
         "DELETE FROM watcherd_revision WHERE model = ? AND revision <> ? AND revision NOT IN "
@@ -193,4 +204,5 @@ def _applied(row: tuple[Any, ...]) -> Applied:
         next_revision=row[9],
         renamed_from=row[10],
         overrides=row[11],
+        code=Code.of_text(row[12]),
     )

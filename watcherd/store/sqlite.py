@@ -22,6 +22,8 @@ from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import Cursor, SqliteCursor, refused
 from watcherd.store.dialect import SQLITE
 from watcherd.store.hold import Hold
+from watcherd.store.session import Body, interact
+from watcherd.store.sqlite_session import SESSIONS, Connections, SqliteSession
 from watcherd.store.sqlite_stream import SqliteStream
 from watcherd.store.stream import MAX_STREAMS
 from watcherd.store.usage import MAX_WAITING, Usage
@@ -79,6 +81,10 @@ class SqliteDatabase:
             self._hold.release()
             raise StoreError(f"cannot open the database {path}: {error}") from error
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="watcherd-reader")
+        # A thread more for each: what ends a transaction must not wait for a step of another.
+        self._steps = ThreadPoolExecutor(2 * SESSIONS, thread_name_prefix="watcherd-session")
+        self._sessions = asyncio.Semaphore(SESSIONS)
+        self._connections = Connections(self._connect)
 
     async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key, at once, on the event loop's thread. StoreError if the driver refuses."""
@@ -108,6 +114,21 @@ class SqliteDatabase:
         """Run a write in the writer's thread and answer when it is committed; see `Writer.write`."""
         result: T = await self._writer.write(write)
         return result
+
+    async def transact(self, write: Callable[[Cursor], T]) -> T:
+        """A write like any other: there is one writer at a time."""
+        return await self.write(write)
+
+    async def interact(self, body: Body[T]) -> T:
+        """Run a transaction of many steps on a connection of its own; the second try cannot be refused."""
+        if self._closing:
+            raise StoreUnavailableError("the database is being closed")
+
+        def open_session(number: int) -> SqliteSession:
+            return SqliteSession(self._connections, self._writer.turn, self._steps, at_once=number > 1)
+
+        async with self._sessions:
+            return await interact(open_session, body, tries=2)
 
     async def change(self, change: Callable[[Cursor], T], *, apart: bool = False) -> T:
         """A write like any other: there is one writer at a time anyway, over all processes.
@@ -162,6 +183,8 @@ class SqliteDatabase:
         if not ended:
             raise StoreError("cannot close the database: a read does not end")
         self._threads.shutdown(wait=True)
+        self._steps.shutdown(wait=True)
+        self._connections.close()
         for stream in tuple(self._streams):
             stream.end()
         for connection in self._readers:

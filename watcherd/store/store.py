@@ -34,6 +34,7 @@ from watcherd.store.prune import Parked
 from watcherd.store.queries import Statements
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Rows
+from watcherd.store.session import Body
 from watcherd.store.sqlite import Durability
 from watcherd.store.usage import MAX_WAITING, Usage
 
@@ -83,6 +84,21 @@ class ModelTables:
         raised here, and nothing has changed.
         """
         return await self.database.write(work)
+
+    async def transact(self, work: Callable[[Cursor], T]) -> T:
+        """The same for what decides by what it reads, as if nobody else were there. ContendedError."""
+        return await self.database.transact(work)
+
+    async def interact(self, body: Body[T]) -> T:
+        """What `body` answers, in one transaction of many steps, once it is committed. ContendedError.
+
+        It may be run again, when others changed what it has read.
+        """
+        return await self.database.interact(body)
+
+    async def read(self, work: Callable[[Cursor], T]) -> T:
+        """What `work` answers, from one state of the database; it writes nothing."""
+        return await self.database.read(work)
 
 
 class Store:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, refused
+from watcherd.store.turn import Turn
 
 MAX_GROUP: Final = 64
 """Writes in one transaction: more would make the first of them wait for nothing."""
@@ -51,6 +52,8 @@ class Writer:
         self._connect = connect
         self._connection: sqlite3.Connection | None = connect()
         self.max_waiting = max_waiting
+        self.turn = Turn()
+        """Who writes now: this thread, or one of those that interact."""
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -102,7 +105,11 @@ class Writer:
         while not ending:
             group, ending = self._take()
             if group:
-                self._settle(group)
+                self.turn.take()
+                try:
+                    self._settle(group)
+                finally:
+                    self.turn.give()
                 self._tell(_deliver, group)
         self._disconnect()
         self._tell(_finish, self._ended)

@@ -11,14 +11,16 @@ from pathlib import Path
 from watcherd import directory
 
 
-def digests(root: Path, *, max_bytes: int) -> dict[str, str]:
+def digests(root: Path, *, max_bytes: int, code: bool = False) -> dict[str, str]:
     """Read every model file: path -> digest, or the code of the diagnostic why there is none.
+
+    With `code` the Python files too.
 
     Raises:
         ModelsDirectoryError: the root is missing or cannot be listed.
 
     """
-    files = directory.scan(root, max_bytes=max_bytes).items()
+    files = directory.scan(root, max_bytes=max_bytes, code=code).items()
     return {path: file.digest or (file.diagnostic.code if file.diagnostic else "") for path, file in files}
 
 

@@ -67,6 +67,7 @@ class Watcher:
         publish: Publish,
         force_polling: bool | None = None,
         max_bytes: int = _MAX_BYTES,
+        code: bool = False,
         quiet: Quiet = _DEFAULT_QUIET,
         waits: Waits = _DEFAULT_WAITS,
         remote: Callable[[Path], str | None] = remote_filesystem,
@@ -74,12 +75,14 @@ class Watcher:
         """Prepare; nothing happens before `run`.
 
         `force_polling` True polls always, False never, None where inotify is not to be had or not
-        to be relied upon. `max_bytes` is the largest model file: polling reads no larger one.
+        to be relied upon. `max_bytes` is the largest model file: polling reads no larger one. With
+        `code` the Python files beside models are watched like them.
         """
         self._root = root
         self._reconcile_seconds = reconcile_seconds
         self._force_polling = force_polling
         self._max_bytes = max_bytes
+        self._code = code
         self._waits = waits
         self._remote = remote
         self._condition = Condition(root, publish)
@@ -290,7 +293,8 @@ class Watcher:
 
         With links about, events may come under another path than the file is listed under.
         """
-        if directory.is_model_name(path) and (not self._linked or path in self._settling.handed_out):
+        is_ours = directory.is_model_name(path) or (self._code and directory.is_code_name(path))
+        if is_ours and (not self._linked or path in self._settling.handed_out):
             self._settling.hint(path, self._look(path), _now(), deleted=deleted)
         hidden = any(part.startswith(".") for part in path.split("/"))
         if self._linked or (not hidden and (path in self._places or _is_place(self._root / path))):
@@ -309,7 +313,7 @@ class Watcher:
     async def _survey(self, full_reason: str | None) -> None:
         """Look at everything; with a reason, the whole directory is to be handed out as well."""
         self._survey_at = _FOREVER
-        survey = await asyncio.to_thread(directory.survey, self._root)
+        survey = await asyncio.to_thread(directory.survey, self._root, code=self._code)
         self._places, self._linked = survey.places, survey.linked
         if full_reason == "start":
             self._settling.start(survey.stamps)
@@ -321,7 +325,7 @@ class Watcher:
             self._last_reconcile_at = datetime.now(UTC)
 
     async def _poll(self, before: dict[str, str] | None) -> dict[str, str]:
-        after = await asyncio.to_thread(digests, self._root, max_bytes=self._max_bytes)
+        after = await asyncio.to_thread(digests, self._root, max_bytes=self._max_bytes, code=self._code)
         for path in () if before is None else differences(before, after):
             self._last_event_at = datetime.now(UTC)
             self._settling.hint(path, await asyncio.to_thread(self._look, path), _now())

@@ -1,0 +1,233 @@
+"""An entity as the code behind methods sees it: the same validators, rules and versions as the API.
+
+Owns the one difference: `read_only` attributes are closed to clients, not to the model's own code,
+which is how they come to have a value. What the server sets stays the server's. Values come and go
+in Python's types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from watcherd import problems
+from watcherd.compile import etag, reading, values
+from watcherd.compile.bodies import Bodies, changed, compile_bodies, created, read
+from watcherd.compile.operators import MEMBERSHIP, ORDER, TEXT, Filterable, filterable
+from watcherd.compile.options import Options
+from watcherd.compile.query import is_scalar
+from watcherd.compile.reading import nearest
+from watcherd.errors import TooManyRowsError
+from watcherd.pim.spec import Attribute, Entity, LinkedModel
+from watcherd.problems import Finding, Problem
+from watcherd.services.access import Found, Plain, Step, plain
+from watcherd.services.context import MAX_FOUND
+from watcherd.store import Cursor, Filter, ModelTables, Row, Select
+
+
+class RowAccess:
+    """One entity, for the methods of one revision."""
+
+    __slots__ = ("_bodies", "_filterables", "_key", "_plain", "_rows", "_sortable", "name")
+
+    def __init__(self, entity: Entity, linked: LinkedModel, tables: ModelTables, options: Options) -> None:
+        targets = linked.targets
+        open_ = {name: replace(item, read_only=False) for name, item in entity.attributes.items()}
+        self.name = entity.name
+        self._rows = tables.entities[entity.name]
+        self._bodies: Bodies = compile_bodies(replace(entity, attributes=MappingProxyType(open_)), targets, options)
+        self._filterables = {item.name: filterable(item, targets) for item in entity.attributes.values()}
+        self._sortable = tuple(item.name for item in entity.attributes.values() if is_scalar(item))
+        self._key = values.text_reader(entity.key, targets)
+        kinds = ((item, values.resolve(item, targets).kind) for item in entity.attributes.values())
+        self._plain = tuple(
+            (item.name, convert) for item, kind in kinds if (convert := plain(kind, is_list=item.is_list)) is not None
+        )
+
+    def get(self, key: Any) -> Step[Found | None]:
+        """The row of this key, None where there is none."""
+        read_key = self._read_key(key)
+        if read_key is None:
+            return lambda _: None
+        getting = self._rows.getting(read_key)
+
+        def step(cursor: Cursor) -> Found | None:
+            row = getting(cursor)
+            return None if row is None else self._found(row)
+
+        return step
+
+    def find(
+        self, conditions: Mapping[str, Any], *, sort: str | None, limit: int | None, skip: int
+    ) -> Step[list[Found]]:
+        """The rows that meet all conditions. ValueError for a condition that makes no sense; TooManyRowsError."""
+        most = MAX_FOUND if limit is None else limit
+        if not 0 <= most <= MAX_FOUND or skip < 0:
+            raise ValueError(f"find: limit is from 0 to {MAX_FOUND}, and skip is not negative")
+        select = Select(
+            filters=tuple(self._condition(name, value) for name, value in conditions.items()),
+            sort=self._sort(sort),
+            skip=skip,
+            limit=most if limit is not None else most + 1,
+            count=False,
+        )
+        finding = self._rows.finding(select)
+
+        def step(cursor: Cursor) -> list[Found]:
+            rows = finding(cursor)
+            if limit is None and len(rows) > MAX_FOUND:
+                raise TooManyRowsError(f"find brings over {MAX_FOUND} rows of {self.name}: give it a limit")
+            return [self._found(row) for row in rows]
+
+        return step
+
+    def create(self, values: Mapping[str, Any]) -> Step[Found]:
+        """A new row."""
+        row, findings = created(self._bodies, values)
+        if findings:
+            raise self._invalid(findings)
+        inserting = self._rows.inserting([row])
+
+        def step(cursor: Cursor) -> Found:
+            [new] = inserting(cursor)
+            return self._found(new)
+
+        return step
+
+    def update(self, key: Any, changes: Mapping[str, Any], *, version: int | None) -> Step[Found]:
+        """A row with some values changed; JSON attributes are merged, as by a PATCH."""
+        sent, known = read(self._bodies, changes, frozenset())
+
+        def change(row: Row) -> Mapping[str, Any]:
+            etag.require_version(None if version is None else {version}, row.version)
+            new, findings = changed(self._bodies, row.values, sent, known, whole=False)
+            if findings:
+                raise self._invalid(findings)
+            return new
+
+        updating = self._rows.updating(self._required_key(key), change)
+
+        def step(cursor: Cursor) -> Found:
+            row = updating(cursor)
+            if row is None:
+                raise self._no_such_row(key)
+            return self._found(row)
+
+        return step
+
+    def delete(self, key: Any, *, version: int | None) -> Step[None]:
+        """A row less."""
+        wanted = None if version is None else {version}
+        deleting = self._rows.deleting(self._required_key(key), lambda found: etag.require_version(wanted, found))
+
+        def step(cursor: Cursor) -> None:
+            if not deleting(cursor):
+                raise self._no_such_row(key)
+
+        return step
+
+    def _condition(self, parameter: str, value: Any) -> Filter:
+        name, _, operator = parameter.rpartition("__")
+        if not name or parameter in self._filterables:
+            name, operator = parameter, "eq"
+        item = self._filterables.get(name)
+        if item is None:
+            raise ValueError(f"find: {self.name} has no attribute {name!r}{nearest(name, self._filterables)}")
+        if value is None and operator in {"eq", "ne"}:
+            return Filter(name, "is_null" if operator == "eq" else "is_not_null")
+        if operator not in item.operators:
+            raise ValueError(f"find: {name} has no operator {operator!r}{nearest(operator, item.operators)}")
+        if operator == "isnull":
+            return Filter(name, "is_null" if value else "is_not_null")
+        return _compared(item, operator, value)
+
+    def _sort(self, text: str | None) -> tuple[tuple[str, bool], ...]:
+        order = []
+        for part in text.split(",") if text else ():
+            name = part.strip().removeprefix("-")
+            if name not in self._sortable:
+                raise ValueError(f"find: {self.name} cannot be sorted by {name!r}{nearest(name, self._sortable)}")
+            order.append((name, part.strip().startswith("-")))
+        return tuple(order)
+
+    def _read_key(self, key: Any) -> Any:
+        """The key as it is stored; None for what its type cannot have, which belongs to no row."""
+        try:
+            return None if key is None else self._key(_text(key))
+        except ValueError:
+            return None
+
+    def _required_key(self, key: Any) -> Any:
+        read_key = self._read_key(key)
+        if read_key is None:
+            raise self._no_such_row(key)
+        return read_key
+
+    def _found(self, row: Row) -> Found:
+        found = Found(row.values, row.version)
+        for name, convert in self._plain:
+            if found[name] is not None:
+                found[name] = convert(found[name])
+        return found
+
+    def _invalid(self, findings: list[Finding]) -> Problem:
+        problem = reading.invalid(findings)
+        return Problem(problem.type, f"{self.name}: {problem.detail}", errors=problem.errors)
+
+    def _no_such_row(self, key: Any) -> Problem:
+        return Problem(problems.NO_SUCH_ROW, f"{self.name} has no row {str(key)!r}")
+
+
+def _compared(item: Filterable, operator: str, value: Any) -> Filter:
+    assert item.read is not None  # noqa: S101 - an attribute without a reader knows `isnull` alone
+    if operator in MEMBERSHIP:
+        return Filter(item.name, operator, tuple(item.read(_text(one)) for one in value))
+    if item.is_list:
+        return Filter(item.name, "has_item", item.read(_text(value)))
+    read_value = item.read_text if operator in ORDER or operator in TEXT else item.read
+    return Filter(item.name, operator, read_value(_text(value)))
+
+
+def _text(value: Any) -> str:
+    """A wire value as a query string would have it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value)
+
+
+def compile_access(linked: LinkedModel, tables: ModelTables, options: Options) -> Mapping[str, RowAccess]:
+    """The entities of a model, by name, for its methods."""
+    return MappingProxyType(
+        {entity.name: RowAccess(entity, linked, tables, options) for entity in linked.spec.entities.values()}
+    )
+
+
+def plain_parameters(linked: LinkedModel, given: Mapping[str, tuple[Attribute, ...]]) -> Mapping[str, Plain]:
+    """How the wire values of parameters come to Python: `given` are the attributes of each, one or an entity's."""
+    converters: dict[str, Plain] = {}
+    for name, attributes in given.items():
+        kinds = {item.name: (values.resolve(item, linked.targets).kind, item.is_list) for item in attributes}
+        own = {key: convert for key, (kind, many) in kinds.items() if (convert := plain(kind, is_list=many))}
+        if own:
+            converters[name] = _Converted(own)
+    return MappingProxyType(converters)
+
+
+class _Converted:
+    """Converts the members of a row, or of each of a list of rows."""
+
+    __slots__ = ("_own",)
+
+    def __init__(self, own: Mapping[str, Plain]) -> None:
+        self._own = own
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: self._own[name](one) if name in self._own and one is not None else one for name, one in value.items()
+        }

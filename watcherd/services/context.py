@@ -1,0 +1,179 @@
+"""`ctx`: what the code behind a method is given, so that it needs nothing of ours but that.
+
+Owns its two forms: `Context` for a plain function, which runs in a thread, and `AsyncContext` for
+an `async def`, where what touches the database is awaited. Both do the same things by the same
+names, within one transaction that is committed when the code returns and undone when it raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from watcherd.problems import REFUSED, Finding, Problem
+from watcherd.services.access import EntityAccess, Found, wire
+from watcherd.store import Session
+
+MAX_FOUND: Final = 10_000
+"""Rows that one `find` may bring."""
+
+MAX_EMITTED: Final = 1000
+"""Events that one call may emit."""
+
+_EVENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
+_RESERVED: Final = frozenset({"reset", "bye"})
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
+_CLIENT_ERRORS: Final = range(400, 500)
+
+
+class Refusal(Problem):
+    """What a method's code refuses: an answer to the client, not a failure. Made by `ctx.refused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sent the request: the name of the API key, where the daemon asks for keys."""
+
+    key: str | None = None
+
+
+@dataclass(slots=True)
+class Core:
+    """What both forms of `ctx` share during one run. `emitted` is told once everything is committed."""
+
+    entities: Mapping[str, EntityAccess]
+    session: Session
+    identity: Identity
+    request_id: str
+    now: datetime
+    log: structlog.stdlib.BoundLogger
+    emitted: list[tuple[str, Any]] = field(default_factory=list)
+
+    def entity(self, name: str) -> EntityAccess:
+        """An entity of the model. LookupError, with those that there are."""
+        found = self.entities.get(name)
+        if found is None:
+            raise LookupError(f"the model has no entity {name!r}; there are {', '.join(self.entities)}")
+        return found
+
+    def emit(self, event: str, payload: Any) -> None:
+        """Note an event."""
+        if _EVENT.fullmatch(event) is None or event in _RESERVED:
+            raise ValueError(f"{event!r} cannot name an event: letters, digits, `_`, `.` and `-`; not reset or bye")
+        if len(self.emitted) >= MAX_EMITTED:
+            raise ValueError(f"one call emits at most {MAX_EMITTED} events")
+        self.emitted.append((event, wire(payload)))
+
+
+class _Shared:
+    """What needs no database."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @property
+    def identity(self) -> Identity:
+        """Who sent the request."""
+        return self._core.identity
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request, as in the log and in `X-Request-ID`."""
+        return self._core.request_id
+
+    @property
+    def now(self) -> datetime:
+        """The time of the call, in UTC; the same during all of it."""
+        return self._core.now
+
+    @property
+    def log(self) -> structlog.stdlib.BoundLogger:
+        """A logger that is bound to the request: `ctx.log.info("reserved", sku=...)`."""
+        return self._core.log
+
+    def emit(self, event: str, payload: Any = None) -> None:
+        """Tell those who listen at `/-/events` of the model, once everything is committed, and only then."""
+        self._core.emit(event, payload)
+
+    def refused(self, code: str, message: str, *, status: int = 409, pointer: str | None = None) -> Refusal:
+        """What to raise so that the client is told why not: `raise ctx.refused("out_of_stock", "only 3 left")`."""
+        return refusal(code, message, status=status, pointer=pointer)
+
+
+def refusal(code: str, message: str, *, status: int = 409, pointer: str | None = None) -> Refusal:
+    """The problem that a method's code refuses with. ValueError for a status that is no client's error."""
+    if status not in _CLIENT_ERRORS:
+        raise ValueError(f"a refusal has a status from 400 to 499, not {status}")
+    if _CODE.fullmatch(code) is None:
+        raise ValueError(f"{code!r} cannot be a code: letters, digits, `_`, `.` and `-`")
+    errors = [] if pointer is None else [Finding(pointer, code, message)]
+    return Refusal(replace(REFUSED, status=status), message, errors=errors, extra={"code": code})
+
+
+class Context(_Shared):
+    """`ctx` of a plain function."""
+
+    __slots__ = ()
+
+    def get(self, entity: str, key: Any) -> Found | None:
+        """The row of this key, None where there is none."""
+        return self._core.session.run_here(self._core.entity(entity).get(wire(key)))
+
+    def find(
+        self, entity: str, *, sort: str | None = None, limit: int | None = None, skip: int = 0, **conditions: Any
+    ) -> list[Found]:
+        """The rows that meet all conditions: `ctx.find("Product", stock__gte=1, sort="-price")`."""
+        found = self._core.entity(entity).find(wire(conditions), sort=sort, limit=limit, skip=skip)
+        return self._core.session.run_here(found)
+
+    def create(self, entity: str, values: Mapping[str, Any]) -> Found:
+        """A new row, as it is stored."""
+        return self._core.session.run_here(self._core.entity(entity).create(wire(values)), writes=True)
+
+    def update(self, entity: str, key: Any, changes: Mapping[str, Any], *, version: int | None = None) -> Found:
+        """A row with some values changed, as it is stored."""
+        step = self._core.entity(entity).update(wire(key), wire(changes), version=version)
+        return self._core.session.run_here(step, writes=True)
+
+    def delete(self, entity: str, key: Any, *, version: int | None = None) -> None:
+        """Delete a row."""
+        step = self._core.entity(entity).delete(wire(key), version=version)
+        self._core.session.run_here(step, writes=True)
+
+
+class AsyncContext(_Shared):
+    """`ctx` of an `async def`: as `Context`, awaited."""
+
+    __slots__ = ()
+
+    async def get(self, entity: str, key: Any) -> Found | None:
+        """The row of this key, None where there is none."""
+        return await self._core.session.run(self._core.entity(entity).get(wire(key)))
+
+    async def find(
+        self, entity: str, *, sort: str | None = None, limit: int | None = None, skip: int = 0, **conditions: Any
+    ) -> list[Found]:
+        """The rows that meet all conditions: `await ctx.find("Product", stock__gte=1, sort="-price")`."""
+        found = self._core.entity(entity).find(wire(conditions), sort=sort, limit=limit, skip=skip)
+        return await self._core.session.run(found)
+
+    async def create(self, entity: str, values: Mapping[str, Any]) -> Found:
+        """A new row, as it is stored."""
+        return await self._core.session.run(self._core.entity(entity).create(wire(values)), writes=True)
+
+    async def update(self, entity: str, key: Any, changes: Mapping[str, Any], *, version: int | None = None) -> Found:
+        """A row with some values changed, as it is stored."""
+        step = self._core.entity(entity).update(wire(key), wire(changes), version=version)
+        return await self._core.session.run(step, writes=True)
+
+    async def delete(self, entity: str, key: Any, *, version: int | None = None) -> None:
+        """Delete a row."""
+        step = self._core.entity(entity).delete(wire(key), version=version)
+        await self._core.session.run(step, writes=True)

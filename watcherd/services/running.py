@@ -1,0 +1,138 @@
+"""Calling a handler: in one transaction, within its time, wherever it has to run.
+
+Owns the time limit, the threads of plain functions and what becomes of what a handler raises. A
+function in a thread cannot be stopped: when its time is over its transaction is undone, nobody
+waits for it any more, and until it returns it counts against the threads that there may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from watcherd import problems
+from watcherd.problems import Problem
+from watcherd.services.access import EntityAccess
+from watcherd.services.context import AsyncContext, Context, Core, Identity
+from watcherd.services.threads import HandlerFailedError, in_thread
+from watcherd.store import Body, Session
+
+T = TypeVar("T")
+Interact = Callable[[Body[T]], Awaitable[T]]
+
+MAX_THREADS: Final = 32
+
+
+class Allowance:
+    """What handlers may use: `seconds` for each call, and `threads` for all plain functions together."""
+
+    def __init__(self, seconds: float = 30.0, threads: int = MAX_THREADS) -> None:
+        self.seconds = seconds
+        self._threads = threads
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Count a thread in. Raises `Problem` 503."""
+        with self._lock:
+            if self._running >= self._threads:
+                raise Problem(
+                    problems.UNAVAILABLE,
+                    f"{self._threads} handlers are running in threads already",
+                    headers={"retry-after": "1"},
+                )
+            self._running += 1
+
+    def give(self) -> None:
+        """Count a thread out."""
+        with self._lock:
+            self._running -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One request to a method: `params` in Python's types; `name` as people know the method."""
+
+    name: str
+    params: Mapping[str, Any]
+    identity: Identity
+    request_id: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a call: its value, as the handler returned it, and what it emitted."""
+
+    value: Any
+    emitted: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A handler with what it works on; made once for each method of a revision."""
+
+    function: Callable[..., Any]
+    entities: Mapping[str, EntityAccess]
+    allowance: Allowance
+
+
+Finish = Callable[[Outcome, Session], Awaitable[T]]
+"""What is made of the outcome, still inside of the transaction: what it raises undoes everything."""
+
+
+async def run_handler(invocation: Invocation, task: Task, interact: Interact[T], finish: Finish[T]) -> T:
+    """Run a handler and answer what `finish` makes of it, once all is committed.
+
+    Raises what the handler raises; `Problem` 503 when it took too long; ContendedError.
+    """
+    log = structlog.stdlib.get_logger("watcherd.handler").bind(method=task.name)
+
+    async def body(session: Session) -> T:
+        core = Core(invocation.entities, session, task.identity, task.request_id, task.now, log)
+        value = await _called(invocation, core, dict(task.params))
+        return await finish(Outcome(value, tuple(core.emitted)), session)
+
+    try:
+        async with asyncio.timeout(invocation.allowance.seconds) as limit:
+            return await interact(body)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        seconds = invocation.allowance.seconds
+        log.warning("handler.timeout", seconds=seconds)
+        message = f"{task.name} did not end within {seconds:g} seconds; nothing was written"
+        raise Problem(problems.METHOD_TIMEOUT, message, headers={"retry-after": "1"}) from error
+
+
+async def _called(invocation: Invocation, core: Core, params: dict[str, Any]) -> Any:
+    function = invocation.function
+    if not inspect.iscoroutinefunction(inspect.unwrap(function)):
+        return await _in_thread(invocation.allowance, lambda: function(Context(core), params))
+    try:
+        return await function(AsyncContext(core), params)
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        raise HandlerFailedError(f"the handler raised {type(error).__name__}") from error
+
+
+async def _in_thread(allowance: Allowance, call: Callable[[], Any]) -> Any:
+    """What `call` answers, from a thread."""
+    allowance.take()
+    try:
+        done = in_thread(call, "watcherd-handler", allowance.give)
+    except RuntimeError:  # no thread to be had
+        allowance.give()
+        raise
+    result = await done
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise HandlerFailedError("the handler returned something to be awaited: make it an `async def`")
+    return result
