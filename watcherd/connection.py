@@ -22,12 +22,13 @@ from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from watcherd import problems
 from watcherd.problems import Problem
 from watcherd.prompt import Reply
-from watcherd.wire import GONE, Answer, Scope
+from watcherd.wire import BODY, GONE, REPLY, Answer, Scope
 
 LINGER_SECONDS = 1.0
 """How long a client that was refused may go on sending."""
@@ -69,6 +70,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._chunk_bytes = 0
         self._lingers = False
+        self._is_one_piece = False
         self._prompt_left = 0
         self._idle_since = 0.0
         self._date: tuple[object, bytes] = (None, b"")
@@ -86,7 +88,9 @@ class Connection(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
-            cast("Scope", cycle.scope)[GONE] = True
+            scope = cast("Scope", cycle.scope)
+            scope[GONE] = True
+            scope.pop(REPLY, None)  # it leads back here
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -97,6 +101,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += self._chunk_bytes
         self._prompt_left = _PROMPT_IN_A_CHUNK
         super().data_received(data)
+        self._is_one_piece = False
         if self.transport.is_closing() or not (self._expects_head and self._head_bytes):
             return
         if self._head_bytes > self.patience.head_bytes:
@@ -119,12 +124,18 @@ class Connection(HttpToolsProtocol):
                 self._problem = self._too_large()
                 raise ValueError(self._problem.detail)  # ends the parser, which calls `send_400_response`
         self._expects_head = False
-        if not (self._may_be_prompt() and self._is_answered_at_once()):
-            super().on_headers_complete()
+        if self._may_be_prompt() and self._is_answered_at_once():
+            return
+        super().on_headers_complete()
+        cast("Scope", self.scope)[REPLY] = self._take_over
+        self._is_one_piece = True
 
     def on_message_complete(self) -> None:
-        """Expect the next head."""
+        """Expect the next head. What is called for the one that has ended has not run yet if it came in one piece."""
         super().on_message_complete()
+        cycle: RequestResponseCycle = self.cycle
+        if self._is_one_piece and not cycle.response_complete and len(cycle.body) <= HIGH_WATER_LIMIT:
+            cast("Scope", cycle.scope)[BODY] = bytes(cycle.body)
         self._expects_head = True
         self._head_bytes = 0
 
@@ -201,7 +212,7 @@ class Connection(HttpToolsProtocol):
         reply = self.at_once(scope)
         if reply is None:
             return False
-        self.transport.write(_as_http(reply.answer, reply.system, self._default_lines()))
+        self.transport.write(_as_http(reply.answer, reply.lines, self._default_lines()))
         self.cycle = cast("RequestResponseCycle", _ANSWERED)
         self.server_state.total_requests += 1
         self._rest()
@@ -249,6 +260,29 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     # -- writing ------------------------------------------------------------------------------
+
+    def _take_over(self, scope: Scope, answer: Answer, lines: bytes) -> bool:
+        """Send a complete answer in one piece; False where a client reads too slowly, and to a HEAD."""
+        cycle: RequestResponseCycle = self.cycle
+        if (
+            cast("Scope", cycle.scope) is not scope  # others wait behind it
+            or cycle.response_started
+            or cycle.disconnected
+            or self.flow.write_paused
+            or scope["method"] == "HEAD"
+        ):
+            return False
+        scope.pop(REPLY)
+        closes = any(name == b"connection" for name, _ in answer.headers)
+        if not (cycle.keep_alive or closes):
+            closes, lines = True, lines + b"connection: close\r\n"
+        self.transport.write(_as_http(answer, lines, self._default_lines()))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if closes:
+            self.transport.close()
+        cycle.on_response()
+        return True
 
     def pause_writing(self) -> None:
         """The client reads slower than it is sent to."""

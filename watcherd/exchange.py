@@ -27,11 +27,13 @@ from watcherd.problems import Problem
 from watcherd.revision import InFlight, Revision
 from watcherd.wire import (
     GONE,
+    REPLY,
     UNMATCHED,
     Answer,
     AsgiApp,
     Call,
     ClientGoneError,
+    HandOver,
     Headers,
     Message,
     Receive,
@@ -172,7 +174,7 @@ class Exchange:
             answer = await revision.handle(call)
             if answer.leave is not None and self._in_flight is not None:
                 self._in_flight.on_leave(answer.leave)
-            await send_answer(self.send, answer, head=call.method == "HEAD", receive=self.receive)
+            await self._deliver(answer)
         except Problem as problem:
             await self._send_problem(problem)
         except StoreUnavailableError as error:
@@ -221,7 +223,7 @@ class Exchange:
     async def reply(self, answer: Answer, generation: int) -> None:
         """Answer a request that needs no revision and no host."""
         self.generation = generation
-        await send_answer(self.send, answer)
+        await self._deliver(answer)
 
     async def refuse(self, problem: Problem, generation: int) -> None:
         """Answer a request that enters no revision and no host."""
@@ -261,7 +263,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = list(message.get("headers", ()))
-            headers.append((b"x-request-id", self.request_id.encode("latin-1")))
+            headers.append((b"x-request-id", self.request_id.encode("ascii")))
             headers.append((b"watcherd-generation", b"%d" % self.generation))
             if self.revision is not None:
                 headers.append((b"watcherd-revision", b"%d" % self.revision.number))
@@ -290,8 +292,18 @@ class Exchange:
         if self.status or GONE in self._scope:
             # Too late for an answer: uvicorn closes the connection of an answer left incomplete.
             return
-        answer = problem_answer(problem, instance=self._scope["path"], request_id=self.request_id)
-        await send_answer(self.send, answer, head=self._scope["method"] == "HEAD")
+        await self._deliver(problem_answer(problem, instance=self._scope["path"], request_id=self.request_id))
+
+    async def _deliver(self, answer: Answer) -> None:
+        """Send an answer: as one where the connection takes it so, else by messages."""
+        hand_over: HandOver | None = self._scope.get(REPLY)
+        if hand_over is not None and answer.stream is None and GONE not in self._scope:
+            lines = system_lines(self.request_id, self.generation, self.revision, self.shared)
+            if hand_over(self._scope, answer, lines):
+                self.status = answer.status
+                self.bytes_sent = len(answer.body)
+                return
+        await send_answer(self.send, answer, head=self._scope["method"] == "HEAD", receive=self.receive)
 
     async def _told_of_cut(self) -> bool:
         """Tell a client whose request was cut by a drain; False for any other cancellation."""
@@ -327,6 +339,16 @@ def refuse_unread(problem: Problem, notes: Notes) -> Answer:
         reason=problem.detail,
     )
     return replace(answer, headers=[*answer.headers, (b"x-request-id", request_id.encode("ascii"))])
+
+
+def system_lines(request_id: str, generation: int, revision: Revision | None, shared: Headers = ()) -> bytes:
+    """The system headers as they stand on the wire; the same as `Exchange.send` adds."""
+    lines = b"x-request-id: %b\r\nwatcherd-generation: %d\r\n" % (request_id.encode("ascii"), generation)
+    if revision is not None:
+        lines += b"watcherd-revision: %d\r\n" % revision.number
+    for header in shared:
+        lines += b"%b: %b\r\n" % header
+    return lines
 
 
 def identify(scope: Scope) -> Sender:

@@ -166,12 +166,16 @@ class Gateway:
         revision = table.revisions.get(fold(model))
         if revision is None:
             return None
-        reply = prompt.answer_at_once(
-            scope, revision, table.generation, table.neighbour, base=base, segments=segments, notes=self._notes
+        return prompt.answer_at_once(
+            scope,
+            revision,
+            table.generation,
+            table.neighbour,
+            base=base,
+            segments=segments,
+            notes=self._notes,
+            shared=() if self._cors is None else self._cors.headers(scope["headers"]),
         )
-        if reply is not None and self._cors is not None:
-            return reply.with_headers(self._cors.headers(scope["headers"]))
-        return reply
 
     def refuse_unread(self, problem: Problem) -> Answer:
         """Note what never became a request; the answer is sent by who has the connection."""

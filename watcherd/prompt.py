@@ -16,22 +16,17 @@ import time
 from typing import NamedTuple
 
 from watcherd.errors import StoreError
-from watcherd.exchange import Notes, identify
+from watcherd.exchange import Notes, identify, system_lines
 from watcherd.problems import Problem
 from watcherd.revision import Revision
 from watcherd.wire import Answer, Call, Headers, Message, Neighbour, Scope
 
 
 class Reply(NamedTuple):
-    """A complete answer, and the system headers as they stand on the wire, each with its line's end."""
+    """A complete answer, and further header lines as they stand on the wire, each with its end."""
 
     answer: Answer
-    system: bytes
-
-    def with_headers(self, headers: Headers) -> Reply:
-        """The same with further headers."""
-        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        return Reply(self.answer, self.system + lines)
+    lines: bytes
 
 
 async def nothing() -> Message:
@@ -48,6 +43,7 @@ def answer_at_once(  # noqa: PLR0913 - what a request meets, as in the gateway
     base: str,
     segments: list[str],
     notes: Notes,
+    shared: Headers,
 ) -> Reply | None:
     """The answer of a revision to a GET; None where it has to take the usual way. Must not be awaited on the way."""
     started = time.monotonic()
@@ -67,11 +63,6 @@ def answer_at_once(  # noqa: PLR0913 - what a request meets, as in the gateway
         return None  # the usual way finds the same, and tells of it
     if answer is None:
         return None
-    system = b"x-request-id: %b\r\nwatcherd-generation: %d\r\nwatcherd-revision: %d\r\n" % (
-        sender.request_id.encode("ascii"),
-        generation,
-        revision.number,
-    )
     notes.ended(
         domain=revision.domain,
         method="GET",
@@ -86,4 +77,4 @@ def answer_at_once(  # noqa: PLR0913 - what a request meets, as in the gateway
         generation=generation,
         **sender.trace,
     )
-    return Reply(answer, system)
+    return Reply(answer, system_lines(sender.request_id, generation, revision, shared))

@@ -32,6 +32,15 @@ PROBLEM_JSON = b"application/problem+json"
 GONE = "watcherd.gone"
 """In the ASGI scope once the connection is lost: a send that only returns would let a stream go on for ever."""
 
+BODY = "watcherd.body"
+"""In the ASGI scope where the whole body came together with the head: nothing has to be waited for."""
+
+REPLY = "watcherd.reply"
+"""In the ASGI scope where a complete answer can be handed over as one, with the lines of further headers."""
+
+HandOver = Callable[[Scope, "Answer", bytes], bool]
+"""Takes a complete answer to the request with this scope; False if it has to be sent by messages."""
+
 UNMATCHED = "/*"
 """The template of a path below a model that matches nothing."""
 
@@ -124,6 +133,11 @@ class Call:
 
         Raises `Problem` (413) as soon as it is over the bound, `ClientGoneError` on a disconnect.
         """
+        whole: bytes | None = self._scope.get(BODY)
+        if whole is not None and len(whole) <= self.max_body_bytes:
+            if self._digest is not None:
+                self._digest.update(whole)
+            return whole
         chunks = [chunk async for chunk in self.chunks(self.max_body_bytes)]
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

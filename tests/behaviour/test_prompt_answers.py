@@ -41,7 +41,7 @@ def at_once(walk: Walk, path: str, **headers: str) -> Reply | None:
 
 
 def headers_of(reply: Reply) -> dict[str, str]:
-    lines = [line.partition(b": ") for line in reply.system.split(b"\r\n") if line]
+    lines = [line.partition(b": ") for line in reply.lines.split(b"\r\n") if line]
     found = {name.decode(): value.decode() for name, _, value in lines}
     return found | {name.decode(): value.decode() for name, value in reply.answer.headers}
 
@@ -149,3 +149,14 @@ async def test_while_too_many_are_in_flight_nothing_is_answered_at_once_either(w
     gateway._busy = 0
     await asyncio.sleep(0)
     assert at_once(walk, f"/api/shop/items/{IDS[0]}") is not None
+
+
+async def test_what_was_asked_is_remembered_within_a_bound_and_means_the_same(walk: Walk) -> None:
+    for number in range(300):
+        for _ in range(2):
+            reply = at_once(walk, f"/api/shop/items?limit=5&skip={number}")
+            assert reply is not None
+            assert json.loads(reply.answer.body)["skip"] == number
+    long = "/api/shop/items?limit=3&name__in=" + ",".join(f"n{number}" for number in range(100))
+    for _ in range(2):
+        assert [row["name"] for row in (await walk.get(long)).json["items"]] == ["n0", "n1", "n2"]

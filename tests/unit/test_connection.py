@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.test_gateway import a_revision
 from tests.unit.test_metrics import counted, rendered
-from watcherd.connection import Patience
+from watcherd.connection import Connection, Patience
 from watcherd.gateway import Gateway, Limits, RouteTable
 from watcherd.metrics import Metrics
 from watcherd.problems import NO_SUCH_MODEL, Problem
@@ -341,3 +341,98 @@ async def test_an_answer_that_takes_longer_than_connections_may_idle_is_not_cut_
         go.set()
         assert (await answers(reader, 1))[0][1] == b"done"
         assert await reader.read() == b""
+
+
+# -- bodies and answers in one piece ---------------------------------------------------------------
+
+
+def post(body: bytes, *more: bytes) -> bytes:
+    head = b"POST /api/shop/x HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n" % len(body)
+    return head + b"".join(line + b"\r\n" for line in more) + b"\r\n" + body
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 70 * KIB])
+@pytest.mark.parametrize("cut", [None, 20, -1])
+async def test_a_body_is_the_same_however_it_comes(size: int, cut: int | None) -> None:
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    sent = post(body)
+    async with serving(a_revision(echo)) as served, served.connected() as (reader, writer):
+        for _ in range(2):
+            for piece in [sent] if cut is None else [sent[:cut], sent[cut:]]:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            assert (await answers(reader, 1))[0][1] == (body or b"nothing")
+
+
+async def test_bodies_of_requests_in_one_piece_stay_apart() -> None:
+    bodies = [b"%d" % number * 5 for number in range(30)]
+    async with serving(a_revision(echo)) as served, served.connected() as (reader, writer):
+        writer.write(b"".join(post(body) for body in bodies))
+        assert [body for _, body in await answers(reader, 30)] == bodies
+
+
+async def test_a_client_that_waits_for_a_go_on_gets_it() -> None:
+    body = b"later"
+    async with serving(a_revision(echo)) as served, served.connected() as (reader, writer):
+        writer.write(post(body, b"expect: 100-continue").removesuffix(body))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await answers(reader, 1))[0][1] == body
+
+
+async def test_a_body_over_the_limit_is_refused_in_one_piece_too_and_closes() -> None:
+    async with serving(a_revision(echo)) as served:
+        assert problem_of(await served.exchange(post(b"x" * 101 * KIB)))["status"] == 413
+        assert problem_of(await served.exchange(post(b"x" * 101 * KIB)[:500]))["status"] == 413
+
+
+async def test_a_head_has_the_headers_of_the_answer_and_nothing_more() -> None:
+    async with serving(a_revision(echo)) as served, served.connected() as (reader, writer):
+        writer.write(GET.replace(b"GET", b"HEAD") + b"\r\n" + GET + b"\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"content-length: 7\r\n" in head
+        assert (await answers(reader, 1))[0][1] == b"nothing"
+
+
+async def test_an_old_client_is_told_that_the_connection_closes() -> None:
+    async with serving(a_revision(echo)) as served:
+        raw = await served.exchange(GET.replace(b"1.1", b"1.0") + b"\r\n")
+        assert b"\r\nconnection: close\r\n" in raw
+        assert raw.endswith(b"nothing")
+
+
+async def test_an_answer_with_its_headers_is_one_piece_for_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    whole = Connection._take_over
+
+    def take_over(self: Connection, *arguments: Any) -> bool:
+        transport = self.transport
+        monkeypatch.setattr(self, "transport", Written(transport, written))
+        try:
+            return whole(self, *arguments)
+        finally:
+            monkeypatch.setattr(self, "transport", transport)
+
+    monkeypatch.setattr(Connection, "_take_over", take_over)
+    async with serving(a_revision(echo)) as served, served.connected() as (reader, writer):
+        writer.write(post(b"body"))
+        await answers(reader, 1)
+    [piece] = written
+    assert piece.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert piece.endswith(b"\r\n\r\nbody")
+
+
+class Written:
+    """A transport whose writes are seen."""
+
+    def __init__(self, transport: asyncio.Transport, pieces: list[bytes]) -> None:
+        self._transport = transport
+        self._pieces = pieces
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._transport.write(data)

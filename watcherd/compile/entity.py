@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +29,7 @@ from watcherd.compile.query import (
     page_links,
     read_query,
     read_view,
+    reader_of,
     refuse_parameters,
     refused,
 )
@@ -49,7 +51,7 @@ Wanted = Collection[int] | None
 class EntityEndpoints:
     """One entity's operations on its rows; made once per revision, holds no state of a request."""
 
-    __slots__ = ("_bodies", "_hidden", "_key", "_model", "_name", "_plural", "_query", "_rows", "_siblings",
+    __slots__ = ("_asked", "_bodies", "_hidden", "_key", "_model", "_name", "_plural", "_query", "_rows", "_siblings",
                  "_tables")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of an entity, put together once
@@ -73,6 +75,7 @@ class EntityEndpoints:
         self._model = model
         self._bodies = bodies
         self._query = query
+        self._asked = reader_of(query)
         self._key = key
 
     @property
@@ -87,11 +90,11 @@ class EntityEndpoints:
 
     async def list(self, call: Call) -> Answer:
         """200: a page of rows."""
-        return await self._answer_page(call, read_query(self._query, call.query), self._path(call))
+        return await self._answer_page(call, self._asked(call.query), self._path(call))
 
     def list_at_once(self, call: Call) -> Answer | None:
         """The same without waiting; None where that cannot be."""
-        asked = read_query(self._query, call.query)
+        asked = self._asked(call.query)
         if asked.at_row is not None or asked.view.expand:
             return None
         page = self._rows.list_at_once(asked.select)
@@ -192,7 +195,7 @@ class EntityEndpoints:
             body = to_json(shown(row, self._hidden))
             key = quote(str(row.values[self._bodies.key]), safe="")
             # The path as the client wrote the model's name, percent-encoded.
-            location = f"{quote(base)}/{self._plural}/{key}".encode("ascii")
+            location = f"{_quoted(base)}/{self._plural}/{key}".encode("ascii")
             return Answer(201, body, JSON, [(b"location", location), (b"etag", etag.etag(row.version, body))])
 
         return work
@@ -346,10 +349,14 @@ class EntityEndpoints:
 
     def _path(self, call: Call) -> str:
         """The collection's path as the client wrote the model's name, percent-encoded."""
-        return f"{quote(call.base)}/{self._plural}"
+        return f"{_quoted(call.base)}/{self._plural}"
 
     def _no_such_row(self, text: str) -> Problem:
         return Problem(problems.NO_SUCH_ROW, f"{self._name} has no row {text!r}")
+
+
+_quoted = lru_cache(1024)(quote)
+"""Paths of models, as clients write them."""
 
 
 class Children:

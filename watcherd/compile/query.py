@@ -7,8 +7,9 @@ counts once: repeating it is refused, since it is unclear what is meant.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -30,6 +31,8 @@ VIEWING = ("fields", "expand")
 MAX_PARAMETERS = 100
 MAX_SKIP = 2**31 - 1
 
+_REMEMBERED = 128  # query strings of an entity,
+_MAX_REMEMBERED = 256  # which are no longer than this, in bytes
 _SHOWN = 100  # characters of what a client sent, in a message
 _NAMED = 3  # wrong names of one list, each with a look for what is near
 
@@ -97,6 +100,12 @@ def compile_query(entity: Entity, targets: Targets, relations: Mapping[str, Rela
 def is_scalar(attribute: Attribute) -> bool:
     """Whether values can be compared and ordered."""
     return not attribute.is_list and attribute.kind is not Kind.JSON
+
+
+def reader_of(query: ListQuery) -> Callable[[bytes], Asked]:
+    """`read_query` that remembers what was asked lately: clients ask the same again and again."""
+    remembered = lru_cache(_REMEMBERED)(partial(read_query, query))
+    return lambda raw: remembered(raw) if len(raw) <= _MAX_REMEMBERED else read_query(query, raw)
 
 
 def read_query(query: ListQuery, raw: bytes, within: Filter | None = None) -> Asked:
@@ -288,6 +297,12 @@ def page_links(path: str, raw: bytes, *, skip: int, limit: int, more: bool) -> b
 
     `path` is percent-encoded, `raw` the query string of the request.
     """
+    make = _page_links if len(raw) <= _MAX_REMEMBERED else _page_links.__wrapped__
+    return make(path, raw, skip, limit, more)
+
+
+@lru_cache(_REMEMBERED)
+def _page_links(path: str, raw: bytes, skip: int, limit: int, more: bool) -> bytes:  # noqa: FBT001 - see above
     links = []
     if more and limit:
         links.append(_link(path, raw, "next", "skip", skip + limit))

@@ -28,6 +28,8 @@ MAX_SKIPPED_AT_ONCE: Final = 2_000
 _WIDE: Final = 4096
 """Characters in a row from which on lists of such rows are left to the threads."""
 
+_MAX_BOUND: Final = 64
+
 _QUICK: Final = frozenset({"eq", "ne", "lt", "lte", "gt", "gte", "in", "is_null", "is_not_null"})
 """Operators that take about as long for every value."""
 
@@ -79,6 +81,7 @@ class ReadRows:
         statements: Statements,
     ) -> None:
         self._are_wide = False
+        self._bound: dict[int, tuple[Select, tuple[Bound, Bound]]] = {}
         self._database = database
         self._entity = entity
         self._columns = columns
@@ -176,6 +179,17 @@ class ReadRows:
         )
 
     def _select(self, query: Select) -> tuple[Bound, Bound]:
+        """The statements of a query; those of the very same objects, which callers keep, are remembered."""
+        known = self._bound.get(id(query))
+        if known is not None and known[0] is query:
+            return known[1]
+        bound = self._bind(query)
+        if len(self._bound) >= _MAX_BOUND:
+            del self._bound[next(iter(self._bound))]
+        self._bound[id(query)] = (query, bound)
+        return bound
+
+    def _bind(self, query: Select) -> tuple[Bound, Bound]:
         return self._statements.select(replace(query, limit=query.limit + 1) if query.limit else query)
 
     def _page(self, cursor: Cursor, query: Select, select: Bound, count: Callable[[], int]) -> Page:
