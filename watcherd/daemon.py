@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 import uvloop
@@ -22,33 +23,32 @@ from watcherd import events, logs, sdnotify, watchdog
 from watcherd.admin.api import admin_routes
 from watcherd.admin.dashboard import dashboard_routes
 from watcherd.admin.docs import docs_routes
-from watcherd.admin.events import event_routes, tell
+from watcherd.admin.events import event_routes, tell, tell_of
 from watcherd.admin.host import make_host
 from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.admin.parts import Parts
 from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
-from watcherd.compile import Options
-from watcherd.connection import Patience
-from watcherd.cors import Cors
-from watcherd.drain import Deadlines, Drains
+from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys
+from watcherd.drain import Drains
 from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
 from watcherd.feeds import Feed, Feeds, Readers
-from watcherd.gateway import SYSTEM_SEGMENTS, Gateway, Limits
+from watcherd.followers import Nobody
+from watcherd.gateway import SYSTEM_SEGMENTS
 from watcherd.heartbeat import Heartbeat
 from watcherd.intake import Intake
-from watcherd.keys import Keys
 from watcherd.ledger import State as ModelState
 from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.reload import Reloader
-from watcherd.server import Readiness, Server, address_of, bind, health_routes, make_server
-from watcherd.services import Allowance
+from watcherd.server import Readiness, address_of, bind, health_routes, make_server
 from watcherd.settings import Settings
 from watcherd.stop import LastResort, Stop
 from watcherd.store import Store
 from watcherd.watch import ChangeSet, Watcher, WatchState
+from watcherd.workers.crew import Crew
+from watcherd.workers.rows import RowHub
 
 YOUNG_OBJECTS = 50_000
 """So many new objects are an occasion to collect the garbage."""
@@ -63,7 +63,7 @@ def run(settings: Settings) -> int:
     0 after a stop in time, 1 when a stage of the stop ran over its time or the daemon failed.
     Raises `WatcherdError` where it cannot start.
     """
-    log = logs.configure(settings.log_format, settings.log_level)
+    log = logs.configure(settings.log_format, settings.log_level, shared=settings.workers > 1)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(settings, log.close))
@@ -79,12 +79,7 @@ async def serve(settings: Settings, flush_log: Callable[[], None]) -> int:
     signals = Signals()
     listener = bind(settings)
     with contextlib.closing(listener):
-        store = await Store.open(
-            settings.database_url,
-            settings.data_dir,
-            durability=settings.durability,
-            max_waiting=settings.max_waiting_writes,
-        )
+        store = await open_store(settings)
         try:
             async with asyncio.TaskGroup() as tasks:
                 daemon = Daemon(settings, store, tasks, listener, signals, flush_log)
@@ -141,17 +136,13 @@ class Daemon:
         self._started_at = time.monotonic()
         self._scanned = asyncio.Event()
         self._log = structlog.stdlib.get_logger("watcherd")
-        self._metrics = Metrics()
-        self._keys = _keys(settings)
+        self._metrics = Metrics(lambda: () if self._crew is None else (self._crew.tally(),))
+        self._keys = read_keys(settings)
         self._readers = Readers(settings.max_streams)
         self._feed = Feed(self._readers)
-        self._feeds = Feeds(settings.max_streams)
+        hub = RowHub() if settings.workers > 1 else None
+        self._feeds = hub or Feeds(settings.max_streams)
         publish = self._publish
-        self._drains = Drains(
-            tasks,
-            publish,
-            Deadlines(settings.drain_idle_seconds, settings.drain_max_seconds, settings.max_draining),
-        )
         self._watcher = Watcher(
             settings.models,
             reconcile_seconds=settings.reconcile_seconds,
@@ -161,16 +152,23 @@ class Daemon:
             code=settings.allow_handlers,
         )
         # The gateway needs the host, whose admin API needs the reloader, which needs the gateway.
-        self._gateway = Gateway(
-            api_prefix=settings.api_prefix,
-            max_body_bytes=settings.max_body_bytes,
-            missing=self._why_missing,
-            limits=Limits(settings.max_in_flight, settings.max_json_depth, settings.stall_timeout),
-            metrics=self._metrics,
-            keys=self._keys,
-            cors=None if settings.cors_origins is None else Cors.of(settings.cors_origins),
-            streams=self._feeds.readers,
+        self._gateway = make_gateway(
+            settings, missing=self._why_missing, metrics=self._metrics, keys=self._keys, feeds=self._feeds
         )
+        # With one worker that is this process; with several it answers no client itself.
+        self._crew = None
+        if hub is not None:
+            self._crew = Crew(
+                settings,
+                listener,
+                self._gateway,
+                hub,
+                publish=publish,
+                tell=partial(tell_of, self._feed),
+                accept=not self._passed,
+            )
+        followers = self._crew or Nobody()
+        self._drains = Drains(tasks, publish, deadlines(settings), elsewhere=followers.drained if self._crew else None)
         self._reloader = Reloader(
             Intake(
                 settings.models,
@@ -182,17 +180,8 @@ class Daemon:
             store,
             self._gateway,
             self._drains,
-            options=Options(
-                api_prefix=settings.api_prefix,
-                max_body_bytes=settings.max_body_bytes,
-                max_import_bytes=settings.max_import_bytes,
-                max_rows=settings.max_rows,
-                needs_key=self._keys is not None,
-                feeds=self._feeds,
-                default_limit=settings.default_page_size,
-                max_limit=settings.max_page_size,
-                allowance=Allowance(settings.handler_timeout),
-            ),
+            options=make_options(settings, self._feeds),
+            followers=followers,
             publish=publish,
             allow_handlers=settings.allow_handlers,
         )
@@ -203,18 +192,15 @@ class Daemon:
         self._gateway.host = make_host(
             [
                 health_routes(self.readiness_with_store),
-                metrics_routes(self._metrics, self._state),
+                metrics_routes(self._metrics, self._state, followers),
                 event_routes(settings, self._feed),
-                admin_routes(settings, self._gateway, self._reloader, self._drains),
+                admin_routes(settings, self._gateway, self._reloader, self._drains, followers),
             ],
             [*dashboard_routes(self._dashboard_parts()), *docs_routes()],
             needs_key=self._keys is not None,
         )
-        self._server: Server = make_server(
-            self._gateway,
-            Patience(settings.max_header_bytes, settings.header_timeout, settings.stall_timeout),
-            self._gateway.refuse_unread,
-            self._gateway.answer_at_once,
+        self._server = make_server(
+            self._gateway, patience(settings), self._gateway.refuse_unread, self._gateway.answer_at_once
         )
 
     async def live(self) -> int:
@@ -241,8 +227,9 @@ class Daemon:
         return await Stop(
             self._gateway,
             self._drains,
-            self._server,
+            self._crew or self._server,
             self._store,
+            others=self._crew,
             publish=self._publish,
             graceful_timeout=self._settings.graceful_timeout,
             cleanup_timeout=self._settings.cleanup_timeout,
@@ -264,7 +251,7 @@ class Daemon:
             reasons = (f"the watcher is {health.state.value}",)
         if self._reloader.failure is not None:
             reasons = (*reasons, self._reloader.failure)
-        reasons = (*reasons, *self._reloader.drift.reasons)
+        reasons = (*reasons, *self._reloader.drift.reasons, *(self._crew.reasons if self._crew else ()))
         if reasons:
             return Readiness("degraded", reasons, generation)
         return Readiness("ok", (), generation)
@@ -282,6 +269,9 @@ class Daemon:
 
         There a restart must not be seen: connections wait for this process as they did for the last.
         """
+        if self._crew is not None:
+            await self._crew.run()
+            return
         if self._passed:
             await self._scanned.wait()
         await self._server.serve([self._listener])
@@ -297,6 +287,8 @@ class Daemon:
         # requests for a tenth of a second. They are freed as before, when nobody holds them.
         gc.collect()
         gc.freeze()
+        if self._crew is not None:
+            await self._crew.all_serve()
         live, rejected = self._counts()
         self._publish(
             events.DaemonStarted(
@@ -338,12 +330,16 @@ class Daemon:
             self._keys.load()
         except SettingsError as error:
             self._log.error("keys.rejected", error=str(error), hint="the keys that were read before stay in force")
+            return
+        if self._crew is not None:
+            self._crew.reload_keys()
 
     async def _tell_that_all_is_well(self) -> None:
         interval = sdnotify.watchdog_seconds()
         await self._scanned.wait()
         if interval is not None:
-            await watchdog.keep_telling(interval, self._listener, lambda: self._watcher.health.beat_at)
+            silence = {} if self._crew is None else {"silence": self._crew.silence}
+            await watchdog.keep_telling(interval, self._listener, lambda: self._watcher.health.beat_at, **silence)
 
     # -- what the parts ask for ---------------------------------------------------------------
 
@@ -403,11 +399,3 @@ class Daemon:
     def _status(self) -> str:
         live, rejected = self._counts()
         return f"{live} models live, {rejected} rejected"
-
-
-def _keys(settings: Settings) -> Keys | None:
-    """The API keys, None where the models are open. Raises SettingsError."""
-    if settings.api_keys_file is None and settings.api_keys is None:
-        return None
-    text = None if settings.api_keys is None else settings.api_keys.get_secret_value()
-    return Keys(settings.api_keys_file, text)

@@ -21,6 +21,8 @@ from watcherd.errors import HeldElsewhereError, StoreError
 from watcherd.revision import InFlight, Revision
 
 Loosen = Callable[[], Awaitable[None]]
+Elsewhere = Callable[[Revision], Awaitable[None]]
+"""Waits until no other process holds a retired revision."""
 
 HELD_SECONDS = 1.0
 """What another process still holds is asked for again after this long."""
@@ -42,10 +44,18 @@ class Deadlines:
 class Drains:
     """The retired revisions that still have requests in flight, each with a task of its own."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, publish: events.Publish, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        publish: events.Publish,
+        deadlines: Deadlines,
+        *,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self._tasks = tasks
         self._publish = publish
         self._deadlines = deadlines
+        self._elsewhere = elsewhere
         self._running: set[asyncio.Task[None]] = set()
         self._log = structlog.stdlib.get_logger("watcherd.drain")
         self._draining: dict[str, dict[Revision, asyncio.Event]] = defaultdict(dict)
@@ -102,6 +112,8 @@ class Drains:
         started = time.monotonic()
         try:
             await self._wait(revision, cut_short)
+            if self._elsewhere is not None:
+                await self._elsewhere(revision)
         finally:
             queue = self._draining[revision.model]
             del queue[revision]

@@ -270,6 +270,28 @@ class DriftUnknown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerStarted(Event):
+    """A worker process serves; `ms` since it was started."""
+
+    name: ClassVar[str] = "worker.started"
+    worker: int
+    pid: int
+    generation: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnded(Event):
+    """A worker process ended without having been told to; another one is started in its place."""
+
+    name: ClassVar[str] = "worker.ended"
+    level: ClassVar[Level] = "error"
+    worker: int
+    pid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownStarted(Event):
     """A signal asked the daemon to stop."""
 

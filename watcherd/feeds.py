@@ -16,6 +16,7 @@ import random
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -84,6 +85,10 @@ class Feeds:
         feeds[entity] = feed, shape
         return feed.subscribe(last_event_id)
 
+    async def listen(self, model: str, entity: str, shape: tuple[str, ...], last_event_id: str | None) -> Reader:
+        """The same where others may have to be told first that somebody listens."""
+        return self.subscribe(model, entity, shape, last_event_id)
+
     def publish(self, model: str, entity: str, kind: str, values: Mapping[str, Any]) -> None:
         """Tell of a row, if anybody was ever here to listen; of its values only those of the feed's shape."""
         found = self._feeds.get(model, {}).get(entity)
@@ -109,6 +114,15 @@ class Feeds:
             feed.send_away("unloaded")
 
 
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """What a feed is called, the number of its last event, and the events that it keeps, by number."""
+
+    birth: str
+    last: int
+    kept: tuple[tuple[int, bytes], ...]
+
+
 class Feed:
     """One source of events: numbers them, keeps the last, hands them to its readers."""
 
@@ -121,18 +135,37 @@ class Feed:
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=ring)
         self._queue = queue
 
+    @property
+    def state(self) -> FeedState:
+        """What another process needs to go on with the same feed."""
+        return FeedState(self._birth, self._last, tuple(self._ring))
+
+    def go_on(self, state: FeedState) -> None:
+        """Be the feed that another process has begun."""
+        self._birth, self._last = state.birth, state.last
+        self._ring.clear()
+        self._ring.extend(state.kept)
+
     def publish(self, kind: str, data: bytes) -> None:
         """Tell all readers. `data` is JSON in one line. Neither blocks nor raises."""
-        self._last += 1
-        text = b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (self._birth.encode(), self._last, kind.encode(), data)
-        self._ring.append((self._last, text))
+        number = self._last + 1
+        self.take(number, b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (self._birth.encode(), number, kind.encode(), data))
+
+    def take(self, number: int, text: bytes) -> None:
+        """Keep an event that has its number, and tell all readers."""
+        self._last = number
+        self._ring.append((number, text))
         for reader in tuple(self._readers):
             reader.put(text)
 
     def reset(self) -> None:
         """Tell all readers, those who come back included, that something may have been missed."""
-        self._ring.clear()
+        self.forget_what_was()
         self.publish("reset", b"{}")
+
+    def forget_what_was(self) -> None:
+        """Whoever comes back has missed something from now on."""
+        self._ring.clear()
 
     def subscribe(self, last_event_id: str | None = None) -> Reader:
         """A new reader, which must be closed. Raises TooManyReadersError."""

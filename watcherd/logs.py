@@ -18,7 +18,7 @@ import select
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, cast
 
@@ -40,19 +40,29 @@ _QUIETEST_LEVEL = {"sqlalchemy": logging.WARNING, "watchfiles": logging.INFO}
 _OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
-def configure(format: Format | None, level: str, stream: TextIO | None = None) -> Logs:  # noqa: A002 - the setting's name
+def configure(
+    format: Format | None,  # noqa: A002 - the setting's name
+    level: str,
+    stream: TextIO | None = None,
+    *,
+    worker: int | None = None,
+    shared: bool = False,
+) -> Logs:
     """Send every log line of the process to `stream` (default: standard output) from now on.
 
     `format` None chooses `console` on a terminal and `json` elsewhere; `level` is the name of the
-    lowest level that is shown, such as `info`. Close what is returned at the very end.
+    lowest level that is shown, such as `info`. A `worker` says in each line which it is; a stream that
+    is `shared` with other processes is written in pieces that no other line gets into. Close what is
+    returned at the very end.
     """
     stream = sys.stdout if stream is None else stream
     on_terminal = stream.isatty()
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    writer = _Writer(stream, CAPACITY)
+    writer = _Writer(stream, CAPACITY, select.PIPE_BUF if shared else None)
     render: Processor = _console(colors=on_terminal) if (format or _default_format(on_terminal)) == "console" else _json
-    _configure_structlog(writer, threshold, render)
-    handler = _configure_stdlib(writer, threshold, render)
+    ending = _shared_processors(worker)
+    _configure_structlog(writer, threshold, ending, render)
+    handler = _configure_stdlib(writer, threshold, ending, render)
     return Logs(writer, handler)
 
 
@@ -94,13 +104,13 @@ def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     return json.dumps({**leading, **event}, ensure_ascii=False, default=str)
 
 
-def _configure_structlog(writer: _Writer, threshold: int, render: Processor) -> None:
+def _configure_structlog(writer: _Writer, threshold: int, ending: list[Processor], render: Processor) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _add_logger_name,
-            *_shared_processors(),
+            *ending,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -110,7 +120,7 @@ def _configure_structlog(writer: _Writer, threshold: int, render: Processor) -> 
     )
 
 
-def _configure_stdlib(writer: _Writer, threshold: int, render: Processor) -> logging.Handler:
+def _configure_stdlib(writer: _Writer, threshold: int, ending: list[Processor], render: Processor) -> logging.Handler:
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
@@ -119,7 +129,7 @@ def _configure_stdlib(writer: _Writer, threshold: int, render: Processor) -> log
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *_shared_processors(),
+            *ending,
             render,
         ],
     )
@@ -138,9 +148,15 @@ def _configure_stdlib(writer: _Writer, threshold: int, render: Processor) -> log
     return handler
 
 
-def _shared_processors() -> list[Processor]:
+def _shared_processors(worker: int | None) -> list[Processor]:
     """List what both chains end with before rendering; secrets are masked in tracebacks as well."""
+
+    def add_worker(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["worker"] = worker
+        return event
+
     return [
+        *([] if worker is None else [add_worker]),
         _add_time,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
@@ -210,8 +226,9 @@ class _Writer:
     Lines are taken from the queue in batches, so at most twice the capacity is in memory.
     """
 
-    def __init__(self, stream: TextIO, capacity: int) -> None:
+    def __init__(self, stream: TextIO, capacity: int, most_at_once: int | None = None) -> None:
         stream.flush()
+        self._most_at_once = most_at_once
         self._stream = stream
         self._descriptor = _descriptor(stream)
         self._capacity = capacity
@@ -248,7 +265,8 @@ class _Writer:
             # The newest lines were dropped, so the count follows what the queue held.
             lines = [*batch, _dropped_line(dropped)] if dropped else batch
             try:
-                self._write("\n".join(lines) + "\n")
+                for piece in _pieces(lines, self._most_at_once):
+                    self._write(piece)
             except (BrokenPipeError, ValueError):
                 # Nobody reads any more (or the stream is closed): the daemon goes on without a log.
                 self._stop()
@@ -286,6 +304,21 @@ class _Writer:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
                 select.select([], [self._descriptor], [])
+
+
+def _pieces(lines: list[str], most: int | None) -> Iterator[str]:
+    """Whole lines, together as one text, or as texts of at most `most` bytes where a line is not longer."""
+    if most is None:
+        yield "\n".join(lines) + "\n"
+        return
+    piece, size = "", 0
+    for line in lines:
+        bytes_ = len(line.encode("utf-8", "backslashreplace")) + 1
+        if piece and size + bytes_ > most:
+            yield piece
+            piece, size = "", 0
+        piece, size = f"{piece}{line}\n", size + bytes_
+    yield piece
 
 
 def _descriptor(stream: TextIO) -> int | None:

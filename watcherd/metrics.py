@@ -13,10 +13,9 @@ snapshot when a scrape wants them, in a thread.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -30,16 +29,15 @@ from prometheus_client.registry import Collector
 
 from watcherd import events
 from watcherd.pim.spec import fold
+from watcherd.tally import LAG_BOUNDS, REQUEST_BOUNDS, Histogram, Labelled, Tally, total
 
 NOBODY = "-"
 """The label of what belongs to no model, and of a path that matches nothing."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 RELOAD_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
-LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-"""Upper bounds of the buckets, in seconds."""
+"""Upper bounds of the buckets of reloads, in seconds."""
 
 LAG_INTERVAL = 0.5
 """Seconds between two looks at the event loop's lag."""
@@ -68,38 +66,8 @@ class State:
     database_waiting_max: int = 0
     database_used: int = 0
     database_connections: int = 0
-
-
-class Histogram:
-    """Counts by bucket, the last one above all bounds, and their sum in seconds."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float], counts: list[int] | None = None, total: float = 0.0) -> None:
-        self.bounds = bounds
-        self.counts = counts or [0] * (len(bounds) + 1)
-        self.total = total
-
-    def observe(self, seconds: float) -> None:
-        """Count one."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
-
-    def copy(self) -> Histogram:
-        """What it holds now."""
-        return Histogram(self.bounds, self.counts.copy(), self.total)
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Bound -> how many up to it, as the exposition format wants it."""
-        running = 0
-        found = []
-        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
-            running += count
-            found.append((bound, float(running)))
-        return found
-
-
-Labelled = dict[tuple[str, ...], Histogram]
+    workers: int = 1
+    worker_restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +78,21 @@ class Total:
     refused: int = 0
     failed: int = 0
 
+    def plus(self, status: int, count: int) -> Total:
+        """With so many more that were answered with a status."""
+        failed = count if status >= _FAILED else 0
+        refused = count if _REFUSED <= status < _FAILED else 0
+        return Total(self.requests + count, self.refused + refused, self.failed + failed)
+
 
 class Metrics:
-    """Everything that is counted. Used on the event loop's thread alone."""
+    """Everything that is counted. Used on the event loop's thread alone.
 
-    def __init__(self) -> None:
+    `others` tells what other processes of the same daemon have counted, or had before they went.
+    """
+
+    def __init__(self, others: Callable[[], Iterable[Tally]] = tuple) -> None:
+        self._others = others
         self.lag = Histogram(LAG_BOUNDS)
         self._requests: dict[str, dict[tuple[str, int], Histogram]] = {}
         self._names: dict[str, str] = {}
@@ -143,9 +121,9 @@ class Metrics:
             case events.ReloadFailed():
                 self._observe_reload("all", "failed", event.ms)
             case events.ModelLoaded() | events.ModelSwapped():
-                self._serves(event.model)
+                self.serves(event.model)
             case events.ModelUnloaded():
-                self._live.discard(fold(event.model))
+                self.serves_no_more(event.model)
             case events.ModelDrained():
                 # Its last request has ended and was counted: of a model that is gone, nothing comes after.
                 if fold(event.model) not in self._live:
@@ -157,22 +135,48 @@ class Metrics:
 
     def totals(self) -> dict[str, Total]:
         """What was counted, by domain; its cost grows with the operations that were used."""
-        return {domain: _total(found) for domain, found in self._requests.items()}
+        found: dict[str, Total] = {}
+        for (domain, _, status), histogram in self._of_all().requests.items():
+            found[domain] = found.get(domain, Total()).plus(int(status), sum(histogram.counts))
+        return found
+
+    def tally(self) -> Tally:
+        """What was counted so far, copied."""
+        requests: Labelled = {
+            (model, operation, str(status)): histogram.copy()
+            for model, found in self._requests.items()
+            for (operation, status), histogram in found.items()
+        }
+        return Tally(requests, self.lag.copy(), self._drain_timeouts)
+
+    def _of_what_serves(self, other: Tally) -> Tally:
+        """Another process's tally without the models that are gone, which it may not know yet."""
+        served = {NOBODY, *self._names.values()}
+        requests = {key: found for key, found in other.requests.items() if key[0] in served}
+        return replace(other, requests=requests)
+
+    def _of_all(self) -> Tally:
+        """What all processes have counted."""
+        return total([self.tally(), *(self._of_what_serves(other) for other in self._others())])
 
     async def render(self, accept: str, state: State) -> tuple[bytes, str]:
         """The exposition and its content type, in the format that the client accepts."""
-        snapshot = _Snapshot(list(self._families(state)))
+        snapshot = _Snapshot(list(self._families(state, self._of_all())))
         encode, content_type = choose_encoder(accept)
         return await asyncio.to_thread(_encoded, encode, snapshot), content_type
 
-    def _serves(self, domain: str) -> None:
-        """A model may come back in its other spelling: the labels of the former go."""
+    def serves(self, domain: str) -> None:
+        """A model is in service. It may come back in its other spelling: the labels of the former go."""
         model = fold(domain)
         self._live.add(model)
         former = self._names.get(model)
         if former is not None and former != domain:
             self._forget(former)
         self._names[model] = domain
+
+    def serves_no_more(self, domain: str) -> None:
+        """A model is out of service; its labels go when its last request has ended."""
+        self._live.discard(fold(domain))
 
     def _forget(self, domain: str) -> None:
         self._requests.pop(domain, None)
@@ -188,22 +192,19 @@ class Metrics:
 
     # -- what a scrape gets -------------------------------------------------------------------
 
-    def _families(self, state: State) -> Iterator[_Family]:
+    def _families(self, state: State, counted: Tally) -> Iterator[_Family]:
         """Everything, copied: a thread renders it while the loop counts on."""
-        requests: Labelled = {
-            (model, operation, str(status)): histogram.copy()
-            for model, found in self._requests.items()
-            for (operation, status), histogram in found.items()
-        }
-        labels = ("model", "operation", "status")
+        labels, requests = ("model", "operation", "status"), counted.requests
         yield _Family("watcherd_request_seconds", "From the first byte to the last", labels, histograms=requests)
         reloads: Labelled = {key: histogram.copy() for key, histogram in self._reloads.items()}
         yield _Family("watcherd_reload_seconds", "Reloads by stage", ("stage", "outcome"), histograms=reloads)
-        lag: Labelled = {(): self.lag.copy()}
+        lag: Labelled = {(): counted.lag}
         yield _Family("watcherd_event_loop_lag_seconds", "How late the event loop wakes a task", (), histograms=lag)
         yield _counter("watcherd_watch_changes", "Change sets by reason", self._changes, "reason")
         yield _counter("watcherd_watch_restarts", "Failures of the watcher", state.watch_restarts)
-        yield _counter("watcherd_drain_timeouts", "Retired revisions that were cut short", self._drain_timeouts)
+        yield _counter("watcherd_drain_timeouts", "Retired revisions that were cut short", counted.drain_timeouts)
+        yield _gauge("watcherd_workers", "Processes that answer requests", state.workers)
+        yield _counter("watcherd_worker_restarts", "Workers that ended and were replaced", state.worker_restarts)
         yield _gauge("watcherd_generation", "The number of the route table", state.generation)
         yield _gauge("watcherd_model_revision", "The revision that serves", state.revisions, "model")
         yield _gauge("watcherd_models_rejected", "Files whose content is refused", state.rejected)
@@ -223,18 +224,6 @@ class Metrics:
         yield _gauge("watcherd_database_waiting_max", "The bound of that queue", state.database_waiting_max)
         yield _gauge("watcherd_database_connections_used", "Connections in use", state.database_used)
         yield _gauge("watcherd_database_connections", "Connections at most", state.database_connections)
-
-
-def _total(found: Mapping[tuple[str, int], Histogram]) -> Total:
-    requests = refused = failed = 0
-    for (_, status), histogram in found.items():
-        count = sum(histogram.counts)
-        requests += count
-        if status >= _FAILED:
-            failed += count
-        elif status >= _REFUSED:
-            refused += count
-    return Total(requests, refused, failed)
 
 
 async def measure_lag(lag: Histogram, interval: float = LAG_INTERVAL) -> None:

@@ -2,7 +2,7 @@
 
 Owns the order of the steps, the lock that makes reloads follow one another, and the `World` that
 is known between them. Everything else is called from here: reading (directory, pim), judging
-(ledger, pim, store), building (compile), serving (gateway), waiting (drain).
+(ledger, pim, store), building (compile), serving (gateway), waiting (drain), other processes that serve (followers).
 
 A failure at any step refuses the model that it is about, and the models that need it; the route
 table and the world change once, at the end, with nothing awaited in between.
@@ -26,6 +26,7 @@ from watcherd.draft import Draft, dependencies_first
 from watcherd.drain import Drains
 from watcherd.drift import DriftAlarm
 from watcherd.errors import StoreError
+from watcherd.followers import Followers, Nobody
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
@@ -69,6 +70,7 @@ class Reloader:
         options: Options,
         publish: events.Publish,
         allow_handlers: bool = False,
+        followers: Followers | None = None,
     ) -> None:
         self.world = World()
         self.failure: str | None = None
@@ -81,6 +83,7 @@ class Reloader:
         self._options = options
         self._allow_handlers = allow_handlers
         self._publish = publish
+        self._followers = followers or Nobody()
         self._lock = asyncio.Lock()
         self._applied: dict[str, Applied] = {}
         self._behind: set[str] = set()
@@ -204,6 +207,8 @@ class Reloader:
         await self._write_decisions(before, after)
         self._swap(after, report)
         self._retire(before, after)
+        with self._stages.timed("follow"):
+            await self._followers.follow(report.generation, after)
         self._tell_plans(before, draft)
         for event in tell(before, after, report):
             self._publish(event)
@@ -322,6 +327,9 @@ class Reloader:
                 return None, (refused.fault,)
             except InvalidDefaultError as error:
                 return None, (_bad_default(error),)
+            if not order.dry_run:
+                with self._stages.timed("prepare"):
+                    await self._followers.prepare(revision, plan)
             if not (order.dry_run or draft.serves_last_good(model)):
                 try:
                     with self._stages.timed("expand"):

@@ -7,6 +7,7 @@ idle connections at once, wait without end, and raise the signal again afterward
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -14,14 +15,15 @@ import stat
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
+import structlog
 import uvicorn
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from watcherd import sdnotify
-from watcherd.connection import AtOnce, Patience, Refuse, bounded
+from watcherd.connection import AtOnce, Connection, Patience, Refuse, bounded
 from watcherd.errors import SettingsError
 from watcherd.settings import Settings
 from watcherd.wire import AsgiApp
@@ -47,12 +49,84 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: AsgiApp, patience: Patience, refuse: Refuse, at_once: AtOnce) -> Server:
+class SharingServer(Server):
+    """A server on a socket that other processes serve as well."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections from `sockets`, one at a time each."""
+        await super().startup([])
+
+        def connection() -> asyncio.Protocol:
+            make = cast("type[Connection]", self.config.http_protocol_class)
+            return make(config=self.config, server_state=self.server_state, app_state={})
+
+        self.servers = [cast("asyncio.Server", Acceptor(one, connection)) for one in sockets or ()]
+
+
+class Acceptor:
+    """Takes connections from a socket that other processes listen on too.
+
+    One at a time: an event loop that has requests to answer comes back for the next one later than
+    an idle one, so that who is idle gets it. (libuv would take all that wait.)
+    """
+
+    PAUSE_SECONDS = 0.5
+    """How long to wait when this process can have no more descriptors."""
+
+    def __init__(self, listener: socket.socket, connection: Callable[[], asyncio.Protocol]) -> None:
+        listener.setblocking(False)  # noqa: FBT003 - it takes no keywords
+        self._listener = listener
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._beginning: set[asyncio.Task[object]] = set()
+        self._closed = False
+        self._listen()
+
+    def close(self) -> None:
+        """Take no more; what waits is for the other processes."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._listener)
+
+    async def wait_closed(self) -> None:
+        """Wait for the connections that have just been taken to begin."""
+        await asyncio.gather(*self._beginning, return_exceptions=True)
+
+    def _listen(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # another process was quicker, or the client has gone
+        except OSError as error:
+            structlog.stdlib.get_logger("watcherd.server").error("server.accept_failed", error=str(error))
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(self.PAUSE_SECONDS, self._listen)
+            return
+        connection.setblocking(False)  # noqa: FBT003 - as above
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        beginning = self._loop.create_task(self._loop.connect_accepted_socket(self._connection, connection))
+        self._beginning.add(beginning)
+        beginning.add_done_callback(self._begun)
+
+    def _begun(self, beginning: asyncio.Task[object]) -> None:
+        self._beginning.discard(beginning)
+        if not beginning.cancelled():
+            beginning.exception()  # a client that has gone already
+
+
+def make_server(app: AsgiApp, patience: Patience, refuse: Refuse, at_once: AtOnce, *, shared: bool = False) -> Server:
     """The server for the gateway. Peers' addresses are what the kernel says, never a header.
 
-    `refuse` answers what is refused before it is a request, `at_once` what needs no waiting.
+    `refuse` answers what is refused before it is a request, `at_once` what needs no waiting. With
+    `shared` other processes listen on its socket too.
     """
-    return Server(
+    make = SharingServer if shared else Server
+    return make(
         uvicorn.Config(
             app,
             loop="none",

@@ -141,6 +141,7 @@ class Settings(BaseSettings):
     durability: Literal["full", "normal"] = Field(
         "full", description="SQLite's synchronous; with normal a power cut may lose the last writes"
     )
+    workers: int = Field(1, ge=1, le=64, description="processes that answer requests; several share the max_... below")
     log_format: Literal["json", "console"] | None = Field(None, description="default: console on a terminal, else json")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the lowest level shown")
     api_prefix: Annotated[str, AfterValidator(_normal_prefix)] = Field(

@@ -14,13 +14,14 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from typing import Protocol
 
 from watcherd import events, sdnotify
 from watcherd.drain import Drains, cut
 from watcherd.gateway import Gateway
 from watcherd.revision import InFlight
-from watcherd.server import Server
 from watcherd.store import Store
 
 CUT_SECONDS = 1.0
@@ -57,6 +58,36 @@ class LastResort:
         os._exit(1)
 
 
+class Others(Protocol):
+    """Processes that serve beside this one, and do in each stage what it does."""
+
+    async def stop(self, *, stop_accepting: bool) -> int:
+        """Refuse new requests; how many are in flight."""
+
+    async def requests_end(self) -> None:
+        """Return when these have ended."""
+
+    async def cut(self) -> None:
+        """Cancel those that have not."""
+
+    async def holders(self) -> tuple[str, ...]:
+        """Say which these are."""
+
+
+class Front(Protocol):
+    """Who takes connections: a server, or the processes that do."""
+
+    should_exit: bool
+    """Set, to have it close all of them and end."""
+
+    @property
+    def started(self) -> bool:
+        """Whether it has begun."""
+
+    def stop_accepting(self) -> None:
+        """Take no new connection."""
+
+
 class Stop:
     """One stop of a daemon. Times are seconds.
 
@@ -68,9 +99,10 @@ class Stop:
         self,
         gateway: Gateway,
         drains: Drains,
-        server: Server,
+        server: Front,
         store: Store,
         *,
+        others: Others | None = None,
         publish: events.Publish,
         graceful_timeout: float,
         cleanup_timeout: float,
@@ -81,6 +113,7 @@ class Stop:
         self._gateway = gateway
         self._drains = drains
         self._server = server
+        self._others = others
         self._store = store
         self._publish = publish
         self._graceful_timeout = graceful_timeout
@@ -104,18 +137,19 @@ class Stop:
         requests = self._in_flight()
         for request in requests:
             request.ask_to_leave("the server is stopping")
-        self._publish(events.ShutdownStarted(signal_name or "server ended", len(requests)))
-        await self._stage("watch", _end(working), self._cleanup_timeout, lambda: _names(working))
-        await self._stage("drain", _wait_for(requests), self._graceful_timeout, self._holders)
+        in_flight = len(requests)
+        if self._others is not None:  # what is in flight here came from them
+            in_flight = await self._others.stop(stop_accepting=self._stop_accepting)
+        self._publish(events.ShutdownStarted(signal_name or "server ended", in_flight))
+        await self._stage("watch", _end(working), self._cleanup_timeout, partial(_names, working))
+        await self._stage("drain", self._requests_end(requests), self._graceful_timeout, self._holders)
         await self._stage("cut", self._cut_what_is_left(), self._cleanup_timeout, self._holders, skips=False)
         self._server.should_exit = True
         waits_still = not self._server.started  # it waits for the first scan, and has no connection to close
         await self._stage(
-            "server", _end([serving], cancel=waits_still), self._cleanup_timeout, lambda: _names([serving])
+            "server", _end([serving], cancel=waits_still), self._cleanup_timeout, partial(_names, [serving])
         )
-        await self._stage(
-            "store", self._store.close(self._cleanup_timeout), self._cleanup_timeout, lambda: ("the database",)
-        )
+        await self._stage("store", self._store.close(self._cleanup_timeout), self._cleanup_timeout, _the_database)
         self._end_within(self._cleanup_timeout)
         for task in (*working, serving):
             task.cancel()  # whatever a stage left; nothing, where all went well
@@ -128,7 +162,7 @@ class Stop:
         name: str,
         work: Coroutine[None, None, None],
         seconds: float,
-        holders: Callable[[], tuple[str, ...]],
+        holders: Callable[[], Awaitable[tuple[str, ...]]],
         *,
         skips: bool = True,
     ) -> None:
@@ -139,7 +173,7 @@ class Stop:
         hurry = asyncio.create_task(self._hurry.wait(), name="stop: second signal")
         try:
             await asyncio.wait({task, hurry} if skips else {task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            held_by = _failure(task) if task.done() else holders()
+            held_by = _failure(task) if task.done() else await holders()
             self._overran = self._overran or held_by is not None
             self._publish(events.ShutdownStage(name, _ms(started), held_by))
         finally:
@@ -152,10 +186,17 @@ class Stop:
         sdnotify.extend(seconds + SPARE_SECONDS)
         self._last_resort.end_within(seconds + SPARE_SECONDS)
 
+    async def _requests_end(self, requests: Iterable[InFlight]) -> None:
+        if self._others is not None:
+            await self._others.requests_end()
+        await _wait_for(requests)
+
     async def _cut_what_is_left(self) -> None:
         """Cancel and await what did not finish in its time, then the drains that watched over it."""
         late = self._in_flight()
         cut(late, "the server is stopping")
+        if self._others is not None:
+            await self._others.cut()
         if late:
             await asyncio.wait({request.task for request in late}, timeout=CUT_SECONDS)
         await self._drains.close()
@@ -163,9 +204,10 @@ class Stop:
     def _in_flight(self) -> list[InFlight]:
         return [*self._gateway.in_flight(), *self._drains.in_flight()]
 
-    def _holders(self) -> tuple[str, ...]:
+    async def _holders(self) -> tuple[str, ...]:
         now = time.monotonic()
-        return tuple(request.describe(now) for request in self._in_flight())
+        elsewhere = () if self._others is None else await self._others.holders()
+        return (*(request.describe(now) for request in self._in_flight()), *elsewhere)
 
 
 def _failure(task: asyncio.Task[None]) -> tuple[str, ...] | None:
@@ -187,7 +229,11 @@ async def _end(tasks: list[asyncio.Task[None]], *, cancel: bool = True) -> None:
     await asyncio.wait(tasks)
 
 
-def _names(tasks: list[asyncio.Task[None]]) -> tuple[str, ...]:
+async def _the_database() -> tuple[str, ...]:
+    return ("the database",)
+
+
+async def _names(tasks: list[asyncio.Task[None]]) -> tuple[str, ...]:
     return tuple(task.get_name() for task in tasks if not task.done())
 
 

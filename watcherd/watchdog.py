@@ -23,17 +23,23 @@ BEAT_SECONDS = 5.0
 _REQUEST = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nuser-agent: watcherd-watchdog\r\nconnection: close\r\n\r\n"
 
 
-async def keep_telling(interval: float, listener: socket.socket, beat_at: Callable[[], float]) -> None:
+async def keep_telling(
+    interval: float,
+    listener: socket.socket,
+    beat_at: Callable[[], float],
+    silence: Callable[[], str | None] = lambda: None,
+) -> None:
     """Say that all is well, at half the interval (seconds), for ever; say in the log why not.
 
     `listener` is the socket that is served; `beat_at` is when the watcher was last seen alive, on
-    the clock of the event loop.
+    the clock of the event loop; `silence` says who else gives no sign of life, if anybody.
     """
     log = structlog.stdlib.get_logger("watcherd.watchdog")
     family, address = listener.family, listener.getsockname()
     while True:
         began = asyncio.get_running_loop().time()
-        reason = _silence(beat_at(), max(interval, BEAT_SECONDS)) or await _no_answer(family, address, interval / 4)
+        reason = _silence(beat_at(), max(interval, BEAT_SECONDS)) or silence()
+        reason = reason or await _no_answer(family, address, interval / 4)
         if reason is None:
             sdnotify.well()
         else:

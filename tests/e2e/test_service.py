@@ -139,7 +139,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 @contextlib.asynccontextmanager
-async def activated(listener: socket.socket, models: Path, data: Path) -> AsyncIterator[Process]:
+async def activated(listener: socket.socket, models: Path, data: Path, *arguments: str) -> AsyncIterator[Process]:
     """A daemon under systemd-socket-activate, on a socket that outlives it: we stand in for PID 1.
 
     The tool hands over what it was handed, and becomes the daemon at the first connection.
@@ -155,7 +155,7 @@ async def activated(listener: socket.socket, models: Path, data: Path) -> AsyncI
         "watcherd",
     )
     # --port 0 would be another port than the one that was passed: that the passed one wins is seen here.
-    async with running(models, data, entry=entry, pass_fds=[listener.fileno()], ready=False) as daemon:
+    async with running(models, data, *arguments, entry=entry, pass_fds=[listener.fileno()], ready=False) as daemon:
         yield daemon
 
 

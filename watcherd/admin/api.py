@@ -21,6 +21,7 @@ from watcherd.admin.guard import guard
 from watcherd.directory import SourceFile
 from watcherd.drain import Drains
 from watcherd.errors import PathOutsideError, StoreError
+from watcherd.followers import Followers, Nobody
 from watcherd.gateway import Gateway
 from watcherd.ledger import State, World
 from watcherd.pim import parse
@@ -55,9 +56,11 @@ class LoadRequest(BaseModel):
     dry_run: bool = Field(default=False, description="say what would happen, change nothing")
 
 
-def admin_routes(settings: Settings, gateway: Gateway, reloader: Reloader, drains: Drains) -> APIRouter:
+def admin_routes(
+    settings: Settings, gateway: Gateway, reloader: Reloader, drains: Drains, followers: Followers | None = None
+) -> APIRouter:
     """The router of the admin API, guarded."""
-    api = Api(settings, gateway, reloader, drains)
+    api = Api(settings, gateway, reloader, drains, followers or Nobody())
     router = APIRouter(
         prefix="/admin",
         tags=["admin"],
@@ -117,13 +120,16 @@ def admin_routes(settings: Settings, gateway: Gateway, reloader: Reloader, drain
 class Api:
     """The operations, on the parts of the daemon that they are about."""
 
-    def __init__(self, settings: Settings, gateway: Gateway, reloader: Reloader, drains: Drains) -> None:
+    def __init__(
+        self, settings: Settings, gateway: Gateway, reloader: Reloader, drains: Drains, followers: Followers
+    ) -> None:
         self._root = settings.models
         self._max_file_bytes = settings.max_file_bytes
         self._prefix = settings.api_prefix
         self._gateway = gateway
         self._reloader = reloader
         self._drains = drains
+        self._followers = followers
 
     async def load(
         self,
@@ -172,10 +178,12 @@ class Api:
 
     async def list_all(self) -> dict[str, Any]:
         """One entry per file."""
-        return views.listing(self._reloader.world, self._drains, self._gateway.table.generation)
+        survey = await self._followers.survey()
+        return views.listing(self._reloader.world, self._drains, self._gateway.table.generation, survey)
 
     async def show(self, name: str) -> dict[str, Any]:
         """One entry in full; of several files of a name, the one that speaks for it."""
+        survey = await self._followers.survey()
         world = self._reloader.world
         owner = world.owners.get(fold(name))
         if owner not in world.files:
@@ -183,7 +191,7 @@ class Api:
         if owner is None:
             raise Problem(problems.NO_SUCH_MODEL, f"no file speaks for a model named {name}")
         drift = self._reloader.drift.of(fold(world.name_of(owner)))
-        return views.full(world, owner, self._drains, self._prefix, drift)
+        return views.full(world, owner, self._drains, survey, self._prefix, drift)
 
     async def reload_all(self, background: BackgroundTasks, response: Response, *, wait: bool = True) -> dict[str, Any]:
         """Answers when it is done, with what changed and what was rejected; with `wait=false` at once."""

@@ -6,7 +6,8 @@ and the readers are `feeds`.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Response
 from pydantic_core import to_json
@@ -23,7 +24,12 @@ from watcherd.wire import Answer, send_answer
 
 def tell(feed: Feed, event: events.Event) -> None:
     """Put an event into the feed: its name, and the fields that the log line has."""
-    feed.publish(event.name, to_json(event.as_fields(), fallback=str))
+    tell_of(feed, event.name, event.as_fields())
+
+
+def tell_of(feed: Feed, name: str, fields: Mapping[str, Any]) -> None:
+    """The same for an event of another process."""
+    feed.publish(name, to_json(fields, fallback=str))
 
 
 def event_routes(settings: Settings, feed: Feed) -> APIRouter:

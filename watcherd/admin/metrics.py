@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
 from watcherd.drain import Drains
+from watcherd.followers import Figures, Followers, Nobody
 from watcherd.gateway import Gateway
 from watcherd.ledger import World
 from watcherd.metrics import NOBODY, Metrics, State
+from watcherd.pim.spec import fold
 from watcherd.store import Store
 from watcherd.watch.health import Health
 
 
-def metrics_routes(metrics: Metrics, state: Callable[[], State]) -> APIRouter:
-    """The one route, unguarded like the health checks: no value of a row or a setting is in it."""
+def metrics_routes(metrics: Metrics, state: Callable[[], State], followers: Followers | None = None) -> APIRouter:
+    """The one route, unguarded like the health checks: no value of a row or a setting is in it.
+
+    It shows the whole: this process and its `followers`.
+    """
+    others = followers or Nobody()
     router = APIRouter(tags=["health"])
 
     @router.get(
@@ -33,7 +40,9 @@ def metrics_routes(metrics: Metrics, state: Callable[[], State]) -> APIRouter:
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def show(accept: Annotated[str, Header()] = "") -> Response:
-        text, content_type = await metrics.render(accept, state())
+        figures = await others.figures()
+        now = state() if figures is None else _of_the_whole(state(), figures)
+        text, content_type = await metrics.render(accept, now)
         return Response(text, media_type=content_type)
 
     return router
@@ -65,6 +74,22 @@ def state_of(  # noqa: PLR0913 - every part that can be asked
         database_waiting_max=usage.waiting_max,
         database_used=usage.used,
         database_connections=usage.connections,
+    )
+
+
+def _of_the_whole(state: State, figures: Figures) -> State:
+    """What is true of all processes: requests are the workers', and each has connections of its own."""
+    in_flight = {domain: figures.in_flight.get(fold(domain), 0) + here for domain, here in state.in_flight.items()}
+    return replace(
+        state,
+        in_flight=in_flight | {NOBODY: figures.host},  # what this process has of them, it has from a worker
+        streams=state.streams + figures.streams,
+        database_waiting=state.database_waiting + figures.waiting,
+        database_waiting_max=state.database_waiting_max + figures.waiting_max,
+        database_used=state.database_used + figures.used,
+        database_connections=state.database_connections + figures.connections,
+        workers=figures.workers,
+        worker_restarts=figures.restarts,
     )
 
 

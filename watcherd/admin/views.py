@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from watcherd.drain import Drains
+from watcherd.followers import Survey
 from watcherd.ledger import Live, World
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import Json
@@ -17,14 +18,18 @@ from watcherd.revision import Revision
 from watcherd.store import Difference
 
 
-def listing(world: World, drains: Drains, generation: int) -> dict[str, Any]:
-    """`GET /admin/pim`: one entry per file, by name."""
-    entries = [entry(world, path, drains) for path in world.files]
-    return {"generation": generation, "pims": sorted(entries, key=lambda item: (item["name"], item["file"]))}
+def listing(world: World, drains: Drains, generation: int, survey: Survey) -> dict[str, Any]:
+    """`GET /admin/pim`: one entry per file, by name, and the workers where there are several."""
+    entries = [entry(world, path, drains, survey) for path in world.files]
+    return {
+        "generation": generation,
+        "workers": [dataclasses.asdict(worker) for worker in survey.workers],
+        "pims": sorted(entries, key=lambda item: (item["name"], item["file"])),
+    }
 
 
-def entry(world: World, path: str, drains: Drains) -> dict[str, Any]:
-    """One file: its model's name, what state that is in, and why."""
+def entry(world: World, path: str, drains: Drains, survey: Survey) -> dict[str, Any]:
+    """One file: its model's name, what state that is in, and why. In flight is what is so in any process."""
     file = world.files[path]
     model, live = world.speaks_for.get(path), world.live_of(path)
     spec = live.spec if live is not None else file.spec
@@ -36,17 +41,19 @@ def entry(world: World, path: str, drains: Drains) -> dict[str, Any]:
         "revision": None if live is None else live.revision.number,
         "version": None if spec is None else spec.version,
         "routes_count": 0 if live is None else len(live.revision.operations),
-        "in_flight": 0 if live is None else len(live.revision.in_flight),
-        "draining": [] if model is None else [draining(revision) for revision in drains.draining(model)],
+        "in_flight": 0 if live is None else len(live.revision.in_flight) + survey.in_flight.get(live.spec.name, 0),
+        "draining": [] if model is None else [draining(revision, survey) for revision in drains.draining(model)],
         "loaded_at": None if live is None else live.loaded_at.isoformat(),
         "rejected_since": None if refusal is None else refusal.since.isoformat(),
         "diagnostics": [diagnostic(item) for item in world.diagnostics_of(path)],
     }
 
 
-def full(world: World, path: str, drains: Drains, api_prefix: str, drift: Iterable[Difference]) -> dict[str, Any]:
+def full(  # noqa: PLR0913, PLR0917 - what is known of it, each from another part
+    world: World, path: str, drains: Drains, survey: Survey, api_prefix: str, drift: Iterable[Difference]
+) -> dict[str, Any]:
     """`GET /admin/pim/{name}`: the entry, and all that is known of what serves."""
-    shown = entry(world, path, drains) | {"drift": [dataclasses.asdict(one) for one in drift]}
+    shown = entry(world, path, drains, survey) | {"drift": [dataclasses.asdict(one) for one in drift]}
     live = world.live_of(path)
     if live is None:
         return shown | {"endpoints": [], "tables": {}, "spec": None}
@@ -67,17 +74,19 @@ def tables(live: Live) -> dict[str, Any]:
     return {name: {"table": names.table, "columns": dict(names.columns)} for name, names in live.plan.names.items()}
 
 
-def draining(revision: Revision) -> dict[str, Any]:
-    """A retired revision and who holds it."""
+def draining(revision: Revision, survey: Survey) -> dict[str, Any]:
+    """A retired revision and who holds it; the worker where there are several."""
     now = time.monotonic()
-    return {
-        "revision": revision.number,
-        "in_flight": len(revision.in_flight),
-        "held_by": [
-            {"method": request.method, "path": request.path, "age_seconds": round(now - request.entered, 3)}
-            for request in revision.in_flight
-        ],
-    }
+    here = [
+        {"method": request.method, "path": request.path, "age_seconds": round(now - request.entered, 3)}
+        for request in revision.in_flight
+    ]
+    elsewhere = [
+        {"method": held.method, "path": held.path, "age_seconds": round(held.age, 3), "worker": held.worker}
+        for held in survey.held.get((revision.model, revision.number), ())
+    ]
+    held_by = [*here, *elsewhere]
+    return {"revision": revision.number, "in_flight": len(held_by), "held_by": held_by}
 
 
 def diagnostic(item: Diagnostic) -> dict[str, Any]:

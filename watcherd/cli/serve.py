@@ -41,6 +41,9 @@ def serve(
         Literal["full", "normal"] | None,
         typer.Option(help="With normal, a power cut may lose the last writes.", show_default="full"),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="How many processes answer requests.", show_default="1")
+    ] = None,
     log_format: Annotated[
         Literal["json", "console"] | None,
         typer.Option(help="How log lines look.", show_default="console on a terminal, else json"),
@@ -83,6 +86,7 @@ def serve(
             "database_url": database_url,
             "data_dir": data_dir,
             "durability": durability,
+            "workers": workers,
             "log_format": log_format,
             "log_level": log_level,
             "api_prefix": api_prefix,

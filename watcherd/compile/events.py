@@ -21,14 +21,14 @@ from watcherd.wire import Answer, Call
 
 async def emitted(model: str, feeds: Feeds, call: Call) -> Answer:
     """200: a stream of what the methods of a (folded) model emit."""
-    return _stream(feeds, model, EMITTED, (), call)
+    return await _stream(feeds, model, EMITTED, (), call)
 
 
-def _stream(feeds: Feeds, model: str, entity: str, shape: tuple[str, ...], call: Call) -> Answer:
+async def _stream(feeds: Feeds, model: str, entity: str, shape: tuple[str, ...], call: Call) -> Answer:
     refuse_parameters(call.query)
     last = call.header(b"last-event-id")
     try:
-        reader = feeds.subscribe(model, entity, shape, None if last is None else last.decode("latin-1"))
+        reader = await feeds.listen(model, entity, shape, None if last is None else last.decode("latin-1"))
     except TooManyReadersError as error:
         raise Problem(problems.UNAVAILABLE, str(error), headers={"retry-after": "5"}) from error
     return Answer(200, media=MEDIA, headers=HEADERS, stream=reader, leave=reader.leave)
@@ -56,4 +56,4 @@ class RowEvents:
 
     async def answer(self, call: Call) -> Answer:
         """200: a stream of events, from after `Last-Event-ID` on where that is given."""
-        return _stream(self._feeds, self._model, self._entity, self._shape, call)
+        return await _stream(self._feeds, self._model, self._entity, self._shape, call)

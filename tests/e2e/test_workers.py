@@ -1,0 +1,458 @@
+"""Several worker processes behind one address: one generation, one admin API, and no failed request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.connections import BODY, REST, SENT, in_flight, place
+from tests.e2e.models import BROKEN, shop
+from tests.e2e.process import Process, running
+from tests.e2e.test_service import activated, get
+from tests.e2e.test_streams import listening
+from tests.e2e.test_traffic import use
+
+WORKERS = 2
+RELOADS = 20
+CLIENTS = 8
+
+
+@pytest.fixture
+async def crew(tmp_path: Path) -> AsyncIterator[Process]:
+    """A daemon with two workers, which serve one model."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "shop.yaml").write_text(shop())
+    async with running(tmp_path / "models", tmp_path / "data", "--workers", str(WORKERS)) as daemon:
+        yield daemon
+
+
+async def worker_of(daemon: Process, request_id: str) -> int:
+    """Which worker has answered a request."""
+    line = await daemon.wait_for("request", where=lambda line: line["request_id"] == request_id)
+    worker: int = line["worker"]
+    return worker
+
+
+async def one_client_each(daemon: Process) -> dict[int, httpx.AsyncClient]:
+    """For each worker a client whose one connection it has. Connections go to whoever is idle, so it is tried."""
+    clients: dict[int, httpx.AsyncClient] = {}
+    while len(clients) < WORKERS:
+        client = daemon.client(limits=httpx.Limits(max_connections=1))
+        worker = await worker_of(daemon, (await client.get("/api/shop")).headers["x-request-id"])
+        if worker in clients:
+            await client.aclose()
+        else:
+            clients[worker] = client
+    return clients
+
+
+@pytest.fixture
+async def each(crew: Process) -> AsyncIterator[dict[int, httpx.AsyncClient]]:
+    clients = await one_client_each(crew)
+    yield clients
+    for client in clients.values():
+        await client.aclose()
+
+
+async def workers(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.get("/admin/pim")).json()["workers"]
+    return found
+
+
+# ── one generation ──────────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_worker_answers_and_rows_written_by_one_are_read_by_the_other(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    row = (await each[1].post("/api/shop/items", json={"name": "a"})).json()
+    assert (await each[2].get(f"/api/shop/items/{row['id']}")).json() == row
+    shown = await workers(each[2])
+    assert [(one["worker"], one["state"], one["generation"]) for one in shown] == [(1, "live", 1), (2, "live", 1)]
+    assert {one["pid"] for one in shown}.isdisjoint({crew.pid})
+    assert len({one["pid"] for one in shown}) == WORKERS
+
+
+async def test_load_unload_and_reload_are_answered_when_every_worker_has_followed(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    for number in range(5):
+        asked, other = each[1 + number % 2], each[2 - number % 2]
+        assert (await asked.delete("/admin/pim/shop")).status_code == 200
+        assert [(await one.get("/api/shop/items")).status_code for one in (asked, other)] == [404, 404]
+        loaded = await asked.post("/admin/pim/load", json={"pim_file": "shop.yaml"})
+        assert loaded.status_code == 200
+        assert [(await one.get("/api/shop/items")).status_code for one in (other, asked)] == [200, 200]
+
+    for number in range(5):
+        (crew.models / "shop.yaml").write_text(shop(f"extra_{number}"))
+        done = (await each[1].post("/admin/reload")).json()
+        for client in each.values():
+            answer = await client.post("/api/shop/items", json={"name": "a", f"extra_{number}": "b"})
+            assert answer.status_code == 201, answer.text
+            assert int(answer.headers["watcherd-generation"]) == done["generation"]
+        assert [one["generation"] for one in await workers(each[2])] == [done["generation"]] * WORKERS
+
+
+async def test_a_broken_file_is_rejected_in_every_worker_and_the_last_good_revision_serves_on(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    crew.write("shop.yaml", BROKEN)
+    crew.write("new.yaml", BROKEN.replace("shop", "new"))
+    await crew.wait_for("model.rejected", where=lambda line: line["file"] == "new.yaml")
+    await each[1].post("/admin/reload")
+    for client in each.values():
+        assert (await client.get("/api/shop/items")).headers["watcherd-revision"] == "1"
+        refused = await client.get("/api/new/items")
+        assert (refused.status_code, refused.json()["type"]) == (404, "/problems/model-rejected")
+        missing = await client.get("/api/none/items")
+        assert (missing.status_code, missing.json()["type"]) == (404, "/problems/no-such-model")
+
+
+async def test_no_request_fails_through_reloads_under_traffic_on_every_worker(crew: Process) -> None:
+    await reload_under_traffic(crew, RELOADS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_no_request_fails_through_a_hundred_reloads_under_traffic_on_every_worker(crew: Process) -> None:
+    await reload_under_traffic(crew, 100)
+
+
+async def reload_under_traffic(crew: Process, reloads: int) -> None:
+    answers: Counter[int] = Counter()
+    wrong: list[str] = []
+    stop = asyncio.Event()
+    async with crew.client(limits=httpx.Limits(max_keepalive_connections=CLIENTS)) as client:
+        crew.write("near.yaml", shop(domain="near"))
+        await client.post("/admin/reload")
+        first = (await client.get("/readyz")).json()["generation"]
+        clients = [asyncio.create_task(use(client, number, stop, answers, wrong)) for number in range(CLIENTS)]
+        for number in range(reloads):
+            domain = ("shop", "near")[number % 2]
+            since = len(crew.lines)
+            crew.write(f"{domain}.yaml", shop(f"extra_{number // 2 % 3}", domain=domain, version=str(number)))
+            await crew.wait_for("model.swapped", since)
+        stop.set()
+        await asyncio.gather(*clients)
+        shown = await workers(client)
+
+    assert not wrong
+    assert set(answers) == {200, 201, 204}
+    assert [one["generation"] for one in shown] == [first + reloads] * WORKERS
+    answered = Counter(line["worker"] for line in crew.of("request") if line["path"].startswith("/api/"))
+    assert set(answered) == {1, 2}
+
+
+# ── drains, metrics, streams ────────────────────────────────────────────────────────────────────
+
+
+async def half_sent_to(daemon: Process, worker: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request that waits for the rest of its body, in a certain worker."""
+    while True:
+        reader, writer = await asyncio.open_connection(*place(daemon))
+        writer.write(b"GET /api/shop HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+        await reader.readexactly(int(fields[b"content-length"]))
+        request_id = fields[b"x-request-id"].decode()
+        if await worker_of(daemon, request_id) == worker:
+            break
+        writer.close()
+    head = b"POST /api/shop/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    writer.write(head + b"content-length: %d\r\n\r\n" % len(BODY) + BODY[:SENT])
+    return reader, writer
+
+
+async def test_a_retired_revision_is_loosened_only_when_every_worker_has_drained_it(crew: Process) -> None:
+    async with crew.client() as client:
+        crew.write("shop.yaml", shop().replace("required: true", "required: true, unique: true"))
+        await crew.wait_for("model.swapped", where=lambda line: line["revision"] == 2)
+        held = [await half_sent_to(crew, worker) for worker in (1, 2)]
+        await in_flight(crew, 2)
+        crew.write("shop.yaml", shop(version="3"))
+        await crew.wait_for("model.swapped", where=lambda line: line["revision"] == 3)
+        for workers_left, (reader, writer) in (({1, 2}, held[0]), ({2}, held[1])):
+            (draining,) = await drains(client, lambda found, left=workers_left: holders(found) == left)
+            assert (draining["revision"], draining["in_flight"]) == (2, len(workers_left))
+            assert unique_indexes(crew)  # a request on revision 2 answers 409 with it
+            body = REST.replace(b"half", b"%d" % (1000 + len(workers_left)))
+            writer.write(body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 201")
+            assert b"watcherd-revision: 2\r\n" in head
+            writer.close()
+        await drains(client, lambda found: not found)
+    crew.kill(signal.SIGTERM)
+    assert await crew.ended() == 0
+    assert not unique_indexes(crew)
+
+
+def holders(draining: list[dict[str, Any]]) -> set[int]:
+    return {held["worker"] for one in draining for held in one["held_by"]}
+
+
+async def drains(client: httpx.AsyncClient, as_wanted: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    """What still drains, once it is as wanted."""
+    while True:
+        found: list[dict[str, Any]] = (await client.get("/admin/pim")).json()["pims"][0]["draining"]
+        if as_wanted(found):
+            return found
+
+
+def unique_indexes(daemon: Process) -> list[str]:
+    with contextlib.closing(sqlite3.connect(daemon.data / "watcherd.db")) as database:
+        found = database.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE UNIQUE INDEX%shop__item%'")
+        return [name for (name,) in found]
+
+
+async def test_metrics_are_of_the_whole_whoever_is_asked_and_never_fall_when_a_worker_crashes(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    for client in each.values():
+        for _ in range(3):
+            await client.get("/api/shop/items")
+    created = ("watcherd_request_seconds_count", ("model", "shop"), ("operation", "GET /items"), ("status", "200"))
+    for client in each.values():
+        values = figures((await client.get("/metrics")).text)
+        assert values[created] == 3 * WORKERS
+        assert values["watcherd_workers",] == WORKERS
+        assert values["watcherd_requests_in_flight", ("model", "-")] == 1
+
+    (victim,) = [one["pid"] for one in await workers(each[2]) if one["worker"] == 1]
+    os.kill(victim, signal.SIGKILL)
+    await crew.wait_for("worker.started", where=lambda line: line["worker"] == 1 and line["pid"] != victim)
+    values = figures((await each[2].get("/metrics")).text)
+    assert values[created] == 3 * WORKERS
+    assert values["watcherd_worker_restarts_total",] == 1
+
+
+def figures(text: str) -> dict[tuple[Any, ...], float]:
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_a_row_stream_tells_of_the_writes_of_all_workers_and_goes_on_at_another_one(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    more = await one_client_each(crew)  # a stream has a connection of its own
+    async with listening(more[1], "/api/shop/items/-/events") as stream:
+        for number, client in enumerate([each[1], each[2], each[2], each[1]]):
+            await client.post("/api/shop/items", json={"name": str(number)})
+        told = [await stream.next() for _ in range(4)]
+        assert [(kind, row["name"]) for kind, row in told] == [("created", str(number)) for number in range(4)]
+        second = stream.last_id
+    await each[1].post("/api/shop/items", json={"name": "missed"})
+    async with listening(more[2], "/api/shop/items/-/events", last_event_id=second) as again:
+        assert (await again.next())[1]["name"] == "missed"
+        await each[1].post("/api/shop/items", json={"name": "next"})
+        assert (await again.next())[1]["name"] == "next"
+        crew.write("shop.yaml", shop("colour"))
+        assert "changed" in (await again.until("bye"))["reason"]
+    for client in more.values():
+        await client.aclose()
+
+
+async def test_the_admin_stream_tells_of_all_workers_and_a_client_that_goes_is_noticed(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    async with crew.client() as client:
+        async with listening(client, "/admin/events") as stream:
+            crew.write("shop.yaml", shop("colour"))
+            assert (await stream.until("model.swapped"))["revision"] == 2
+        while figures((await each[1].get("/metrics")).text)["watcherd_streams_open",]:
+            pass
+
+
+# ── crashes ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_worker_that_crashes_under_traffic_comes_back_at_the_current_generation(crew: Process) -> None:
+    outcomes: Counter[str] = Counter()
+    stop = asyncio.Event()
+
+    async def ask() -> None:
+        while not stop.is_set():
+            try:
+                async with crew.client() as client:
+                    answer = await client.get("/api/shop/items")
+                    outcomes[str(answer.status_code)] += 1
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                outcomes["cut by the crash"] += 1
+
+    clients = [asyncio.create_task(ask()) for _ in range(4)]
+    async with crew.client() as client:
+        crew.write("shop.yaml", shop("colour"))
+        await crew.wait_for("model.swapped")
+        before = {one["worker"]: one["pid"] for one in await workers(client)}
+    for worker in (1, 2):
+        since = len(crew.lines)
+        os.kill(before[worker], signal.SIGKILL)
+        ended = await crew.wait_for("worker.ended", since)
+        assert (ended["worker"], ended["reason"]) == (worker, "was ended by SIGKILL")
+        crew.write("shop.yaml", shop(f"colour_{worker}"))  # a reload goes on with those that are there
+        started = await crew.wait_for("worker.started", since)
+        assert started["worker"] == worker
+    stop.set()
+    await asyncio.gather(*clients)
+    async with crew.client() as client:
+        await client.post("/admin/reload")
+        after = await workers(client)
+        generation = (await client.get("/readyz")).json()["generation"]
+    assert outcomes.keys() <= {"200", "cut by the crash"}
+    assert outcomes["cut by the crash"] <= 8
+    assert [(one["generation"], one["restarts"]) for one in after] == [(generation, 1)] * WORKERS
+    assert {one["pid"] for one in after}.isdisjoint(before.values())
+
+
+async def test_a_worker_that_hangs_is_left_out_of_no_answer_for_long(crew: Process) -> None:
+    async with crew.client() as client:
+        pids = {one["worker"]: one["pid"] for one in await workers(client)}
+    other = await one_client_each(crew)
+    os.kill(pids[1], signal.SIGSTOP)
+    try:
+        shown = {one["worker"]: one["state"] for one in await workers(other[2])}
+    finally:
+        os.kill(pids[1], signal.SIGCONT)
+    assert shown == {1: "late", 2: "live"}
+    for client in other.values():
+        await client.aclose()
+
+
+async def test_when_the_parent_is_killed_the_workers_end_and_the_next_one_starts(tmp_path: Path) -> None:
+    models, data = tmp_path / "models", tmp_path / "data"
+    models.mkdir()
+    (models / "shop.yaml").write_text(shop())
+    async with running(models, data, "--workers", "2") as daemon:
+        async with daemon.client() as client:
+            row = (await client.post("/api/shop/items", json={"name": "a"})).json()
+            pids = [one["pid"] for one in await workers(client)]
+        daemon.kill(signal.SIGKILL)
+        await daemon.ended()  # and the log with it: the workers had the other ends of the pipe
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists() and not zombie(pid)]
+    async with running(models, data, "--workers", "2") as daemon, daemon.client() as client:
+        assert (await client.get(f"/api/shop/items/{row['id']}")).json() == row
+
+
+def zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+# ── signals and sockets ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_hang_up_reloads_all_workers_and_a_signal_to_a_worker_changes_nothing(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    pids = [one["pid"] for one in await workers(each[1])]
+    for pid in pids:
+        for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(pid, which)
+    (crew.models / "shop.yaml").write_text(shop("colour"))
+    since = len(crew.lines)
+    crew.kill(signal.SIGHUP)
+    await crew.wait_for("reload.finished", since, lambda line: line["reason"] == "signal")
+    for client in each.values():
+        assert (await client.get("/api/shop/items")).headers["watcherd-revision"] == "2"
+    assert [one["pid"] for one in await workers(each[1])] == pids
+
+
+async def test_a_stop_lets_requests_in_flight_in_every_worker_finish_and_refuses_new_ones(crew: Process) -> None:
+    held = [await half_sent_to(crew, worker) for worker in (1, 2)]
+    await in_flight(crew, 2)
+    crew.kill(signal.SIGTERM)
+    assert (await crew.wait_for("shutdown.started"))["in_flight"] == 2
+    await crew.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
+    async with crew.client() as client:
+        refused = await client.get("/api/shop/items")
+        assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+        assert (await client.get("/readyz")).json()["status"] == "stopping"
+    for reader, writer in held:
+        writer.write(REST)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
+        writer.close()
+    assert await crew.ended() == 0
+    assert [line["stage"] for line in crew.of("shutdown.stage")] == ["watch", "drain", "cut", "server", "store"]
+
+
+async def test_a_request_over_the_graceful_time_is_cut_in_its_worker_and_named(tmp_path: Path) -> None:
+    environment = {"WATCHERD_GRACEFUL_TIMEOUT": "0.2", "WATCHERD_WORKERS": "2"}
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "shop.yaml").write_text(shop())
+    async with running(tmp_path / "models", tmp_path / "data", environment=environment) as daemon:
+        reader, writer = await half_sent_to(daemon, 2)
+        await in_flight(daemon, 1)
+        daemon.kill(signal.SIGTERM)
+        drained = await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "drain")
+        assert "POST /api/shop/items" in drained["held_by"][0]
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
+        assert await daemon.ended() == 1
+        writer.close()
+
+
+async def test_workers_serve_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    arguments = ("--workers", "2", "--uds", str(path))
+    async with running(tmp_path / "models", tmp_path / "data", *arguments) as daemon:
+        daemon.write("shop.yaml", shop())
+        await daemon.wait_for("model.loaded")
+        for _ in range(4):
+            transport = httpx.AsyncHTTPTransport(uds=str(path))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                assert (await client.get("/api/shop/items")).status_code == 200
+                assert (await client.get("/admin/pim")).status_code == 200
+
+
+async def test_workers_serve_a_passed_socket_and_leave_connections_to_the_next_process(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "shop.yaml").write_text(shop())
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
+        address = listener.getsockname()
+        async with activated(listener, models, tmp_path / "data", "--workers", "2") as daemon:
+            first = asyncio.create_task(get(address))
+            await daemon.wait_for("daemon.started")
+            assert (await first).startswith(b"HTTP/1.1 200")
+            daemon.address = f"http://127.0.0.1:{address[1]}"
+            reader, writer = await half_sent_to(daemon, 1)
+            await in_flight(daemon, 1)
+            daemon.kill(signal.SIGTERM)
+            await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
+            waiting = asyncio.create_task(get(address))
+            writer.write(REST)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
+            writer.close()
+            assert await daemon.ended() == 0
+            assert not waiting.done()
+        async with activated(listener, models, tmp_path / "data", "--workers", "2") as daemon:
+            assert (await waiting).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_worker_that_cannot_begin_fails_the_start_with_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "keys.txt").write_text("")
+    armed = {"WATCHERD_WORKERS": "2", "WATCHERD_API_KEYS_FILE": str(tmp_path / "missing.txt")}
+    async with running(tmp_path / "models", tmp_path / "data", environment=armed, ready=False) as daemon:
+        assert await daemon.ended() == 2
+
+
+async def test_every_line_of_the_log_is_whole_and_says_which_worker_wrote_it(crew: Process) -> None:
+    async with crew.client(limits=httpx.Limits(max_keepalive_connections=CLIENTS)) as client:
+        await asyncio.gather(*(client.get(f"/api/shop/items?limit={1 + number}") for number in range(200)))
+    requests = crew.of("request")
+    assert len(requests) >= 200
+    assert {line["worker"] for line in requests} == {1, 2}

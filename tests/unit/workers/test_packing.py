@@ -1,0 +1,65 @@
+"""A build comes out of its bytes as it went in, and nothing else does."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from watcherd.compile import Options, compile_model
+from watcherd.pim import link, parse
+from watcherd.pim.spec import LinkedModel
+from watcherd.store import Store
+from watcherd.workers.packing import Build, UnreadableBuildError, pack, unpack
+
+SAMPLES = sorted((Path(__file__).parents[3] / "pim_models").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
+async def test_a_build_comes_out_as_it_went_in_and_compiles_to_the_same_api(file: Path, tmp_path: Path) -> None:
+    spec = parse(file.read_bytes(), file.name).spec
+    assert spec is not None
+    linked = link(spec, {spec.name: spec})
+    assert isinstance(linked, LinkedModel)
+    store = await Store.open(None, tmp_path)
+    try:
+        plan = await store.plan(linked)
+        build = Build.of(plan, 7)
+        again = unpack(pack(build))
+        assert again == build
+        assert isinstance(again.linked.spec.entities, MappingProxyType)
+        ours = compile_model(linked, store.bind(plan), 7, options=Options())
+        theirs = compile_model(again.linked, store.bind(again.plan), again.number, options=Options())
+        assert theirs.openapi == ours.openapi
+        assert theirs.operations == ours.operations
+    finally:
+        await store.close()
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return subprocess.check_call, (["false"],)
+
+
+class Named:
+    def __init__(self, module: str, name: str) -> None:
+        self.text = f"c{module}\n{name}\n."
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        pickle.dumps(Evil()),
+        Named("os", "system").text.encode(),
+        Named("builtins", "eval").text.encode(),
+        Named("watcherd.daemon", "run").text.encode(),
+        Named("watcherd.store", "Store").text.encode(),
+        Named("watcherd.workers.packing", "pickle").text.encode(),
+    ],
+)
+def test_bytes_that_name_anything_but_values_are_refused(packed: bytes) -> None:
+    with pytest.raises(UnreadableBuildError):
+        unpack(packed)

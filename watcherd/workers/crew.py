@@ -1,0 +1,433 @@
+"""The parent's side of several workers: starts them, keeps them in step, replaces those that end.
+
+Owns which generation is wanted, who serves it, and who holds which build. `follow` says what is
+wanted and waits until all that serve are there; a task for each worker brings it there, from
+wherever it is: a worker that has just begun lacks all builds, one that has followed so far only the
+new ones. Does not own what is wanted (reload), nor what is said to a worker (`member`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from watcherd import events
+from watcherd.errors import WatcherdError
+from watcherd.followers import Figures, FollowerError, Holder, Survey, WorkerSeen
+from watcherd.gateway import Gateway
+from watcherd.ledger import World
+from watcherd.revision import Revision
+from watcherd.settings import Settings
+from watcherd.store import SchemaPlan
+from watcherd.tally import Tally, total
+from watcherd.workers.channel import CallFailedError, ChannelClosedError, Fields, Said
+from watcherd.workers.member import Member, Wanted
+from watcherd.workers.packing import Build, pack
+from watcherd.workers.relay import Relayed
+from watcherd.workers.rows import RowHub
+
+LOOK_SECONDS: Final = 2.0
+"""How often a worker is asked how it is: a crash loses no more of its counts than it makes in this time."""
+
+HUNG_SECONDS: Final = 20.0
+"""A worker that gives none for this long is replaced."""
+
+SURVEY_SECONDS: Final = 2.0
+"""Whoever has not answered by then is left out of a sum."""
+
+BACKOFF_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0)
+"""How long to wait before a worker is started again: longer each time that it did not live long."""
+
+SHORT_LIFE_SECONDS: Final = 10.0
+
+Tell = Callable[[str, Mapping[str, Any]], None]
+"""Takes an event of a worker: its name and its fields."""
+
+
+class WorkerEndedError(WatcherdError):
+    """A worker ended, or had to be ended; the message says how."""
+
+
+class Crew:
+    """All workers. Has what a reload needs of them (`Followers`), and what a stop needs (`Front`)."""
+
+    started = True
+
+    def __init__(  # noqa: PLR0913 - the parts that workers take part in, composed once by the daemon
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        gateway: Gateway,
+        hub: RowHub,
+        *,
+        publish: events.Publish,
+        tell: Tell,
+        accept: bool,
+    ) -> None:
+        """`tell` takes what a worker publishes; with `accept` they take connections before the first scan is done."""
+        self._settings = settings
+        self._listener = listener
+        self._gateway = gateway
+        self._hub = hub
+        self._publish = publish
+        self._tell = tell
+        self._accept = accept
+        self._members: dict[int, Member] = {}
+        self._failures: dict[int, str] = {}
+        self._restarts: Counter[int] = Counter()
+        self._gone = Tally()
+        self._wanted: Wanted | None = None
+        self._numbers = count(1)
+        self._serials = count(1)
+        self._newest = 0
+        self._builds: WeakKeyDictionary[Revision, int] = WeakKeyDictionary()
+        self._news = asyncio.Event()
+        self._stopping = False
+        self._leaving = asyncio.Event()
+        self._overran = False
+
+    # -- what a reload needs ------------------------------------------------------------------
+
+    async def prepare(self, revision: Revision, plan: SchemaPlan) -> None:
+        """Have all that serve build a revision. FollowerError when one cannot."""
+        build = self._builds[revision] = self._newest = next(self._numbers)
+        packed = pack(Build.of(plan, revision.number))
+        members = self._in_service()
+        prepared = await asyncio.gather(*(member.prepare(build, packed) for member in members), return_exceptions=True)
+        for member, outcome in zip(members, prepared, strict=True):
+            if isinstance(outcome, CallFailedError):
+                raise FollowerError(f"worker {member.number} could not build it: {outcome}") from outcome
+            if isinstance(outcome, TimeoutError):
+                member.kill()
+            elif isinstance(outcome, BaseException) and not isinstance(outcome, ChannelClosedError):
+                raise outcome
+
+    async def follow(self, generation: int, world: World) -> None:
+        """Have all serve a generation; returns when those that serve at all do."""
+        lives = {self._number(live.revision): live for live in world.live.values()}
+        models = {live.spec.name: build for build, live in lives.items()}
+        wanted = self._wanted = Wanted(next(self._serials), generation, models, lives, _rejected(world), self._newest)
+        self._tell_news()
+        await self._until(lambda: all(_is_at(member, wanted) for member in self._in_service()))
+
+    async def drained(self, revision: Revision) -> None:
+        """Return when no worker holds a retired revision."""
+        build = self._builds.get(revision)
+        await self._until(lambda: not any(build in member.holds for member in self._members.values()))
+
+    async def all_serve(self) -> None:
+        """Return when every worker serves what is wanted. WorkerEndedError when one has ended before."""
+        everyone = range(1, self._settings.workers + 1)
+        await self._until(
+            lambda: bool(self._failures) or all(_is_at(self._members.get(number), self._wanted) for number in everyone)
+        )
+        for number, reason in self._failures.items():
+            raise WorkerEndedError(f"worker {number} {reason}")
+
+    # -- how they are -------------------------------------------------------------------------
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why fewer processes serve than should."""
+        return tuple(f"worker {number} {reason}" for number, reason in sorted(self._failures.items()))
+
+    def silence(self) -> str | None:
+        """Who gives no sign of life; None when all do."""
+        now = time.monotonic()
+        for member in self._members.values():
+            age = now - member.answered_at
+            if age > HUNG_SECONDS / 2:
+                return f"worker {member.number} has given no sign of life for {age:.1f} s"
+        return None if self._in_service() else "no worker serves"
+
+    async def figures(self) -> Figures:
+        """What all have in hand; what they have counted is up to date afterwards."""
+        answers = [answer for _, answer in await self._ask_all() if answer is not None]
+        in_flight: Counter[str] = Counter()
+        for answer in answers:
+            in_flight.update(answer["in_flight"])
+            in_flight.update(model for model, *_ in answer["held"])
+        usages = [answer["usage"] for answer in answers]
+        return Figures(
+            in_flight=in_flight,
+            host=sum(answer["host"] for answer in answers),
+            streams=sum(answer["streams"] for answer in answers),
+            waiting=sum(usage[0] for usage in usages),
+            waiting_max=sum(usage[1] for usage in usages),
+            used=sum(usage[2] for usage in usages),
+            connections=sum(usage[3] for usage in usages),
+            workers=len(self._in_service()),
+            restarts=self._restarts.total(),
+        )
+
+    def tally(self) -> Tally:
+        """What all had counted when they were last asked."""
+        return total([self._gone, *(member.tally for member in self._members.values())])
+
+    async def survey(self) -> Survey:
+        """What is in flight, and each worker's generation."""
+        seen = {}
+        in_flight: Counter[str] = Counter()
+        held: dict[tuple[str, int], list[Holder]] = defaultdict(list)
+        for member, answer in await self._ask_all():
+            seen[member.number] = self._seen(member, answer)
+            if answer is not None:
+                in_flight.update(answer["in_flight"])
+                for model, revision, method, path, age in answer["held"]:
+                    held[model, revision].append(Holder(member.number, method, path, age))
+        workers = [
+            seen.get(number) or WorkerSeen(number, None, "gone", None, 0, self._restarts[number])
+            for number in range(1, self._settings.workers + 1)
+        ]
+        return Survey(tuple(workers), in_flight, {key: tuple(found) for key, found in held.items()})
+
+    def _seen(self, member: Member, answer: Fields | None) -> WorkerSeen:
+        state = "late" if answer is None else "starting" if member.at is None else "live"
+        generation = None if member.at is None else member.at.generation
+        in_flight = 0 if answer is None else sum(answer["in_flight"].values()) + len(answer["held"])
+        return WorkerSeen(
+            member.number, member.process.pid, state, generation, in_flight, self._restarts[member.number]
+        )
+
+    async def _ask_all(self) -> list[tuple[Member, Fields | None]]:
+        members = [member for member in self._members.values() if member.began]
+        answers = await asyncio.gather(*(_ask(member) for member in members))
+        return list(zip(members, answers, strict=True))
+
+    def reload_keys(self) -> None:
+        """Have all read the API keys again."""
+        for member in self._members.values():
+            if member.began:
+                member.channel.tell("keys")
+
+    # -- their lives --------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep all workers alive until told to leave, then see all of them end."""
+        seats = [
+            asyncio.create_task(self._keep_seat(number), name=f"worker {number}")
+            for number in range(1, self._settings.workers + 1)
+        ]
+        leaving = asyncio.create_task(self._leaving.wait(), name="workers leave")
+        try:
+            await asyncio.wait({leaving, *seats}, return_when=asyncio.FIRST_EXCEPTION)
+            if leaving.done():
+                await asyncio.wait(seats)
+            for seat in seats:
+                if seat.done():
+                    seat.result()
+        finally:
+            for member in self._members.values():
+                member.kill()
+            for task in (leaving, *seats):
+                task.cancel()
+            await asyncio.gather(leaving, *seats, return_exceptions=True)
+
+    async def _keep_seat(self, number: int) -> None:
+        """One worker after the other, until the stop."""
+        short_lives = 0
+        while not self._stopping:
+            await asyncio.sleep(BACKOFF_SECONDS[min(short_lives, len(BACKOFF_SECONDS) - 1)])
+            if self._stopping:
+                return
+            member = await Member.start(number, self._listener)
+            try:
+                reason = await self._live(member)
+            finally:
+                member.kill()
+                await member.process.wait()
+            if self._stopping:
+                return
+            short = time.monotonic() - member.began_at < SHORT_LIFE_SECONDS
+            short_lives = short_lives + 1 if short else 0
+            self._restarts[number] += 1
+            self._failures[number] = f"{reason}; another one is starting"
+            self._publish(events.WorkerEnded(number, member.process.pid, reason))
+            self._tell_news()
+
+    async def _live(self, member: Member) -> str:
+        """The life of one worker; returns how it ended."""
+        Relayed(member.channel, self._gateway)
+        member.channel.tells["event"] = lambda said: self._heard(member, said)
+        member.channel.tells["released"] = lambda said: self._released(member, said)
+        tasks = {
+            asyncio.create_task(member.channel.run(), name=f"channel of worker {member.number}"),
+            asyncio.create_task(member.process.wait(), name=f"end of worker {member.number}"),
+            asyncio.create_task(self._lead(member), name=f"lead of worker {member.number}"),
+        }
+        self._members[member.number] = member
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            failed = next((task.exception() for task in done if task.exception() is not None), None)
+            if failed is None and self._leaving.is_set():
+                await member.process.wait()
+            return _how_it_ended(failed, await _ended(member))
+        finally:
+            del self._members[member.number]
+            self._gone = total([self._gone, member.tally])
+            self._hub.detach(member.channel)
+            for task in tasks:
+                task.cancel()
+            member.channel.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._tell_news()
+
+    async def _lead(self, member: Member) -> None:
+        """Begin, then keep it in step, and look after it; raises what ends it."""
+        await member.begin(self._settings, accept=self._accept and self._wanted is None)
+        await self._hub.attach(member.channel)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_in_step(member))
+            tasks.create_task(_look_after(member))
+
+    async def _keep_in_step(self, member: Member) -> None:
+        """Bring a worker to what is wanted, again and again."""
+        while True:
+            await self._until(lambda: member.at is not self._wanted)
+            wanted = self._wanted
+            assert wanted is not None  # noqa: S101 - there was something to bring it to
+            for build in member.lacks(wanted):
+                live = wanted.lives[build]
+                await member.prepare(build, pack(Build.of(live.plan, live.revision.number)))
+            first = member.at is None
+            await member.swap(wanted)
+            if first:
+                self._failures.pop(member.number, None)
+                ms = round((time.monotonic() - member.began_at) * 1000, 1)
+                self._publish(events.WorkerStarted(member.number, member.process.pid, wanted.generation, ms))
+            self._tell_news()
+
+    def _heard(self, member: Member, said: Said) -> None:
+        self._tell(said.fields["name"], {**said.fields["event"], "worker": member.number})
+
+    def _released(self, member: Member, said: Said) -> None:
+        member.holds.discard(said.fields["build"])
+        self._tell_news()
+
+    # -- the stop -----------------------------------------------------------------------------
+
+    async def stop(self, *, stop_accepting: bool) -> int:
+        """Have all refuse new requests; how many are in flight."""
+        self._stopping = True
+        answers = await self._call_all("stop", 1.0, stop_accepting=stop_accepting)
+        return sum(answer["in_flight"] for answer in answers)
+
+    async def requests_end(self) -> None:
+        """Return when what was in flight at the stop has ended."""
+        await self._call_all("drained", None)
+
+    async def cut(self) -> None:
+        """Have all cancel what did not end in its time."""
+        await self._call_all("cut", None)
+
+    async def holders(self) -> tuple[str, ...]:
+        """What is in flight still, one line each."""
+        answers = await self._call_all("holders", SURVEY_SECONDS)
+        return tuple(request for answer in answers for request in answer["requests"])
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether all were told to leave."""
+        return self._leaving.is_set()
+
+    @should_exit.setter
+    def should_exit(self, _now: bool) -> None:
+        self._leaving.set()
+        for member in self._members.values():
+            if member.began:
+                member.channel.tell("leave")
+            else:
+                member.kill()  # it has not come so far that it could be asked
+
+    def stop_accepting(self) -> None:
+        """Nothing: the parent accepts no connections, and `stop` tells those that do."""
+
+    async def _call_all(self, kind: str, seconds: float | None, **fields: Any) -> list[Fields]:
+        answers = await asyncio.gather(
+            *(_call(member, kind, seconds, fields) for member in self._members.values() if member.began)
+        )
+        return [answer for answer in answers if answer is not None]
+
+    # -- who is where -------------------------------------------------------------------------
+
+    def _in_service(self) -> list[Member]:
+        return [member for member in self._members.values() if member.at is not None]
+
+    def _number(self, revision: Revision) -> int:
+        build = self._builds.get(revision)
+        if build is None:  # it serves again from what is known of it, without having been prepared
+            build = self._builds[revision] = self._newest = next(self._numbers)
+        return build
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        while not true():
+            await self._news.wait()
+
+
+async def _look_after(member: Member) -> None:
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await member.survey(HUNG_SECONDS)
+        except TimeoutError:
+            raise WorkerEndedError(f"gave no sign of life for {HUNG_SECONDS:g} s, and was ended") from None
+
+
+async def _ask(member: Member) -> Fields | None:
+    try:
+        return await member.survey(SURVEY_SECONDS)
+    except (CallFailedError, ChannelClosedError, TimeoutError):
+        return None
+
+
+async def _call(member: Member, kind: str, seconds: float | None, fields: Fields) -> Fields | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return (await member.channel.call(kind, **fields)).fields
+    except (CallFailedError, ChannelClosedError, TimeoutError):
+        return None  # whoever has gone has nothing in flight, whoever hangs is ended with the server
+
+
+async def _ended(member: Member) -> int | None:
+    """The exit status of a worker that has closed its channel: it is about to end, if it has not."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            return await member.process.wait()
+    return None
+
+
+def _how_it_ended(failed: BaseException | None, status: int | None) -> str:
+    if isinstance(failed, BaseExceptionGroup):
+        failed = failed.exceptions[0]
+    if status is None:
+        return str(failed or "closed its channel, and was ended")
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    if failed is not None and not isinstance(failed, ChannelClosedError):
+        return str(failed) or type(failed).__name__
+    return f"ended with status {status}"
+
+
+def _is_at(member: Member | None, wanted: Wanted | None) -> bool:
+    """Whether a worker serves what is wanted, or what was wanted after that."""
+    return member is not None and wanted is not None and member.at is not None and member.at.serial >= wanted.serial
+
+
+def _rejected(world: World) -> frozenset[str]:
+    """The models whose requests are told of errors in a file, instead of that there is no such model."""
+    spoken_for = {world.speaks_for.get(path) for path in world.refusals}
+    return frozenset(
+        model for model in spoken_for if model is not None and model not in world.live and model not in world.unloaded
+    )

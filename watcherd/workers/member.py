@@ -1,0 +1,151 @@
+"""One live worker as its parent knows it: the process, the channel, what it holds.
+
+Owns starting the process and the words that are said to it. When they are said is the crew's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+import watcherd
+from watcherd.ledger import Live
+from watcherd.pim.spec import EMPTY
+from watcherd.settings import Settings
+from watcherd.tally import Tally
+from watcherd.workers.channel import Channel, Fields, Said
+
+PREPARE_SECONDS: Final = 60.0
+SWAP_SECONDS: Final = 15.0
+"""How long a worker may take over a build, and over a swap; one that takes longer hangs, and is replaced."""
+
+_SHARED: Final = ("max_in_flight", "max_streams", "max_waiting_writes")
+"""Settings that bound the whole: each worker has its part."""
+
+_PARENTS_OWN: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+"""Variables by which the service manager talks to the parent alone."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wanted:
+    """A generation that all are to serve: which build serves each model, and who is refused (folded names).
+
+    `serial` grows with each decision; `newest` is the last build that was known then: older ones that
+    are not in it are of no use any more.
+    """
+
+    serial: int
+    generation: int
+    models: Mapping[str, int]
+    lives: Mapping[int, Live] = field(repr=False)
+    rejected: frozenset[str]
+    newest: int
+
+
+class Member:
+    """One worker process. `at` is the generation that it serves, None until it has swapped to one."""
+
+    def __init__(self, number: int, process: Process, channel: Channel) -> None:
+        self.number = number
+        self.process = process
+        self.channel = channel
+        self.at: Wanted | None = None
+        self.holds: set[int] = set()
+        self.began_at = time.monotonic()
+        self.answered_at = time.monotonic()
+        self.tally = Tally()
+        self.began = False
+        self._ready: set[int] = set()
+        self._serving: Mapping[str, int] = EMPTY
+        channel.tells["released"] = lambda said: self.holds.discard(said.fields["build"])
+
+    @classmethod
+    async def start(cls, number: int, listener: socket.socket) -> Member:
+        """Start a process; it waits for `begin`."""
+        ours, theirs = socket.socketpair()
+        root = str(Path(watcherd.__file__).parent.parent)
+        environment = {name: value for name, value in os.environ.items() if name not in _PARENTS_OWN}
+        # The same code as ours, wherever that is, and nothing that lies in the working directory.
+        path = os.pathsep.join(part for part in (root, environment.get("PYTHONPATH")) if part)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-P", "-m", "watcherd.workers", str(theirs.fileno()), str(listener.fileno())),
+                stdin=DEVNULL,
+                pass_fds=(theirs.fileno(), listener.fileno()),
+                env=environment | {"PYTHONPATH": path},
+            )
+        return cls(number, process, await Channel.over(ours))
+
+    async def begin(self, settings: Settings, *, accept: bool) -> None:
+        """Have it open the database, and with `accept` take connections before it has a model to serve."""
+        await self.channel.call("begin", settings=as_json(settings), worker=self.number, accept=accept)
+        self.began = True
+
+    async def prepare(self, build: int, packed: bytes) -> None:
+        """Have it compile a build. CallFailedError, ChannelClosedError, TimeoutError."""
+        self.holds.add(build)
+        try:
+            async with asyncio.timeout(PREPARE_SECONDS):
+                await self.channel.call("prepare", packed, build=build)
+        except BaseException:
+            self.holds.discard(build)
+            raise
+        self._ready.add(build)
+
+    def lacks(self, wanted: Wanted) -> list[int]:
+        """The builds that it has to have before it can swap."""
+        return [build for build in wanted.models.values() if build not in self.holds]
+
+    async def swap(self, wanted: Wanted) -> None:
+        """Have it serve a generation whose builds it has. CallFailedError, ChannelClosedError, TimeoutError."""
+        drop = [build for build in self._ready if build <= wanted.newest and build not in wanted.lives]
+        changed = {model: build for model, build in wanted.models.items() if self._serving.get(model) != build}
+        async with asyncio.timeout(SWAP_SECONDS):
+            await self.channel.call(
+                "swap",
+                generation=wanted.generation,
+                models=changed,
+                gone=[model for model in self._serving if model not in wanted.models],
+                drop=drop,
+                rejected=sorted(wanted.rejected),
+            )
+        self._ready.difference_update(drop, changed.values())
+        self.holds.difference_update(drop)
+        self._serving = wanted.models
+        self.at = wanted
+
+    async def survey(self, seconds: float) -> Fields:
+        """How it is. CallFailedError, ChannelClosedError, TimeoutError."""
+        async with asyncio.timeout(seconds):
+            said: Said = await self.channel.call("survey")
+        self.answered_at = time.monotonic()
+        self.tally = Tally.from_json(said.fields["tally"])
+        return said.fields
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        if self.process.returncode is None:
+            self.process.kill()
+
+
+def as_json(settings: Settings) -> dict[str, Any]:
+    """The settings of one of several workers, secrets included: the channel is ours alone."""
+    values = settings.model_dump(mode="json")
+    for name in values:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            values[name] = value.get_secret_value()
+        if name in _SHARED:
+            values[name] = -(-value // settings.workers)
+    return values

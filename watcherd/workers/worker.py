@@ -1,0 +1,310 @@
+"""A worker: takes connections, answers requests to models, obeys its parent.
+
+Owns the life of one worker process and what it does when it is told to: build, swap, stop. It
+decides nothing: which revision serves, and when it ends, is the parent's. Signals that a terminal or
+a service manager sends to all of us are the parent's too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+import uvloop
+
+from watcherd import events, logs
+from watcherd.behind import loaded
+from watcherd.compile import compile_model
+from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys
+from watcherd.drain import Drains, cut
+from watcherd.errors import SettingsError, WatcherdError
+from watcherd.gateway import RouteTable
+from watcherd.metrics import Metrics, measure_lag
+from watcherd.pim.spec import fold
+from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
+from watcherd.revision import InFlight, Revision
+from watcherd.server import make_server
+from watcherd.settings import Settings
+from watcherd.stop import CUT_SECONDS, SPARE_SECONDS, LastResort
+from watcherd.store import Store
+from watcherd.workers.channel import Channel, Said
+from watcherd.workers.packing import unpack
+from watcherd.workers.relay import Relay
+from watcherd.workers.rows import RowMirror
+
+EXIT_FAILED = 1
+
+ORPHAN_SECONDS = 1.0
+"""How long what is in flight may take to end when the parent has gone: less than a parent needs to start."""
+
+
+def run(channel: int, listener: int) -> int:
+    """Live as a worker on two inherited descriptors; returns the exit status."""
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(which, signal.SIG_IGN)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(live(socket.socket(fileno=channel), socket.socket(fileno=listener)))
+
+
+async def live(ours: socket.socket, listener: socket.socket) -> int:
+    """From the first word of the parent to the last."""
+    channel = await Channel.over(ours)
+    told: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+    began: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+
+    async def begin(said: Said) -> Said:
+        told.set_result(said)
+        return await began
+
+    channel.calls["begin"] = begin
+    reading = asyncio.create_task(channel.run(), name="channel")
+    reading.add_done_callback(lambda _: told.cancel())
+    await asyncio.wait({told})
+    if told.cancelled():
+        return EXIT_FAILED
+    fields = told.result().fields
+    settings = Settings(**fields["settings"])
+    log = logs.configure(settings.log_format, settings.log_level, worker=fields["worker"], shared=True)
+    try:
+        store = await open_store(settings)
+    except WatcherdError as error:
+        if not began.done():
+            began.set_exception(error)
+        await asyncio.wait({reading})
+        return EXIT_FAILED
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            worker = Worker(settings, store, tasks, channel, listener, log.close)
+            if not began.done():  # it is, where the parent has gone meanwhile
+                began.set_result(Said({"pid": os.getpid()}))
+            return await worker.live(reading, accept=fields["accept"])
+    finally:
+        await store.close(settings.cleanup_timeout)
+        log.close()
+
+
+class Worker:
+    """The running parts of one worker."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what was there before it, each made once
+        self,
+        settings: Settings,
+        store: Store,
+        tasks: asyncio.TaskGroup,
+        channel: Channel,
+        listener: socket.socket,
+        flush_log: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._tasks = tasks
+        self._channel = channel
+        self._listener = listener
+        self._log = structlog.stdlib.get_logger("watcherd")
+        self._last_resort = LastResort(self._publish, flush_log)
+        self._metrics = Metrics()
+        self._keys = read_keys(settings)
+        self._feeds = RowMirror(settings.max_streams, channel)
+        self._options = make_options(settings, self._feeds)
+        self._drains = Drains(tasks, self._publish, deadlines(settings), elsewhere=self._release)
+        self._gateway = make_gateway(
+            settings, missing=self._why_missing, metrics=self._metrics, keys=self._keys, feeds=self._feeds
+        )
+        self._gateway.host = Relay(channel)
+        gateway = self._gateway
+        self._server = make_server(
+            gateway, patience(settings), gateway.refuse_unread, gateway.answer_at_once, shared=True
+        )
+        self._accepting = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._builds: dict[int, Revision] = {}
+        self._numbers: dict[Revision, int] = {}
+        self._rejected: frozenset[str] = frozenset()
+        self._swapped = False
+        self._last_requests: list[InFlight] = []
+        channel.calls |= {
+            "prepare": self._prepare,
+            "swap": self._swap,
+            "survey": self._survey,
+            "stop": self._stop,
+            "drained": self._drained,
+            "holders": self._holders,
+            "cut": self._cut,
+        }
+        channel.tells |= {"leave": self._leave, "keys": self._reload_keys}
+
+    async def live(self, reading: asyncio.Task[None], *, accept: bool) -> int:
+        """Serve until the parent says otherwise, or is gone; returns the exit status."""
+        # What was imported and composed stays for good: no collection has to look at it again.
+        gc.collect()
+        gc.freeze()
+        if accept:
+            self._accepting.set()
+        serving = self._tasks.create_task(self._serve(), name="server")
+        lag = self._tasks.create_task(measure_lag(self._metrics.lag), name="event-loop lag")
+        leaving = asyncio.create_task(self._leaving.wait(), name="leave")
+        await asyncio.wait({reading, leaving, serving}, return_when=asyncio.FIRST_COMPLETED)
+        told = self._leaving.is_set()
+        self._last_resort.end_within(self._settings.cleanup_timeout + SPARE_SECONDS)
+        if not told:
+            # Nobody says any more who is to serve what. Before the next parent can change anything, what
+            # is in flight may end; what does not, is told so.
+            self._server.stop_accepting()
+            await self._end_by_itself(self._in_flight())
+            await self._cut(Said())
+        leaving.cancel()
+        lag.cancel()
+        self._server.should_exit = True
+        if self._accepting.is_set():
+            await asyncio.wait({serving})
+        else:
+            serving.cancel()
+        await self._drains.close()
+        self._channel.close()
+        return 0 if told else EXIT_FAILED
+
+    async def _serve(self) -> None:
+        await self._accepting.wait()
+        await self._server.serve([self._listener])
+
+    # -- revisions ----------------------------------------------------------------------------
+
+    async def _prepare(self, said: Said) -> Said:
+        """Build a revision, which may serve from the next swap on."""
+        await asyncio.sleep(0)  # requests have their turn between two builds
+        build = unpack(said.body)
+        functions = await loaded(build.linked)
+        tables, before = self._store.bind(build.plan), self._gateway.table.revisions.get(build.linked.spec.name)
+        revision = compile_model(
+            build.linked, tables, build.number, options=self._options, before=before, handlers=functions
+        )
+        number = said.fields["build"]
+        self._builds[number], self._numbers[revision] = revision, number
+        return Said()
+
+    async def _swap(self, said: Said) -> Said:
+        """Serve a generation: `models` (model -> build) instead of what was, and nothing of `gone`."""
+        fields = said.fields
+        for number in fields["drop"]:
+            del self._numbers[self._builds.pop(number)]
+        self._rejected = frozenset(fields["rejected"])
+        models = dict(self._gateway.table.revisions)
+        retired = [models.pop(model) for model in fields["gone"]]
+        for model, number in fields["models"].items():
+            revision = self._builds.pop(number)
+            if model in models:
+                retired.append(models[model])
+            models[model] = revision
+            self._metrics.serves(revision.domain)
+        # Nothing is awaited from here on: the swap is one assignment.
+        self._gateway.swap(RouteTable(fields["generation"], MappingProxyType(models)))
+        for revision in retired:
+            if revision.model not in models:
+                self._metrics.serves_no_more(revision.domain)
+            self._drains.retire(revision)
+        self._swapped = True
+        self._accepting.set()
+        return Said()
+
+    async def _release(self, revision: Revision) -> None:
+        """Tell the parent that a retired revision has drained here."""
+        self._channel.tell("released", build=self._numbers.pop(revision))
+
+    def _why_missing(self, model: str) -> Problem:
+        if not self._swapped:
+            return Problem(UNAVAILABLE, "the first scan is not done", headers={"retry-after": "1"})
+        if fold(model) in self._rejected:
+            return Problem(MODEL_REJECTED, f"{model} has errors: see GET /admin/pim/{model}, or run watcherd check")
+        return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
+
+    # -- how it is ----------------------------------------------------------------------------
+
+    async def _survey(self, _said: Said) -> Said:
+        """What is in flight, and what was counted."""
+        revisions = self._gateway.table.revisions
+        draining = self._drains.revisions()
+        waiting = self._store.usage()
+        return Said(
+            {
+                "generation": self._gateway.table.generation,
+                "in_flight": {model: len(one.in_flight) for model, one in revisions.items() if one.in_flight},
+                "host": len(self._gateway.host_in_flight),
+                "held": [_held(revision, request) for revision in draining for request in revision.in_flight],
+                "streams": self._feeds.readers.open,
+                "usage": [waiting.waiting, waiting.waiting_max, waiting.used, waiting.connections],
+                "tally": self._metrics.tally().as_json(),
+            }
+        )
+
+    def _publish(self, event: events.Event) -> None:
+        getattr(self._log, event.level)(event.name, **event.as_fields())
+        self._metrics.heard(event)
+        if isinstance(event, events.ModelDrainTimeout):
+            self._channel.tell("event", name=event.name, event=_plain(event.as_fields()))
+
+    def _reload_keys(self, _said: Said) -> None:
+        try:
+            if self._keys is not None:
+                self._keys.load()
+        except SettingsError as error:
+            self._log.error("keys.rejected", error=str(error), hint="the keys that were read before stay in force")
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def _stop(self, said: Said) -> Said:
+        """Refuse new requests, and let streams go; answers how many are in flight."""
+        self._gateway.stopping = True
+        if said.fields["stop_accepting"]:
+            self._server.stop_accepting()
+        self._last_requests = self._in_flight()
+        for request in self._last_requests:
+            request.ask_to_leave("the server is stopping")
+        return Said({"in_flight": len(self._last_requests)})
+
+    async def _end_by_itself(self, requests: list[InFlight]) -> None:
+        for request in requests:
+            request.ask_to_leave("the server is stopping")
+        if requests:
+            await asyncio.wait({request.task for request in requests}, timeout=ORPHAN_SECONDS)
+
+    async def _drained(self, _said: Said) -> Said:
+        """Answer when what was in flight has ended."""
+        tasks = {request.task for request in self._last_requests}
+        if tasks:
+            await asyncio.wait(tasks)
+        return Said()
+
+    async def _cut(self, _said: Said) -> Said:
+        """Cancel what did not end in its time."""
+        late = self._in_flight()
+        cut(late, "the server is stopping")
+        if late:
+            await asyncio.wait({request.task for request in late}, timeout=CUT_SECONDS)
+        return Said()
+
+    async def _holders(self, _said: Said) -> Said:
+        """What is in flight still, one line each."""
+        now = time.monotonic()
+        return Said({"requests": [request.describe(now) for request in self._in_flight()]})
+
+    def _leave(self, _said: Said) -> None:
+        self._leaving.set()
+
+    def _in_flight(self) -> list[InFlight]:
+        return [*self._gateway.in_flight(), *self._drains.in_flight()]
+
+
+def _held(revision: Revision, request: InFlight) -> list[Any]:
+    return [revision.model, revision.number, request.method, request.path, time.monotonic() - request.entered]
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
