@@ -20,6 +20,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -33,6 +34,7 @@ CAPACITY = 10_000
 MASK = "***"
 _SECRET_KEY = re.compile(r"(?:^|_)(?:token|authorization|password|passwd|api_key|apikey|secret|cookie)$")
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _LEADING_FIELDS = ("ts", "level", "event", "logger")
 
 # Libraries that say at DEBUG or INFO what is nobody's business: rows with their values, each poll.
@@ -101,7 +103,7 @@ def _console(*, colors: bool) -> Processor:
 
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     leading = {key: event.pop(key) for key in _LEADING_FIELDS if key in event}
-    return json.dumps({**leading, **event}, ensure_ascii=False, default=str)
+    return _encode({**leading, **event})
 
 
 def _configure_structlog(writer: _Writer, threshold: int, ending: list[Processor], render: Processor) -> None:
@@ -192,6 +194,7 @@ def _masked(key: str, value: Any) -> Any:
     return value
 
 
+@lru_cache(4096)
 def _is_secret(key: str) -> bool:
     return _SECRET_KEY.search(key.lower().replace("-", "_")) is not None
 

@@ -24,6 +24,9 @@ MAX_COUNTED: Final = 20_000
 
 _STEPS_A_TICK: Final = 1_000
 _MAX_REMEMBERED: Final = 256
+_SMALL: Final = 1_000
+"""Characters in all values of what is remembered."""
+
 _NOT_TRIED: Final = 100
 """How often a statement that was too much is left to the threads before it is tried here again."""
 
@@ -109,6 +112,8 @@ class AtOnce:
 
     def _keep(self, query: Query, known: _Known) -> None:
         self._counts.pop(query, None)
+        if not is_small(query[1]):
+            return
         while len(self._counts) >= _MAX_REMEMBERED:
             del self._counts[next(iter(self._counts))]
         self._counts[query] = known
@@ -124,3 +129,8 @@ class AtOnce:
         """Called every so many steps; true stops the read."""
         self._ticks += 1
         return self._ticks > MAX_STEPS // _STEPS_A_TICK
+
+
+def is_small(parameters: tuple[Any, ...]) -> bool:
+    """Whether the values of a query are worth remembering: what is kept is bounded in number, so it has to be small."""
+    return sum(len(value) for value in parameters if isinstance(value, str | bytes)) <= _SMALL

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from watcherd.errors import TooManyRowsError
-from watcherd.store.at_once import TooMuchError
+from watcherd.store.at_once import TooMuchError, is_small
 from watcherd.store.codecs import Codec
 from watcherd.store.cursor import Cursor, run
 from watcherd.store.database import Database
@@ -184,9 +184,10 @@ class ReadRows:
         if known is not None and known[0] is query:
             return known[1]
         bound = self._bind(query)
-        if len(self._bound) >= _MAX_BOUND:
-            del self._bound[next(iter(self._bound))]
-        self._bound[id(query)] = (query, bound)
+        if query.after is None and is_small(bound[0].parameters):
+            if len(self._bound) >= _MAX_BOUND:
+                del self._bound[next(iter(self._bound))]
+            self._bound[id(query)] = (query, bound)
         return bound
 
     def _bind(self, query: Select) -> tuple[Bound, Bound]:

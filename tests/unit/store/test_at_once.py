@@ -125,3 +125,19 @@ def test_what_the_database_refuses_is_told_and_ends_the_read(laid: Laid) -> None
     with pytest.raises(StoreError, match="no such table"):
         laid.now.fetch_row("SELECT * FROM missing", ())
     assert laid.page() == list(range(20))
+
+
+def test_what_is_remembered_is_bounded(laid: Laid) -> None:
+    sql = "SELECT count(*) FROM numbers WHERE ? <> ''"
+    before = laid.now.version()
+    for number in range(1000):
+        laid.now.remember((sql, (str(number),)), 7, before)
+        laid.now.remember((sql, ("x" * 2000 + str(number),)), 7, before)
+    kept = [values for _, (values,) in laid.now._counts]
+    assert kept == [str(number) for number in range(1000 - len(kept), 1000)]
+    assert len(kept) <= 256
+    tried = [f"SELECT {number}, sum(a.n * b.n) FROM numbers a, numbers b" for number in range(300)]
+    for long in tried:
+        with pytest.raises(TooMuchError):
+            laid.now.read(long, lambda cursor, sql=long: cursor.execute(sql).fetchall())  # type: ignore[misc]
+    assert len(laid.now._too_much) <= 256
