@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import stat
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import structlog
 import uvicorn
@@ -190,8 +191,31 @@ def _tcp(host: str, port: int) -> socket.socket:
     return listener
 
 
+class _UnixListener(socket.socket):
+    """A listening unix socket that takes its file along when it is closed by the process that made it."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._made: tuple[Path, int, int] | None = None
+
+    def bind(self, address: Any) -> None:
+        super().bind(address)
+        path = Path(address)
+        self._made = (path, path.stat().st_ino, os.getpid())
+
+    def close(self) -> None:
+        if self._made is not None:
+            path, inode, process = self._made
+            self._made = None
+            # By its inode: another daemon may have taken the path over, and a child only shares it.
+            with contextlib.suppress(OSError):
+                if os.getpid() == process and path.lstat().st_ino == inode:
+                    path.unlink()
+        super().close()
+
+
 def _unix(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = _UnixListener()
     try:
         _remove_stale(path)
         listener.bind(str(path))

@@ -298,6 +298,7 @@ async def test_it_serves_on_a_unix_socket(tmp_path: Path) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.get("/readyz")).status_code == 200
             assert (await client.get("/admin/pim")).status_code == 200
+    assert not path.exists()
 
 
 async def test_before_the_first_scan_is_done_a_model_is_not_called_missing(tmp_path: Path) -> None:

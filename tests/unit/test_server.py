@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -41,9 +42,35 @@ def test_an_address_that_is_none_is_named() -> None:
 
 def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    bind(settings(uds=path)).close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+        killed.bind(str(path))
+    assert path.is_socket()
     with bind(settings(uds=path)) as listener:
         assert address_of(listener) == f"unix:{path}"
+
+
+def test_a_unix_socket_takes_its_file_along_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    first = bind(settings(uds=path))
+    assert path.is_socket()
+    first.close()
+    first.close()
+    assert not path.exists()
+    with bind(settings(uds=path)):
+        path.rename(tmp_path / "moved")
+        path.write_text("another's")
+    assert path.read_text() == "another's"
+
+
+def test_a_child_that_shares_a_unix_socket_leaves_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with bind(settings(uds=path)) as listener:
+        child = os.fork()
+        if child == 0:
+            listener.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert path.is_socket()
 
 
 def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:

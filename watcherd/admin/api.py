@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from watcherd import directory, problems
 from watcherd.admin import views
+from watcherd.admin.bodies import json_alone
 from watcherd.admin.evolution import evolution_routes
 from watcherd.admin.guard import guard
 from watcherd.directory import SourceFile
@@ -76,9 +77,11 @@ def admin_routes(
         methods=["POST"],
         operation_id="admin_load",
         summary="Load a model from a file inside the models directory",
+        dependencies=[Depends(json_alone)],
         responses={
             404: {"description": "No such file"},
             409: {"description": "Already live"},
+            415: {"description": "The body is not JSON"},
             422: {"description": "The file has errors, or is of another model"},
         },
     )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from watcherd import problems
 from watcherd.admin import views
+from watcherd.admin.bodies import json_alone
 from watcherd.draft import RollbackRefusedError
 from watcherd.ledger import Rollback, World
 from watcherd.pim import parse
@@ -67,9 +68,11 @@ def evolution_routes(reloader: Reloader, *, max_file_bytes: int) -> APIRouter:
         methods=["POST"],
         operation_id="admin_rollback",
         summary="Serve a kept revision again, until the file changes",
+        dependencies=[Depends(json_alone)],
         responses={
             404: {"description": "No such model in service, or no such revision"},
             409: {"description": "Rows or other models stand in its way, or it serves already"},
+            415: {"description": "The body is not JSON"},
         },
     )
     return router

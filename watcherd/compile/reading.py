@@ -33,6 +33,10 @@ MAX_DEPTH = 200
 
 # A number of 15 significant digits or fewer survives the way through a float and back.
 _LONG_NUMBER = re.compile(rb"[0-9.]{17}")
+_OUT_OF_RANGE = "number out of range"
+"""How the parser begins to tell of an integer of more than 4,300 digits."""
+
+_LONGEST_NUMBER = 4000
 _BOM = b"\xef\xbb\xbf"
 
 Location = Sequence[str | int]
@@ -67,7 +71,7 @@ def parse(body: bytes, *, exact: bool, max_depth: int = MAX_DEPTH) -> Any:
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise Problem(problems.MALFORMED_JSON, f"the body is not JSON: {error}") from None
+        raise _unreadable(body, error) from None
     if body.count(b"[") + body.count(b"{") > max_depth and _is_deeper(value, max_depth):
         raise Problem(problems.MALFORMED_JSON, f"the body is nested deeper than {max_depth} levels")
     if exact and _LONG_NUMBER.search(body) is not None:
@@ -81,6 +85,43 @@ def parse(body: bytes, *, exact: bool, max_depth: int = MAX_DEPTH) -> Any:
         if found:
             raise invalid(found)
     return value
+
+
+def _unreadable(body: bytes, error: ValueError) -> Problem:
+    """400; 422 where all that the parser cannot take is the length of a number."""
+    if str(error).startswith(_OUT_OF_RANGE):
+        try:
+            value = json.loads(body, parse_int=_short, parse_float=_short, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            pass  # something else is wrong as well, and comes first
+        else:
+            places = list(_too_long(value))
+            if places:
+                return invalid([Finding(pointer(place), "range", "expected a number of 64 bits") for place in places])
+    return Problem(problems.MALFORMED_JSON, f"the body is not JSON: {error}")
+
+
+class _TooLong:
+    """Stands for a number that is longer than any parser reads."""
+
+
+def _short(digits: str) -> object:
+    return _TooLong() if len(digits) > _LONGEST_NUMBER else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _too_long(root: Any) -> Iterator[tuple[str | int, ...]]:
+    """The places of all such numbers, in order; without recursion, as nobody has bounded the depth yet."""
+    waiting: list[tuple[Any, tuple[str | int, ...]]] = [(root, ())]
+    while waiting:
+        value, place = waiting.pop()
+        if isinstance(value, _TooLong):
+            yield place
+        inside = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+        waiting.extend(reversed([(item, (*place, key)) for key, item in inside]))
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

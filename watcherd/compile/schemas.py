@@ -220,7 +220,7 @@ def _scalar(attribute: Attribute, direction: Direction) -> Schema:  # noqa: PLR0
         case Kind.BOOLEAN:
             return {"type": "boolean"}
         case Kind.JSON:
-            return {"type": list(_ANY_BUT_NULL)}
+            return {"type": list(_ANY_BUT_NULL), "items": {}}  # without it generators refuse the whole entity
         case _:
             return _text(attribute)
 
@@ -235,7 +235,10 @@ def _text(attribute: Attribute) -> Schema:
         "maxLength": attribute.max_length,
         "pattern": _TIME_PATTERN if attribute.kind is Kind.TIME else attribute.pattern,
     }
-    return {"type": "string", **{name: value for name, value in named.items() if value is not None}}
+    schema: Schema = {"type": "string", **{name: value for name, value in named.items() if value is not None}}
+    if attribute.primary_key and attribute.kind in TEXTS:
+        schema["not"] = {"enum": list(values.DOT_SEGMENTS)}
+    return schema
 
 
 def _decimal(attribute: Attribute, direction: Direction) -> Schema:

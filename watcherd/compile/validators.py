@@ -81,9 +81,17 @@ def _text(attribute: Attribute) -> CoreSchema:
     least = attribute.min_length
     if attribute.primary_key and not least:
         least = 1  # a row whose key is empty has no path
-    return core_schema.str_schema(
+    schema: CoreSchema = core_schema.str_schema(
         strict=True, min_length=least, max_length=attribute.max_length, pattern=attribute.pattern
     )
+    return core_schema.no_info_after_validator_function(_addressable, schema) if attribute.primary_key else schema
+
+
+def _addressable(key: str) -> str:
+    """A key is a segment of its row's path; clients and proxies resolve these two before they send it."""
+    if key in values.DOT_SEGMENTS:
+        raise PydanticCustomError("address", "expected a key other than '.' and '..': its row would have no address")
+    return key
 
 
 def _integer(attribute: Attribute) -> CoreSchema:

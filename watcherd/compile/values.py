@@ -21,6 +21,9 @@ from watcherd.pim.spec import Attribute, EntityRef, Kind, Target
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 DEFAULT_PRECISION = 18
 DEFAULT_SCALE = 6
+DOT_SEGMENTS = (".", "..")
+"""What no path can end in: whoever sends a request resolves them first."""
+
 URL_SCHEMES = ["http", "https", "ftp", "ftps", "sftp", "ws", "wss"]
 
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")

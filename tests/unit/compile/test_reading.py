@@ -21,13 +21,28 @@ PRODUCT = {"sku": "A1", "price": "12.5"}
         (b"{'sku': 1}", "line 1 column 2"),
         (b"{} x", "line 1 column 4"),
         (b'{"details": ' + b"[" * 300 + b"]" * 300 + b"}", "line 1 column"),
-        (b'{"stock": ' + b"9" * 5000 + b"}", "line 1 column"),
+        (b'{"stock": ' + b"9" * 5000 + b"}]", "line 1 column"),
+        (b'{"stock": ' + b"9" * 5000 + b', "x": ' + b"[" * 50_000 + b"}", "line 1 column"),
     ],
 )
 async def test_malformed_json_is_told_with_its_place(shop: Any, body: bytes, where: str) -> None:
     refused = await shop("POST", "/products", raw=body)
     assert (refused.status, refused.slug) == (400, "malformed-json")
     assert where in refused.json["detail"]
+
+
+@pytest.mark.parametrize("digits", [b"9" * 19, b"9" * 4300, b"9" * 4301, b"-" + b"9" * 5000])
+async def test_a_number_that_is_too_long_is_a_finding_however_long_it_is(shop: Any, digits: bytes) -> None:
+    refused = await shop("POST", "/products", raw=b'{"sku": "A1", "price": "1", "stock": ' + digits + b"}")
+    assert (refused.status, refused.slug, refused.findings) == (422, "validation", {"#/stock": "range"})
+
+
+async def test_a_number_that_is_too_long_is_found_wherever_it_stands(shop: Any) -> None:
+    long = b"9" * 5000
+    body = b'[{"stock": 1}, {"details": [[1, ' + long + b"." + long + b"], " + long + b"]}]"
+    refused = await shop("POST", "/products", raw=body)
+    assert refused.status == 422
+    assert refused.findings == {"#/1/details/0/1": "range", "#/1/details/1": "range"}
 
 
 async def test_all_findings_come_at_once(shop: Any) -> None:
