@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from watcherd.admin import entities, overview, sources
+from watcherd.admin import browse, entities, overview, sources
 from watcherd.admin.drawing.flows import draw_flow
 from watcherd.admin.drawing.relations import draw_relations
 from watcherd.admin.pages import Pages
@@ -97,25 +97,35 @@ class ModelPages:
         }
         return values | await self._tab(request, subject, tab, values)
 
+    def _described(self, subject: Subject, wanted: str) -> dict[str, Any]:
+        """The entity that is asked for, else the first."""
+        assert subject.live is not None  # noqa: S101 - the tab is there only then
+        known = subject.live.spec.entities
+        entity = known.get(wanted) or next(iter(known.values()))
+        world, prefix = self._parts.reloader.world, self._parts.settings.api_prefix
+        return browse.described(subject.live, entity, world.live, prefix)
+
     async def _tab(self, request: Request, subject: Subject, tab: str, common: Mapping[str, Any]) -> dict[str, Any]:
         """What one tab shows beside what all do; long work is done in a thread."""
         reloader = self._parts.reloader
+        found: dict[str, Any] = {}
         match tab:
             case "overview":
-                return await asyncio.to_thread(_overview, subject)
+                found = await asyncio.to_thread(_overview, subject)
+            case "data":
+                found = {"description": self._described(subject, request.query_params.get("entity", ""))}
             case "api":
                 address = str(request.base_url).rstrip("/") + common["base"]
-                return {"groups": await asyncio.to_thread(_groups, subject, address)}
+                found = {"groups": await asyncio.to_thread(_groups, subject, address)}
             case "flows":
-                return await asyncio.to_thread(_flows, subject.spec)
+                found = await asyncio.to_thread(_flows, subject.spec)
             case "file":
                 content = reloader.world.files[subject.path].source.content
-                return {"source": await asyncio.to_thread(_source, content, common["findings"])}
+                found = {"source": await asyncio.to_thread(_source, content, common["findings"])}
             case "revisions":
                 kept = await reloader.kept(subject.model or "")
-                return {"revisions": await asyncio.to_thread(_revisions, kept, subject.live)}
-            case _:
-                return {}
+                found = {"revisions": await asyncio.to_thread(_revisions, kept, subject.live)}
+        return found
 
 
 def find(world: World, name: str) -> Subject | None:

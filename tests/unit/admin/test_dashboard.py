@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -354,3 +356,37 @@ async def test_an_unloaded_model_is_shown_from_its_file(tmp_path: Path) -> None:
     assert "Taken out of service" in page
     assert "Item" in page
     assert 'data-action="load"' in page
+
+
+async def test_the_data_browser_is_given_what_the_model_says(tmp_path: Path) -> None:
+    users = "domain: users\nentities:\n  - name: User\n    attributes:\n      mail: email\n      name: string\n"
+    shop = (
+        "domain: shop\nentities:\n  - name: Item\n    attributes:\n"
+        "      sku: {type: string, primary_key: true, required: true}\n"
+        "      owner: {type: reference, reference: users.User, required: true}\n"
+        "      color: {type: enum, values: [red, green], default: red}\n"
+        "      secret: {type: string, write_only: true}\n"
+        "      seen: {type: datetime, auto_now: true}\n"
+    )
+    async with board(tmp_path, {"users.yaml": users, "shop.yaml": shop}) as made:
+        page = await made.page("/admin/models/shop/data")
+    found = re.search(r'data-description="([^"]*)"', page)
+    assert found is not None
+    described = json.loads(html.unescape(found[1]))
+    attributes = {one["name"]: one for one in described["attributes"]}
+
+    assert (described["base"], described["key"], described["label"]) == ("api/shop/items", "sku", "sku")
+    assert list(attributes) == ["sku", "owner", "color", "secret", "seen", "created_at", "updated_at"]
+    assert attributes["owner"]["reference"] == {
+        "model": "users",
+        "entity": "User",
+        "base": "api/users/users",
+        "key": "id",
+        "relation": "owner_row",
+        "label": "name",
+        "searchable": True,
+    }
+    assert (attributes["color"]["members"], attributes["color"]["default"]) == (["red", "green"], "red")
+    assert (attributes["secret"]["hidden"], attributes["secret"]["operators"]) == (True, [])
+    assert {name for name, one in attributes.items() if one["given"]} == {"sku", "owner", "color", "secret"}
+    assert {name for name, one in attributes.items() if one["required"]} == {"sku", "owner"}

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from watcherd.admin.docs import STATIC, docs_routes
 
 PAGES = ("/docs", "/redoc")
-OWN = (STATIC / "docs", STATIC / "dashboard")
+OWN = (STATIC / "docs", STATIC / "dashboard", STATIC / "dashboard" / "data")
 
 
 @pytest.fixture

@@ -53,7 +53,8 @@ def draw_relations(linked: LinkedModel) -> Markup | None:
     parts += [part for name, label in foreign.items() for part in _foreign(placed.boxes[name], label)]
     for name, entity in own.items():
         parts.append(svg.linked(f"#entity-{entity.name}", _entity(placed.boxes[name], entity, shown[name])))
-    return svg.drawing(placed.width, placed.height, f"How the entities of {spec.domain} relate", [*parts, *labels])
+    label = f"How the entities of {spec.domain} relate"
+    return svg.drawing(placed.width, placed.height, label, [*parts, *labels], role="group")
 
 
 def _name(ref: EntityRef) -> str:

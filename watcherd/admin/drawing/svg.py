@@ -12,14 +12,14 @@ from watcherd.admin.drawing.text import width
 MARGIN = 12.0
 
 
-def drawing(width: float, height: float, label: str, parts: Iterable[str]) -> Markup:
-    """An SVG of a size, with a name for those who do not see it."""
+def drawing(width: float, height: float, label: str, parts: Iterable[str], *, role: str = "img") -> Markup:
+    """An SVG of a size, with a name for those who do not see it; one that holds links is a `group`."""
     broad, high = _n(width + 2 * MARGIN), _n(height + 2 * MARGIN)
     box = f"{_n(-MARGIN)} {_n(-MARGIN)} {broad} {high}"
     inside = "".join(parts)
+    named = f'role="{role}" aria-label="{escape(label)}"'
     return Markup(  # noqa: S704 - made of numbers, classes and what was escaped below
-        f'<svg class="drawing" role="img" aria-label="{escape(label)}" viewBox="{box}" width="{broad}" height="{high}">'
-        f"{inside}</svg>"
+        f'<svg class="drawing" {named} viewBox="{box}" width="{broad}" height="{high}">{inside}</svg>'
     )
 
 

@@ -7,12 +7,13 @@ const title = document.getElementById("confirm-title");
 const text = document.getElementById("confirm-text");
 const trouble = document.getElementById("confirm-problem");
 const go = document.getElementById("confirm-go");
-let asked = null;
+let run = null;
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("button[data-action]");
   if (button) {
-    ask(button);
+    const { url, method, body, title: question, text: why, danger, go: word } = button.dataset;
+    confirmThat({ title: question, text: why, danger, word }, () => send(url, method, body));
   }
   const copy = event.target.closest?.("button[data-copy]");
   if (copy) {
@@ -20,9 +21,9 @@ document.addEventListener("click", (event) => {
   }
 });
 
-function ask(button) {
-  const { title: question, text: why, danger, go: word } = button.dataset;
-  asked = { ...button.dataset };
+// Asks, and does it when it is meant; what `doing` throws is said, and may be tried again.
+export function confirmThat({ title: question, text: why, danger, word }, doing) {
+  run = doing;
   title.textContent = question;
   text.textContent = why;
   trouble.hidden = true;
@@ -38,7 +39,7 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   go.disabled = true;
   try {
-    await send(asked);
+    await run();
     dialog.close();
   } catch (error) {
     trouble.textContent = error.message;
@@ -48,7 +49,7 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   }
 });
 
-async function send({ url, method, body }) {
+async function send(url, method, body) {
   let response;
   try {
     const headers = body === undefined ? {} : { "Content-Type": "application/json" };
@@ -61,7 +62,7 @@ async function send({ url, method, body }) {
   }
   const problem = await response.json().catch(() => ({}));
   if (problem.dependants !== undefined) {
-    asked = { ...asked, url: `${url}?force=true` };
+    run = () => send(`${url}?force=true`, method, body);
     go.textContent = "Unload all the same";
     throw new Error(`${problem.detail}. Requests that need it will fail until it is back.`);
   }

@@ -1,0 +1,223 @@
+// The data browser: the rows of one entity, through the model's own API. What is chosen stands in the
+// address; rows that others write appear by themselves.
+
+import { confirmThat } from "../actions.js";
+import { address, hasKey, keepKey, request } from "./api.js";
+import { Filters } from "./filters.js";
+import { RowForm } from "./form.js";
+import { Table } from "./table.js";
+
+const PAGE = 25;
+const NEWS_MS = 250;
+const RETRY_MS = 5000;
+
+const place = document.getElementById("browser");
+const part = (name) => place.querySelector(`[data-part=${name}]`);
+const form = new RowForm(document.getElementById("row"), () => refresh());
+
+let described = "";
+let description;
+let table;
+let filters;
+let sort = "";
+let pages = [null]; // the cursors of the pages up to the one that is shown
+let next = null;
+let reading = 0;
+let stream = null;
+let news = null;
+let waiting = false;
+
+// -- what is chosen --------------------------------------------------------------------------------------
+
+function build() {
+  described = place.dataset.description;
+  description = JSON.parse(described);
+  table = new Table(part("rows"), description, { sort: sortBy, edit, remove });
+  filters = new Filters(part("filters"), description.attributes, restart);
+  const known = new Set(description.attributes.flatMap(({ name, operators }) => operators.map((one) => `${name}__${one}`)));
+  const names = new Set(description.attributes.map(({ name }) => name));
+  const given = [...new URLSearchParams(new URLSearchParams(window.location.search).get("q") ?? "")];
+  sort = given.find(([name, value]) => name === "sort" && names.has(value.replace(/^-/, "")))?.[1] ?? "";
+  filters.parameters = given.filter(([name]) => known.has(name));
+  pages = [null];
+  listen();
+}
+
+function chosen() {
+  return new URLSearchParams([...filters.parameters, ...(sort === "" ? [] : [["sort", sort]])]);
+}
+
+function restart() {
+  pages = [null];
+  const address_ = new URL(window.location.href);
+  address_.searchParams.set("q", chosen().toString());
+  if (chosen().size === 0) {
+    address_.searchParams.delete("q");
+  }
+  window.history.replaceState(null, "", address_);
+  refresh();
+}
+
+function sortBy(name) {
+  sort = sort === name ? `-${name}` : sort === `-${name}` ? "" : name;
+  restart();
+}
+
+// -- rows -----------------------------------------------------------------------------------------------
+
+async function refresh() {
+  if (form.open) {
+    waiting = true;
+    return;
+  }
+  waiting = false;
+  const number = ++reading;
+  const url = address(description.base);
+  url.search = chosen().toString();
+  url.searchParams.set("limit", String(PAGE));
+  const relations = description.attributes.map((one) => one.reference?.relation).filter(Boolean);
+  if (relations.length > 0) {
+    url.searchParams.set("expand", relations.join(","));
+  }
+  if (pages.at(-1) !== null) {
+    url.searchParams.set("cursor", pages.at(-1));
+  }
+  try {
+    const { value } = await request("GET", url);
+    if (number === reading) {
+      show(value);
+    }
+  } catch (problem) {
+    if (number === reading) {
+      complain(problem);
+    }
+  }
+}
+
+function show({ items, total, next: cursor }) {
+  next = cursor;
+  part("key").hidden = true;
+  part("problem").hidden = true;
+  table.show(items, sort);
+  part("table").hidden = items.length === 0;
+  part("nothing").hidden = items.length > 0;
+  part("nothing-text").textContent = filters.parameters.length > 0
+    ? "No row matches these filters." : `There is no ${description.entity} yet.`;
+  const before = (pages.length - 1) * PAGE;
+  part("count").textContent = total === 0 ? "" : `${before + 1}–${before + items.length} of ${total}`;
+  part("previous").disabled = pages.length === 1;
+  part("next").disabled = next === null;
+  for (const link of place.querySelectorAll("[data-format]")) {
+    const url = address(`${description.base}/-/export`);
+    url.search = chosen().toString();
+    url.searchParams.set("format", link.dataset.format);
+    link.href = url;
+    link.hidden = hasKey() || items.length === 0;
+  }
+}
+
+function complain(problem) {
+  part("problem").textContent = problem.message;
+  part("problem").hidden = false;
+  part("key").hidden = problem.status !== 401 && problem.status !== 403;
+}
+
+// -- writing ---------------------------------------------------------------------------------------------
+
+async function edit(row) {
+  try {
+    await form.change(description, row);
+  } catch (problem) {
+    complain(problem);
+    refresh();
+  }
+}
+
+async function remove(row, label) {
+  const url = address(`${description.base}/${encodeURIComponent(row[description.key])}`);
+  let etag;
+  try {
+    ({ etag } = await request("GET", url));
+  } catch (problem) {
+    complain(problem);
+    refresh();
+    return;
+  }
+  confirmThat({
+    title: `Delete ${description.entity} ${label}?`,
+    text: "The row is gone for good, and with it what the model says is deleted with it.",
+    danger: "Delete",
+  }, async () => {
+    await request("DELETE", url, { match: etag });
+    refresh();
+  });
+}
+
+// -- what others do --------------------------------------------------------------------------------------
+
+function listen() {
+  stream?.close();
+  stream = null;
+  if (document.hidden || hasKey()) {
+    return; // a stream cannot send a key
+  }
+  stream = new EventSource(address(`${description.base}/-/events`));
+  for (const name of ["created", "updated", "deleted", "reset"]) {
+    stream.addEventListener(name, soon);
+  }
+  const own = stream;
+  stream.addEventListener("error", () => {
+    if (own.readyState === EventSource.CLOSED && own === stream) {
+      window.setTimeout(() => { if (own === stream) { listen(); } }, RETRY_MS);
+    }
+  });
+}
+
+function soon() {
+  news ??= window.setTimeout(() => {
+    news = null;
+    refresh();
+  }, NEWS_MS);
+}
+
+// The page has asked for itself: the model may be another. A form that is open stays as it is.
+document.addEventListener("htmx:after:swap", () => {
+  if (place.isConnected && place.dataset.description !== described) {
+    if (form.open) {
+      form.warn("The model has changed while you were typing. What you typed is kept; saving may be refused.");
+      return;
+    }
+    build();
+    refresh();
+  }
+});
+
+// -- the page ----------------------------------------------------------------------------------------------
+
+form.dialog.addEventListener("close", () => {
+  if (place.dataset.description !== described) {
+    build();
+    waiting = true;
+  }
+  if (waiting) {
+    refresh();
+  }
+});
+part("new").addEventListener("click", () => form.create(description));
+part("previous").addEventListener("click", () => { pages.pop(); refresh(); });
+part("next").addEventListener("click", () => { pages.push(next); refresh(); });
+part("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keepKey(new FormData(event.target).get("key").trim());
+  listen();
+  refresh();
+});
+document.addEventListener("visibilitychange", () => {
+  listen();
+  if (!document.hidden) {
+    refresh();
+  }
+});
+window.addEventListener("pagehide", () => stream?.close());
+build();
+refresh();

@@ -1,0 +1,207 @@
+// The form of one row, new or known, in a dialog. Writes with the ETag that was read, so that nobody
+// overwrites what he has not seen; findings of the daemon stand at their fields.
+
+import { address, request } from "./api.js";
+import { element, input, textOf, valueOf } from "./fields.js";
+
+export class RowForm {
+  constructor(dialog, saved) {
+    this.dialog = dialog;
+    this.saved = saved;
+    this.form = dialog.querySelector("form");
+    this.title = dialog.querySelector("h2");
+    this.place = dialog.querySelector(".fields");
+    this.trouble = dialog.querySelector(".problem");
+    this.notice = dialog.querySelector(".notice");
+    this.save = dialog.querySelector("button[value=save]");
+    this.form.addEventListener("submit", (event) => this.#submit(event));
+  }
+
+  get open() {
+    return this.dialog.open;
+  }
+
+  create(description) {
+    this.#begin(description, `New ${description.entity}`, null, null);
+  }
+
+  async change(description, row) {
+    const url = address(`${description.base}/${encodeURIComponent(row[description.key])}`);
+    const { value, etag } = await request("GET", url);
+    const title = `Edit ${description.entity}: ${value[description.label] ?? value[description.key]}`;
+    this.#begin(description, title, value, { url, etag, row });
+  }
+
+  // Says that the model is another than that which the form was made for.
+  warn(text) {
+    this.notice.textContent = text;
+    this.notice.hidden = false;
+  }
+
+  #begin(description, title, row, known) {
+    this.description = description;
+    this.known = known;
+    this.title.textContent = title;
+    this.#say("");
+    this.notice.hidden = true;
+    this.fields = new Map();
+    this.place.replaceChildren();
+    for (const attribute of description.attributes) {
+      const writable = attribute.given && !(known !== null && attribute.key);
+      if (writable || (known !== null && !attribute.hidden)) {
+        this.#field(attribute, writable, row?.[attribute.name]);
+      }
+    }
+    this.dialog.showModal();
+    this.place.querySelector("input:not(:disabled), select:not(:disabled), textarea:not(:disabled)")?.focus();
+  }
+
+  #field(attribute, writable, value) {
+    const id = `field-${attribute.name}`;
+    const blank = this.known === null && attribute.default !== null ? `default: ${attribute.default}` : "–";
+    const field = input(attribute, { id, blank, hidden: attribute.hidden });
+    const text = textOf(attribute, value);
+    field.value = text;
+    field.disabled = !writable;
+    field.setAttribute("aria-describedby", `${id}-hint ${id}-error`);
+    const error = element("p", { class: "error", id: `${id}-error` });
+    const hint = element("p", { class: "hint", id: `${id}-hint` }, hints(attribute, this.known?.row));
+    const label = element("label", { for: id }, attribute.name);
+    if (attribute.required) {
+      label.append(element("span", { class: "why" }, " required"));
+    }
+    this.place.append(element("div", { class: "field" }, label, field, ...(field.choices ? [field.choices] : []), hint, error));
+    if (writable) {
+      this.fields.set(attribute.name, { attribute, field, error, before: field.value });
+    }
+  }
+
+  async #submit(event) {
+    if (event.submitter?.value !== "save") {
+      return;
+    }
+    event.preventDefault();
+    this.#say("");
+    const body = this.#body();
+    if (body === null) {
+      return;
+    }
+    this.save.disabled = true;
+    try {
+      await this.#send(body);
+      this.dialog.close();
+      this.saved();
+    } catch (problem) {
+      if (problem.status === 412) {
+        await this.#catchUp();
+      } else {
+        this.#tell(problem);
+      }
+    } finally {
+      this.save.disabled = false;
+    }
+  }
+
+  async #send(body) {
+    if (this.known === null) {
+      await request("POST", address(this.description.base), { body });
+    } else if (Object.keys(body).length > 0) {
+      await request("PATCH", this.known.url, { body, match: this.known.etag });
+    }
+  }
+
+  // What was typed: of a new row what is not empty, of a known one what is different. Null if it cannot be sent.
+  #body() {
+    const body = {};
+    let valid = true;
+    for (const [name, { attribute, field, error, before }] of this.fields) {
+      if (field.value === (this.known === null ? "" : before) && !field.validity.badInput) {
+        continue;
+      }
+      try {
+        if (field.validity.badInput) {
+          throw new SyntaxError(field.validationMessage);
+        }
+        body[name] = valueOf(attribute, field.value);
+      } catch (reason) {
+        mark(field, error, attribute.kind === "json" ? `This is not JSON: ${reason.message}` : reason.message);
+        valid = false;
+      }
+    }
+    if (!valid) {
+      this.place.querySelector("[aria-invalid=true]")?.focus();
+    }
+    return valid ? body : null;
+  }
+
+  // Somebody else has written the row: what was not touched here becomes what he wrote.
+  async #catchUp() {
+    try {
+      const { value, etag } = await request("GET", this.known.url);
+      this.known.etag = etag;
+      for (const [name, one] of this.fields) {
+        const text = textOf(one.attribute, value[name]);
+        if (one.field.value === one.before) {
+          one.field.value = text;
+        }
+        one.before = one.field.value === text ? one.field.value : text;
+      }
+      this.#say("Somebody else has changed this row meanwhile. What you had not touched is up to date now; look at it, and save again.");
+    } catch (problem) {
+      this.#tell(problem);
+    }
+  }
+
+  #tell(problem) {
+    const rest = [];
+    for (const [name, message] of Object.entries(problem.findings ?? {})) {
+      const known = this.fields.get(name);
+      if (known) {
+        mark(known.field, known.error, message);
+      } else {
+        rest.push(name === "" ? message : `${name}: ${message}`);
+      }
+    }
+    const shownAtFields = Object.keys(problem.findings ?? {}).length > rest.length;
+    this.#say(rest.length > 0 || !shownAtFields ? [problem.message, ...rest].join("\n") : "", false);
+    this.place.querySelector("[aria-invalid=true]")?.focus();
+  }
+
+  #say(text, clear = true) {
+    this.trouble.textContent = text;
+    this.trouble.hidden = text === "";
+    if (clear) {
+      for (const { field, error } of this.fields?.values() ?? []) {
+        field.removeAttribute("aria-invalid");
+        error.textContent = "";
+      }
+    }
+  }
+}
+
+function mark(field, error, message) {
+  field.setAttribute("aria-invalid", "true");
+  error.textContent = message;
+}
+
+function hints(attribute, row) {
+  const found = [attribute.description];
+  if (attribute.kind === "datetime") {
+    found.push("in UTC");
+  }
+  if (attribute.list && attribute.kind !== "json") {
+    found.push("one a line");
+  }
+  if (attribute.reference !== undefined) {
+    const { key, entity, relation, label } = attribute.reference;
+    const now = row?.[relation]?.[label];
+    found.push(now === undefined ? `the ${key} of ${entity}` : `the ${key} of ${entity}, now of ${now}`);
+  }
+  if (attribute.hidden) {
+    found.push("never shown; empty leaves it as it is");
+  }
+  if (!row && attribute.default !== null && attribute.members.length === 0 && attribute.kind !== "boolean") {
+    found.push(`default: ${typeof attribute.default === "object" ? JSON.stringify(attribute.default) : attribute.default}`);
+  }
+  return found.filter(Boolean).join(" · ");
+}
