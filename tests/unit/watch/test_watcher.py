@@ -490,12 +490,12 @@ async def test_whatever_goes_wrong_is_published_and_the_watcher_starts_again(
     real = directory.survey
     failures = 3
 
-    def fail_at_first(path: Path) -> directory.Survey:
+    def fail_at_first(path: Path, *, code: bool) -> directory.Survey:
         nonlocal failures
         if failures:
             failures -= 1
             raise ZeroDivisionError("a bug")
-        return real(path)
+        return real(path, code=code)
 
     async with start() as watcher:
         await watcher.next()
