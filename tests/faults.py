@@ -57,7 +57,7 @@ RELOAD = {
     "expand": Step("watcherd.store:Store.expand"),
     "in the transaction": Step("watcherd.store.apply:expand", after=True),
     "expanded": Step("watcherd.store:Store.expand", after=True),
-    "write decisions": Step("watcherd.reload:Reloader._write_decisions"),
+    "write decisions": Step("watcherd.applied:AppliedModels.write_decisions"),
     "swap": Step("watcherd.gateway:Gateway.swap"),
     "swapped": Step("watcherd.gateway:Gateway.swap", after=True),
     "retire": Step("watcherd.drain:Drains.retire"),

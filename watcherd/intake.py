@@ -16,12 +16,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from watcherd import directory
-from watcherd.directory import SourceFile
+from watcherd.directory import SourceFile, Stamp, display_name
 from watcherd.errors import ModelsDirectoryError
 from watcherd.ledger import FileEntry, World, shrinks
 from watcherd.pim import Parsed, Pieces, parse, shared
 from watcherd.store import Applied
-from watcherd.watch import ChangeSet
+from watcherd.watch import ChangeSet, OvertakenError
 
 PARSE_ON_LOOP_BYTES = 32 * 1024
 """Up to this much text is parsed on the event loop: a thread hop would cost more."""
@@ -132,7 +132,9 @@ class Intake:
                 missing -= {path}
         else:
             for path in change.paths:
-                sources[path] = self._look(path)
+                source = sources[path] = self._look(path)
+                if change.early is not None and not _as_seen(source, change.early):
+                    raise OvertakenError(f"{display_name(path)} has changed since it was seen")
             missing = {path for path, source in sources.items() if source is None}
         missing &= known.keys()
         if change.reason not in UNWATCHED:
@@ -218,6 +220,11 @@ def _with_code(known: Mapping[str, SourceFile], sources: Mapping[str, SourceFile
         return known
     there = {path: source for path, source in (dict(known) | read).items() if source is not None}
     return MappingProxyType(there)
+
+
+def _as_seen(source: SourceFile | None, early: Stamp) -> bool:
+    """Whether what was read is what the watcher has seen, and waits for."""
+    return source is not None and source.stamp is not None and source.stamp.same_content(early)
 
 
 def _same(old: SourceFile, new: SourceFile) -> bool:

@@ -11,15 +11,15 @@ table and the world change once, at the end, with nothing awaited in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 
 import structlog
 
 from watcherd import events
+from watcherd.applied import AppliedModels
 from watcherd.behind import CodeRefusedError, loaded, not_allowed
 from watcherd.compile import InvalidDefaultError, Options, compile_model
 from watcherd.draft import Draft, dependencies_first
@@ -30,12 +30,12 @@ from watcherd.followers import Followers, Nobody
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
-from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, fingerprint, parse
+from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, fingerprint
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.report import Report, Stages, compare, tell
-from watcherd.store import Applied, Heard, KeptRevision, Record, Rejection, SchemaPlan, StalePlanError, Store
-from watcherd.watch import ChangeSet, Watcher
+from watcherd.store import Heard, KeptRevision, Rejection, StalePlanError, Store
+from watcherd.watch import ChangeSet, OvertakenError, Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,30 @@ class Order:
     unload: str | None = None
     rollback: Rollback | None = None
     dry_run: bool = False
+
+
+class Gate:
+    """What comes after it changes something for good: an early change set passes once it has settled as it was seen.
+
+    `announce` is called when it is certain that there is a reload.
+    """
+
+    def __init__(self, settled: Callable[[], Awaitable[bool]] | None, announce: Callable[[], None]) -> None:
+        self._settled = settled
+        self._announce = announce
+        if settled is None:
+            announce()
+        self._asking = asyncio.Lock()  # of several models that are built side by side, one asks
+
+    async def passed(self) -> None:
+        """Wait until it has settled. Raises OvertakenError when something else has happened meanwhile."""
+        async with self._asking:
+            if self._settled is None:
+                return
+            if not await self._settled():
+                raise OvertakenError("what was read has changed since")
+            self._settled = None
+            self._announce()
 
 
 RETRY_SECONDS = 5.0
@@ -85,23 +109,15 @@ class Reloader:
         self._publish = publish
         self._followers = followers or Nobody()
         self._lock = asyncio.Lock()
-        self._applied: dict[str, Applied] = {}
+        self._applied = AppliedModels(store)
         self._behind: set[str] = set()
         self._stages = Stages()
         self._log = structlog.stdlib.get_logger("watcherd.reload")
 
     async def recall(self) -> int:
         """Read the catalog; returns how many models were served before this start."""
-        self._applied = dict(await self._store.catalog())
-        kept = {model: applied for model, applied in self._applied.items() if applied.state == "live"}
-        self.world = World(
-            owners=MappingProxyType({model: applied.file for model, applied in kept.items()}),
-            unloaded=frozenset(model for model, applied in kept.items() if applied.unloaded),
-            rolled_back=MappingProxyType(
-                {model: rollback for model, applied in kept.items() if (rollback := _remembered(applied)) is not None}
-            ),
-        )
-        return len(kept)
+        self.world = await self._applied.recall()
+        return len(self.world.owners)
 
     async def kept(self, model: str) -> tuple[KeptRevision, ...]:
         """The last good revisions of a (folded) model, newest first. StoreError."""
@@ -132,39 +148,38 @@ class Reloader:
         self._behind |= news
         return bool(news)
 
-    async def _learn(self, *models: str | None) -> None:
-        """Read again what the catalog says of models: another process may have written it."""
-        for model in models:
-            if model is None:
-                continue
-            applied = await self._store.applied(model)
-            if applied is None:
-                self._applied.pop(model, None)
-            else:
-                self._applied[model] = applied
-
     async def follow(self, watcher: Watcher) -> None:
         """Reload what the watcher sees, for ever. A reload that fails is logged and tried again."""
         while True:
-            change = await watcher.next()
+            change = await watcher.next(early=True)
             try:
-                await self.reload(change)
+                await self.reload(change, settled=partial(watcher.settled, change))
+            except OvertakenError:
+                pass  # what has happened since is told by a later set
             except StoreError:
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
             except Exception:  # noqa: BLE001 - whatever it was, the daemon must go on watching
                 self._log.exception("reload.crashed", reason=change.reason)
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
 
-    async def reload(self, change: ChangeSet, order: Order | None = None) -> Report:
+    async def reload(
+        self, change: ChangeSet, order: Order | None = None, settled: Callable[[], Awaitable[bool]] | None = None
+    ) -> Report:
         """Bring what is served in line with the directory, and answer when that is done.
 
-        Raises `StoreError` if the database fails, `RollbackRefusedError` if what was ordered cannot
-        serve; then nothing has changed.
+        An early change set is read and built while it settles; before anything comes of it, `settled`
+        says whether it has. Raises `StoreError` if the database fails, `RollbackRefusedError` if what
+        was ordered cannot serve, `OvertakenError` for an early set that has not settled as it was
+        seen; then nothing has changed.
         """
         async with self._lock:
             self._stages = Stages()
+            started = events.ReloadStarted(change.reason, len(change.paths))
+            gate = Gate(None if change.early is None else settled, partial(self._publish, started))
             try:
-                report = await self._reload(change, order or Order())
+                report = await self._reload(change, order or Order(), gate)
+            except OvertakenError:
+                raise
             except Exception as error:
                 self.failure = f"the last reload failed: {str(error) or type(error).__name__}"
                 self._publish(events.ReloadFailed(change.reason, str(error), self._stages.total()))
@@ -174,24 +189,23 @@ class Reloader:
         await self.drift.heed(change)
         return report
 
-    async def _reload(self, change: ChangeSet, order: Order) -> Report:
-        self._publish(events.ReloadStarted(change.reason, len(change.paths)))
+    async def _reload(self, change: ChangeSet, order: Order, gate: Gate) -> Report:
         before = self.world
         with self._stages.timed("read"):
-            taken = await self._intake.read(change, before, self._applied)
+            taken = await self._intake.read(change, before, self._applied.records)
         unloaded = self._unloaded(taken.files, order)
         draft = Draft(
             before,
             taken.files,
             unloaded,
-            self._applied,
+            self._applied.records,
             full=change.full,
             code=taken.code,
             allow_handlers=self._allow_handlers,
         )
         if order.rollback is not None:
             draft.order_rollback(order.rollback)
-        while not await self._build(draft, order):
+        while not await self._build(draft, order, gate):
             pass  # each round refuses one more file or gives up a rollback, so this ends
         after = draft.world()
         report = compare(
@@ -204,7 +218,8 @@ class Reloader:
         if order.dry_run or (order.load is not None and order.load in after.refusals):
             self._tell_plans(before, draft)
             return report
-        await self._write_decisions(before, after)
+        await gate.passed()
+        await self._applied.write_decisions(before, after)
         self._swap(after, report)
         self._retire(before, after)
         with self._stages.timed("follow"):
@@ -212,7 +227,8 @@ class Reloader:
         self._tell_plans(before, draft)
         for event in tell(before, after, report):
             self._publish(event)
-        await self._park_what_is_gone()
+        for applied in await self._applied.park_what_is_gone(after.owners):
+            self._publish(events.SchemaParked(applied.domain, (applied.domain,)))
         return report
 
     def _unloaded(self, files: Mapping[str, FileEntry], order: Order) -> frozenset[str]:
@@ -227,7 +243,7 @@ class Reloader:
 
     # -- judge and build ----------------------------------------------------------------------
 
-    async def _build(self, draft: Draft, order: Order) -> bool:
+    async def _build(self, draft: Draft, order: Order, gate: Gate) -> bool:
         """One round: settle, link, plan, compile, expand. False if a file was refused on the way."""
         if not draft.settle():
             return False
@@ -236,7 +252,7 @@ class Reloader:
             return False
         for step in dependencies_first(linked):
             # Side by side, so that their writes share a transaction; each yields to requests first.
-            builds = [self._build_one(draft, model, linked[model], order) for model in step]
+            builds = [self._build_one(draft, model, linked[model], order, gate) for model in step]
             results = await asyncio.gather(*builds, return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException):
@@ -245,7 +261,7 @@ class Reloader:
                 return False
         return True
 
-    async def _build_one(self, draft: Draft, model: str, linked: LinkedModel, order: Order) -> bool:
+    async def _build_one(self, draft: Draft, model: str, linked: LinkedModel, order: Order, gate: Gate) -> bool:
         """Plan, compile and expand one model; False if its file was refused."""
         path = draft.owners[model]
         entry = draft.files[path]
@@ -256,7 +272,8 @@ class Reloader:
             if known is not None and known.revision.linked == linked:
                 draft.built[model] = known if last_good else replace(known, path=path, digest=entry.source.digest)
                 if not (last_good or order.dry_run):
-                    await self._note_file(known, entry, rollback)
+                    await gate.passed()
+                    await self._applied.note_file(known, entry, rollback)
                 return True
         old = self.world.refusals.get(path)
         if old is not None and old.refused == linked and not (draft.full or last_good or rollback):
@@ -264,8 +281,8 @@ class Reloader:
             return False
         await asyncio.sleep(0)
         try:
-            live, rejections = await self._serveable(draft, model, linked, order)
-        except StoreError:
+            live, rejections = await self._serveable(draft, model, linked, order, gate)
+        except (StoreError, OvertakenError):
             raise
         except Exception as error:  # noqa: BLE001 - a bug of ours with one file must not take the others down
             self._log.exception("model.failed", model=linked.spec.domain, file=entry.source.display)
@@ -291,16 +308,8 @@ class Reloader:
         self._behind.discard(model)
         return True
 
-    async def _note_file(self, live: Live, entry: FileEntry, rollback: Rollback | None) -> None:
-        """Write down that a file was renamed, or a rollback is over: the next start must know what speaks."""
-        linked = live.revision.linked
-        applied = self._applied.get(linked.spec.name)
-        overrides = None if rollback is None else rollback.overrides
-        if applied is not None and (applied.file, applied.overrides) != (entry.path, overrides):
-            await self._expand(await self._store.plan(linked), live.revision.number, entry, rollback)
-
     async def _serveable(
-        self, draft: Draft, model: str, linked: LinkedModel, order: Order
+        self, draft: Draft, model: str, linked: LinkedModel, order: Order, gate: Gate
     ) -> tuple[Live | None, tuple[Rejection | CodeFault, ...]]:
         """Plan, load its handlers, compile, expand: what can be put into service, or why it can not."""
         path = draft.owners[model]
@@ -312,12 +321,12 @@ class Reloader:
                 plan = await self._store.plan(linked)
             if plan.rejections:
                 return None, plan.rejections
-            number = self._number(plan)
+            old = self.world.live.get(model)
+            number = self._applied.number(plan, old)
             try:
                 with self._stages.timed("handlers"):
                     functions = await loaded(linked)
                 with self._stages.timed("compile"):
-                    old = self.world.live.get(model)
                     before = None if old is None else old.revision
                     tables = self._store.bind(plan)
                     revision = compile_model(
@@ -331,12 +340,14 @@ class Reloader:
                 with self._stages.timed("prepare"):
                     await self._followers.prepare(revision, plan)
             if not (order.dry_run or draft.serves_last_good(model)):
+                with self._stages.timed("settle"):
+                    await gate.passed()
                 try:
                     with self._stages.timed("expand"):
-                        rejections = await self._expand(plan, number, entry, draft.rolled_back.get(model))
+                        rejections = await self._applied.expand(plan, number, entry, draft.rolled_back.get(model))
                 except StalePlanError:
                     # A drain loosened the tables meanwhile, or another process changed them: compare again.
-                    await self._learn(model, plan.renamed_model)
+                    await self._applied.learn(model, plan.renamed_model)
                     continue
                 if rejections:
                     return None, rejections
@@ -357,77 +368,7 @@ class Reloader:
             if plan.parked:
                 self._publish(events.SchemaParked(revision.domain, plan.parked))
 
-    def _number(self, plan: SchemaPlan) -> int:
-        """The revision's number: that of the last one if it means the same, else the next."""
-        model = plan.linked.spec.name
-        applied = self._applied.get(plan.renamed_model or model)
-        if applied is None:
-            return 1
-        live = self.world.live.get(model)
-        is_news = live is None or live.revision.number < applied.revision
-        if is_news and applied.fingerprint == fingerprint(plan.linked.spec, plan.linked.code):
-            return applied.revision
-        return applied.next_revision
-
-    async def _expand(
-        self, plan: SchemaPlan, number: int, entry: FileEntry, rollback: Rollback | None
-    ) -> tuple[Rejection, ...]:
-        """Widen the tables and write the catalog, unless it says all that already."""
-        spec, code = plan.linked.spec, plan.linked.code
-        print_ = fingerprint(spec, code)
-        source = entry.source.content if rollback is None else rollback.source
-        overrides = None if rollback is None else rollback.overrides
-        applied = self._applied.get(spec.name)
-        if (
-            applied is not None
-            and not plan.changes_schema
-            and (applied.revision, applied.fingerprint, applied.file) == (number, print_, entry.path)
-            and (applied.state, applied.overrides) == ("live", overrides)
-            and not applied.unloaded
-        ):
-            return ()
-        assert source is not None  # noqa: S101 - it was parsed
-        record = Record(
-            model=spec.name,
-            domain=spec.domain,
-            file=entry.path,
-            revision=number,
-            source=source,
-            fingerprint=print_,
-            overrides=overrides,
-            code=code,
-        )
-        rejections = await self._store.expand(plan, record)
-        if not rejections:
-            known = self._applied.get(plan.renamed_model or spec.name)
-            if plan.renamed_model is not None:
-                self._applied.pop(plan.renamed_model, None)
-            self._applied[spec.name] = Applied(
-                model=spec.name,
-                domain=spec.domain,
-                file=entry.path,
-                revision=number,
-                source=source,
-                fingerprint=print_,
-                state="live",
-                unloaded=False,
-                applied_at=datetime.now(UTC).isoformat(),
-                next_revision=max(number + 1, 0 if known is None else known.next_revision),
-                renamed_from=plan.renamed_model or (None if known is None else known.renamed_from),
-                overrides=overrides,
-                code=code,
-            )
-        return rejections
-
     # -- swap and retire ----------------------------------------------------------------------
-
-    async def _write_decisions(self, before: World, after: World) -> None:
-        """Write an administrator's decisions down before they take effect, so that they are kept."""
-        for model in before.unloaded ^ after.unloaded:
-            if model in after.owners:
-                unloaded = model in after.unloaded
-                await self._store.set_unloaded(model, unloaded=unloaded)
-                self._applied[model] = replace(self._applied[model], unloaded=unloaded)
 
     def _swap(self, after: World, report: Report) -> None:
         """Assign the new route table and the new world.
@@ -450,22 +391,6 @@ class Reloader:
                 # Of a model that was renamed, the older revisions drain under the older name.
                 loosen = partial(self._store.loosen, new.plan, new.revision.number)
                 self._drains.after(new.plan.base.layout.model, loosen)
-
-    async def _park_what_is_gone(self) -> None:
-        """Mark in the catalog the models whose file is gone; their data stays."""
-        for model, applied in list(self._applied.items()):
-            if applied.state == "live" and model not in self.world.owners:
-                await self._store.park(model)
-                self._applied[model] = replace(applied, state="parked", unloaded=False)
-                self._publish(events.SchemaParked(applied.domain, (applied.domain,)))
-
-
-def _remembered(applied: Applied) -> Rollback | None:
-    """The rollback that a model was in when the catalog was last written."""
-    if applied.overrides is None:
-        return None
-    parsed = parse(applied.source, applied.file)
-    return None if parsed.spec is None else Rollback(applied.source, parsed, applied.overrides, applied.code)
 
 
 def _as_diagnostics(found: tuple[Rejection | CodeFault, ...], parsed: Parsed) -> list[Diagnostic]:

@@ -9,10 +9,11 @@ import pytest
 
 from tests.helpers import Walk, drained, model_text, serving
 from watcherd import intake
+from watcherd.directory import look
 from watcherd.errors import StoreUnavailableError
 from watcherd.pim.spec import LinkedModel
 from watcherd.store import Record, Rejection, SchemaPlan, StalePlanError, Store
-from watcherd.watch import ChangeSet
+from watcherd.watch import ChangeSet, OvertakenError
 
 SHOP = model_text("shop", "color")
 BIGGER_SHOP = model_text("shop", "color", "size")
@@ -604,3 +605,59 @@ async def test_what_only_a_retired_revision_needed_is_taken_away_after_its_drain
         assert (await answering).status == 201
         await drained(walk, "shop")
         assert (await walk.call("POST", "/api/shop/items", {"name": "mug", "color": "red"})).status == 201
+
+
+# -- early change sets ----------------------------------------------------------------------------
+
+
+def early_set(walk: Walk, path: str) -> ChangeSet:
+    stamp = look(walk.models, path)
+    assert stamp is not None
+    return ChangeSet(frozenset({path}), full=False, reason="event", early=stamp)
+
+
+@pytest.mark.parametrize("text", [BIGGER_SHOP, BROKEN_SHOP, SMALLER_SHOP, f"# a comment\n{SHOP}"])
+async def test_what_is_built_early_and_overtaken_leaves_everything_as_it_was(tmp_path: Path, text: str) -> None:
+    async with serving(tmp_path, {"a.yaml": SHOP}) as walk:
+        world, table, kept = walk.reloader.world, walk.gateway.table, await walk.store.revisions("shop")
+        walk.events.clear()
+        walk.write("a.yaml", text)
+
+        async def overtaken() -> bool:
+            return False
+
+        with pytest.raises(OvertakenError):
+            await walk.reloader.reload(early_set(walk, "a.yaml"), settled=overtaken)
+        assert (walk.reloader.world, walk.gateway.table) == (world, table)
+        assert await walk.store.revisions("shop") == kept
+        assert walk.events == []
+        await walk.see("a.yaml")  # as it is told by the set that overtook it
+        assert (await walk.state("a.yaml") == "stale") == (text is BROKEN_SHOP)
+
+
+async def test_an_early_change_waits_for_its_file_to_settle_before_anything_is_written(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"a.yaml": SHOP}) as walk:
+        walk.write("a.yaml", BIGGER_SHOP)
+        asked, told = asyncio.Event(), asyncio.Event()
+
+        async def settled() -> bool:
+            asked.set()
+            await told.wait()
+            return True
+
+        reload = asyncio.create_task(walk.reloader.reload(early_set(walk, "a.yaml"), settled=settled))
+        await asked.wait()
+        assert len(await walk.store.revisions("shop")) == 1
+        assert await attributes(walk, "/api/shop/items") == {"name", "color"}
+        told.set()
+        assert (await reload).swapped == ("shop",)
+        assert await attributes(walk, "/api/shop/items") == {"name", "color", "size"}
+
+
+async def test_a_file_that_is_another_one_when_it_is_read_is_overtaken(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"a.yaml": SHOP}) as walk:
+        walk.write("a.yaml", BIGGER_SHOP)
+        seen = early_set(walk, "a.yaml")
+        walk.write("a.yaml", SMALLER_SHOP)
+        with pytest.raises(OvertakenError):
+            await walk.reloader.reload(seen, settled=asyncio.Event().wait)

@@ -16,7 +16,7 @@ hint, and whoever takes it reads the directory.
 """
 
 from watcherd.watch.health import Health, WatchState
-from watcherd.watch.settling import ChangeSet, Quiet
+from watcherd.watch.settling import ChangeSet, OvertakenError, Quiet
 from watcherd.watch.watcher import Waits, Watcher
 
-__all__ = ["ChangeSet", "Health", "Quiet", "Waits", "WatchState", "Watcher"]
+__all__ = ["ChangeSet", "Health", "OvertakenError", "Quiet", "Waits", "WatchState", "Watcher"]

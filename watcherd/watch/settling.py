@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Final
 
 from watcherd.directory import Stamp, Survey
+from watcherd.errors import WatcherdError
 
 REASONS: Final = ("event", "recheck", "reconcile", "request", "signal", "restart", "start")
 """Why there is a change set, from the weakest to the strongest; merged sets keep the strongest."""
@@ -36,6 +37,9 @@ class ChangeSet:
     later set will tell. `held` are files of a full set that are still changing: leave their models
     as they are, a later set brings them. `in_place` are files that were written where they are, or
     deleted and created, rather than renamed over: what looks complete in them may be a beginning.
+
+    An `early` set has not settled yet: it is one file that was renamed over, whole when it was seen,
+    with the stamp that it had then. It may be built; before anything comes of it, it has to settle.
     """
 
     paths: frozenset[str]
@@ -44,6 +48,11 @@ class ChangeSet:
     gone: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
     in_place: frozenset[str] = frozenset()
+    early: Stamp | None = None
+
+
+class OvertakenError(WatcherdError):
+    """An early change set did not settle as it was seen: a later one tells what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,26 @@ class Settling:
             return False
         fresh = now - self._quiet.at_most
         return now >= deadline or all(change.settled or change.since <= fresh for change in self._changes.values())
+
+    def early(self) -> ChangeSet | None:
+        """What will be handed out, unless something more happens: one file that was renamed over, and nothing else."""
+        if len(self._changes) != 1 or self._full_since is not None or self._reason != REASONS[0]:
+            return None
+        [(path, change)] = self._changes.items()
+        if change.manner is not Manner.REPLACED or change.settled or change.stamp is None:
+            return None
+        return ChangeSet(frozenset({path}), full=False, reason=self._reason, early=change.stamp)
+
+    def settles_at(self, change_set: ChangeSet) -> float | None:
+        """When an early set counts, if nothing more happens; None when something has."""
+        [path] = change_set.paths
+        change = self._changes.get(path)
+        if len(self._changes) != 1 or self._full_since is not None or change is None:
+            return None
+        same = change.stamp is not None and change_set.early is not None and change.stamp.same_content(change_set.early)
+        if not same or change.manner is not Manner.REPLACED:
+            return None
+        return change.touched if change.settled else self._settles_at(change)
 
     def take(self) -> ChangeSet:
         """Hand out all that has settled, and start collecting anew."""

@@ -100,6 +100,7 @@ class Watcher:
         self._canary = ""
         self._canary_due = _FOREVER
         self._deaf_root: tuple[int, int] | None = None
+        self._offered: ChangeSet | None = None
         self._survey_at = _FOREVER
         self._reconcile_at = _FOREVER
         self._resume_at = 0.0
@@ -137,13 +138,38 @@ class Watcher:
         self._requests.append((reason, None if paths is None else frozenset(paths)))
         self._woken.set()
 
-    async def next(self) -> ChangeSet:
-        """Wait for the next change set. All that has settled since the last one is merged into it."""
+    async def next(self, *, early: bool = False) -> ChangeSet:
+        """Wait for the next change set. All that has settled since the last one is merged into it.
+
+        With `early` it may be one that has not settled yet: see `ChangeSet`, and ask `settled`.
+        """
         while True:
             await self._ready.wait()
             self._ready.clear()
             if self._settling.is_ready(_now()):
                 return self._settling.take()
+            offer = self._settling.early() if early else None
+            if offer is not None and offer != self._offered:
+                self._offered = offer
+                return offer
+
+    async def settled(self, change: ChangeSet) -> bool:
+        """Wait until a change set has settled; False when something more has happened meanwhile.
+
+        True says that it counts, and is handed out herewith.
+        """
+        if change.early is None:
+            return True
+        [path] = change.paths
+        while (due := self._settling.settles_at(change)) is not None:
+            if self._settling.is_ready(_now()):
+                self._settling.take()
+                return True
+            if due > _now():
+                await asyncio.sleep(due - _now())
+            else:
+                self._settling.look(path, self._look(path), _now())
+        return False
 
     @property
     def health(self) -> Health:
@@ -246,7 +272,7 @@ class Watcher:
                 await self._survey("reconcile" if _now() >= self._reconcile_at else None)
             if not await self._look_again(polling=polling):
                 return
-            if self._settling.is_ready(_now()):
+            if self._settling.is_ready(_now()) or self._settling.early() is not None:
                 self._ready.set()
             due = self._settling.next_due() or _FOREVER
             wake_at = min(check_at, poll_at, self._survey_at, self._reconcile_at, self._canary_due)

@@ -290,3 +290,47 @@ def test_a_look_at_a_path_that_nobody_hinted_at_changes_nothing(stamp: Stamp | N
     clock = Clock(a=OLD)
     clock.settling.look("a.yaml", stamp, clock.now)
     assert clock.pass_ms(1000) is None
+
+
+def test_a_lone_rename_over_is_offered_before_it_has_settled() -> None:
+    clock = Clock(a=OLD)
+    clock.change("a.yaml", NEW_INODE)
+    offer = clock.settling.early()
+    assert offer == ChangeSet(frozenset({"a.yaml"}), full=False, reason="event", early=NEW_INODE)
+    assert clock.settling.settles_at(offer) == pytest.approx(clock.now + 0.002)
+    assert paths(clock.pass_ms(2)) == {"a.yaml"}
+    assert clock.settling.early() is None
+
+
+def test_an_offer_lapses_when_anything_more_happens() -> None:
+    again = replace(NEW_INODE, inode=12)
+    for path, stamp in (("a.yaml", again), ("a.yaml", None), ("a.yaml", EMPTY), ("b.yaml", REWRITTEN)):
+        clock = Clock(a=OLD, b=OLD)
+        clock.change("a.yaml", NEW_INODE)
+        offer = clock.settling.early()
+        assert offer is not None
+        clock.change(path, stamp)
+        assert clock.settling.settles_at(offer) is None
+    clock = Clock(a=OLD)
+    clock.change("a.yaml", NEW_INODE)
+    offer = clock.settling.early()
+    assert offer is not None
+    clock.settling.ask("signal", clock.now, full=True)
+    assert clock.settling.early() is None
+    assert clock.settling.settles_at(offer) is None
+
+
+def test_a_changed_mode_does_not_change_what_was_offered() -> None:
+    clock = Clock(a=OLD)
+    clock.change("a.yaml", NEW_INODE)
+    offer = clock.settling.early()
+    assert offer is not None
+    clock.change("a.yaml", replace(NEW_INODE, ctime_ns=9))
+    assert clock.settling.settles_at(offer) == pytest.approx(clock.now + 0.002)
+
+
+@pytest.mark.parametrize("stamp", [None, EMPTY, REWRITTEN])
+def test_what_may_be_half_of_something_is_not_offered(stamp: Stamp | None) -> None:
+    clock = Clock(a=OLD)
+    clock.change("a.yaml", stamp)
+    assert clock.settling.early() is None

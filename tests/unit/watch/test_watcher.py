@@ -119,6 +119,28 @@ async def test_files_that_are_no_models_wake_nobody(root: Path, start: Start) ->
         assert (await watcher.next()).paths == {"a.yaml"}
 
 
+async def test_a_rename_over_is_handed_out_early_and_counts_once_it_has_settled(root: Path, start: Start) -> None:
+    async with start() as watcher:
+        assert await watcher.next(early=True) == FIRST
+        replace(root, "a.yaml")
+        found = await watcher.next(early=True)
+        assert (found.paths, found.early) == ({"a.yaml"}, directory.look(root, "a.yaml"))
+        assert await watcher.settled(found)
+        replace(root, "b.yaml")
+        assert (await watcher.next()).paths == {"b.yaml"}  # and not a.yaml again
+
+
+async def test_an_early_set_that_was_overtaken_comes_with_what_overtook_it(root: Path, start: Start) -> None:
+    async with start() as watcher:
+        await watcher.next()
+        replace(root, "a.yaml")
+        found = await watcher.next(early=True)
+        replace(root, "b.yaml")
+        await until(lambda: not watcher._raw and len(watcher._settling._changes) == 2)
+        assert not await watcher.settled(found)
+        assert (await watcher.next(early=True)).paths == {"a.yaml", "b.yaml"}
+
+
 async def test_what_changes_while_the_consumer_is_busy_is_merged(root: Path, start: Start) -> None:
     async with start() as watcher:
         await watcher.next()
