@@ -45,30 +45,30 @@ def entity_schemas(linked: LinkedModel, entity: Entity) -> dict[str, Schema]:
     required = required_on_create(entity) | required_by_sentence(entity, unsent)
     given = [item for item in attributes if item.name not in unsent]
     locked = unsent | {key}
-    described = _description(entity, targets)
+    described, named = _description(entity, targets), _titled(spec, entity)
     return {
         "": _object(
-            title(entity.name),
+            named,
             described,
             {item.name: _property(item, targets, "out", locked) for item in attributes if not item.write_only},
             [item.name for item in attributes if not item.write_only],
         ),
         "Create": _object(
-            f"{title(entity.name)}: create",
+            f"{named}: create",
             described,
             {item.name: _property(item, targets, "in", ()) for item in given},
             [item.name for item in given if item.name in required],
             closed=True,
         ),
         "Replace": _object(
-            f"{title(entity.name)}: replace",
+            f"{named}: replace",
             "What is not sent gets its default or null. Read-only attributes may be sent as they are stored.",
             {item.name: _property(item, targets, "in", locked) for item in attributes},
             [item.name for item in given if item.name in required and item.name != key],
             closed=True,
         ),
         "Patch": _object(
-            f"{title(entity.name)}: patch",
+            f"{named}: patch",
             "A merge patch (RFC 7396): what is not sent stays as it is, null sets null.",
             {
                 item.name: {name: value for name, value in shape.items() if name != "default"}
@@ -99,7 +99,12 @@ def view_schema(linked: LinkedModel, entity: Entity) -> Schema:
         other = schema_ref(spec, to_many.child.entity)
         related[to_many.name] = _row_or_null(other) if to_many.single else {"type": "array", "items": other}
     described = "The attributes that `fields` names, or all; the rows that `expand` names."
-    return _object(f"{title(entity.name)}: view", described, related, [])
+    return _object(f"{_titled(spec, entity)}: view", described, related, [])
+
+
+def _titled(spec: ModelSpec, entity: Entity) -> str:
+    """With the model: generators name classes by titles, and two models may each have a `Customer`."""
+    return f"{title(spec.name)} {title(entity.name)}"
 
 
 def _row_or_null(row: Schema) -> Schema:
@@ -289,7 +294,7 @@ def _object(name: str, description: str, properties: Schema, required: list[str]
 
 def _page(spec: ModelSpec, entity: Entity) -> Schema:
     return _object(
-        f"{title(entity.name)}: page",
+        f"{_titled(spec, entity)}: page",
         "",
         {
             "items": {
