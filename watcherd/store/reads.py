@@ -137,7 +137,7 @@ class ReadRows:
         select, _ = self._statements.select(query)
 
         def read(cursor: Cursor) -> RowList:
-            return [self._row(stored) for stored in run(cursor, *select).fetchall()]
+            return self._rows(run(cursor, *select).fetchall())
 
         return read
 
@@ -196,7 +196,7 @@ class ReadRows:
     def _page(self, cursor: Cursor, query: Select, select: Bound, count: Callable[[], int]) -> Page:
         found: RowList = []
         if query.limit != 0:
-            found = [self._row(stored) for stored in run(cursor, *select).fetchall()]
+            found = self._rows(run(cursor, *select).fetchall())
         rows = found[: query.limit]
         more = len(found) > len(rows)
         total = None
@@ -213,7 +213,7 @@ class ReadRows:
 
     async def slice(self, stream: RowStream, most: int, convert: Callable[[RowList], T]) -> T | None:
         """What `convert` makes of the next rows, in a reader's thread; None at the end."""
-        return await stream.slice(most, lambda stored: convert([self._row(one) for one in stored]))
+        return await stream.slice(most, lambda stored: convert(self._rows(stored)))
 
     def sharing(self, cursor: Cursor, relation: Related, near: Sequence[Row], limit: int) -> dict[Any, RowList]:
         """The rows here that are related to others, by the value that they share, in order of the key."""
@@ -229,6 +229,17 @@ class ReadRows:
             if room < 0:
                 raise TooManyRowsError(f"{relation.name} finds over {limit} rows of {self._entity.name}")
         return found
+
+    def _rows(self, stored: Sequence[tuple[Any, ...]]) -> RowList:
+        """Many rows: attribute by attribute, which takes two thirds of the time."""
+        names = self._names
+        found = [dict(zip(names, one, strict=False)) for one in stored]
+        for name, decode in self._decoders:
+            for values in found:
+                value = values[name]
+                if value is not None:
+                    values[name] = decode(value)
+        return [Row(one[-1], values) for one, values in zip(stored, found, strict=True)]
 
     def _row(self, stored: tuple[Any, ...]) -> Row:
         # The version is the last column, beyond the names: zip leaves it out.

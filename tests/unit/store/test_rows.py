@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.store.models import ID, apply, attribute, entity, key, model
 from watcherd.errors import ConstraintError, PreconditionError, StoreError
 from watcherd.pim.spec import Attribute, Kind
-from watcherd.store import Filter, Row, Rows, Select, Store
+from watcherd.store import Filter, Row, RowList, Rows, Select, Store
 from watcherd.store.codecs import codec_for
 
 VALUES: dict[str, list[Any]] = {
@@ -252,22 +253,29 @@ async def test_a_filter_compares_stored_values(store: Store) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-async def test_a_list_runs_in_a_thread_and_a_read_by_key_does_not(
+async def test_a_long_list_runs_in_a_thread_and_a_short_one_or_a_read_by_key_does_not(
     things: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await things.insert([{"id": key(1)}])
     threads: list[str] = []
-    original = things._row
+    one, many = things._row, things._rows
 
     def row(stored: tuple[Any, ...]) -> Row:
         threads.append(threading.current_thread().name)
-        return original(stored)
+        return one(stored)
+
+    def rows(stored: Sequence[tuple[Any, ...]]) -> RowList:
+        threads.append(threading.current_thread().name)
+        return many(stored)
 
     monkeypatch.setattr(things, "_row", row)
+    monkeypatch.setattr(things, "_rows", rows)
     await things.list(Select())
+    await things.list(Select(limit=1000))
+    await things.list(Select(limit=20))
     await things.get(key(1))
-    assert threads[0].startswith("watcherd-reader")
-    assert threads[1] == threading.current_thread().name
+    assert all(name.startswith("watcherd-reader") for name in threads[:2])
+    assert threads[2:] == [threading.current_thread().name] * 2
 
 
 async def test_many_shapes_of_queries_keep_a_bounded_memory(store: Store) -> None:
