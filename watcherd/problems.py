@@ -129,6 +129,12 @@ FOREIGN_KEY = ProblemType(
     "The row refers to a row that does not exist, or other rows still refer to it.",
 )
 CHECK = ProblemType("check", 409, "Constraint violated", "The write would break a constraint of the model.")
+STATE = ProblemType(
+    "state",
+    409,
+    "Not in this state",
+    "The row is in a state from which this is not allowed. `errors` says in which; methods of the model change states.",
+)
 ALREADY_LIVE = ProblemType("already-live", 409, "Already live", "The model is already served from this file.")
 IN_USE = ProblemType(
     "in-use", 409, "In use", "Other live models refer to this one. `?force=true` takes it out of service all the same."

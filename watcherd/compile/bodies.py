@@ -23,6 +23,8 @@ from watcherd.compile import reading, values
 from watcherd.compile.constraints import Checks, compile_checks
 from watcherd.compile.options import Options
 from watcherd.compile.reading import Location, pointer
+from watcherd.compile.rules import EntityRules, compile_entity_rules, row_values
+from watcherd.compile.states import StateGuard, compile_states
 from watcherd.compile.validators import Targets, body_schema
 from watcherd.errors import WatcherdError
 from watcherd.pim.spec import Attribute, Entity, Kind
@@ -71,6 +73,8 @@ class Bodies:
     max_rows: int
     makes_key: bool
     checks: Checks
+    rules: EntityRules
+    states: StateGuard | None
     clock: Callable[[], datetime]
     make_id: Callable[[], str]
 
@@ -103,6 +107,8 @@ def compile_bodies(entity: Entity, targets: Targets, options: Options) -> Bodies
         max_rows=options.max_rows,
         makes_key=makes_key(key),
         checks=compile_checks(entity, targets),
+        rules=compile_entity_rules(entity),
+        states=compile_states(entity),
         clock=options.clock,
         make_id=options.make_id,
     )
@@ -154,7 +160,9 @@ def created(bodies: Bodies, body: Any, place: Location = ()) -> tuple[dict[str, 
     if bodies.makes_key and row.get(bodies.key) is None:
         row[bodies.key] = bodies.make_id()
     _stamp(row, bodies.stamps_create, bodies.clock)
-    _add_broken(bodies, row, findings)
+    _add_broken(bodies, row, None, findings)
+    if bodies.states is not None and (wrong := bodies.states.begun(row)) is not None:
+        _add_state(wrong, findings)
     return row, _at(place, findings)
 
 
@@ -188,12 +196,25 @@ def changed(
     ]
     change = {name: value for name, value in sent.items() if name not in bodies.locked}
     if whole:
-        change = {name: value for name, value in bodies.blank.items() if name not in bodies.locked} | change
+        kept = bodies.locked if bodies.states is None else bodies.locked | {bodies.states.field}
+        change = {name: value for name, value in bodies.blank.items() if name not in kept} | change
     else:
         for name in bodies.documents & change.keys():
             change[name] = merge(stored.get(name), change[name])
     _stamp(change, bodies.stamps_write, bodies.clock)
-    _add_broken(bodies, {**stored, **change}, findings)
+    row = {**stored, **change}
+    _add_broken(bodies, row, stored, findings)
+    if bodies.states is not None and (wrong := bodies.states.moved(stored, row)) is not None:
+        _add_state(wrong, findings)
+    return change, findings
+
+
+def moved(bodies: Bodies, stored: Values, field: str, state: str) -> tuple[dict[str, Any], list[Finding]]:
+    """The wire values that a transition sets on a stored row, and what constraints and rules find."""
+    change: dict[str, Any] = {field: state}
+    _stamp(change, bodies.stamps_write, bodies.clock)
+    findings: list[Finding] = []
+    _add_broken(bodies, {**stored, **change}, stored, findings)
     return change, findings
 
 
@@ -223,14 +244,27 @@ def _stamp(row: dict[str, Any], stamps: tuple[tuple[str, Kind], ...], clock: Cal
             row[name] = moment
 
 
-def _add_broken(bodies: Bodies, row: dict[str, Any], findings: list[Finding]) -> None:
-    """Add what constraints find in a row, except about attributes of which something worse is known."""
+def _add_broken(bodies: Bodies, row: dict[str, Any], old: Values | None, findings: list[Finding]) -> None:
+    """Add what constraints and rules find in a row, except about attributes of which something worse is known."""
     blamed = _blamed(findings) if findings else _NOBODY
     for name in blamed:
         row[name] = None  # so that no sentence compares another attribute with it
     findings += [
         broken for about, check in bodies.checks if about.isdisjoint(blamed) and (broken := check(row)) is not None
     ]
+    if bodies.rules:
+        values, now = row_values(row, old), bodies.clock()
+        findings += [
+            broken
+            for about, rule in bodies.rules
+            if about.isdisjoint(blamed) and (broken := rule(values, now)) is not None
+        ]
+
+
+def _add_state(wrong: Finding, findings: list[Finding]) -> None:
+    """Add what is wrong with a state, unless it is none in the first place."""
+    if all(one.pointer != wrong.pointer for one in findings):
+        findings.append(wrong)
 
 
 def _blamed(findings: Collection[Finding]) -> frozenset[str]:

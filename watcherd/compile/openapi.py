@@ -32,7 +32,7 @@ from watcherd.compile.operations import (
 )
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import entity_parameters, shared_parameters
-from watcherd.compile.schemas import Schema, entity_schemas, view_schema
+from watcherd.compile.schemas import Schema, entity_schemas, listed_rules, view_schema
 from watcherd.compile.service import has_executable
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec
 from watcherd.revision import OpenApiFragment, Operation
@@ -149,8 +149,10 @@ def describe(linked: LinkedModel, options: Options, before: Parts[Described] = E
     parts = [_describe_index(linked.spec, options), *(part.made for part in entities.values()), rest]
     spec = linked.spec
     tag = {"name": spec.domain}
-    if spec.title or spec.description:
-        tag["description"] = "\n\n".join(part for part in (spec.title, spec.description) if part)
+    prose = [rule for _, rule in sorted(spec.rules.items()) if rule.is_prose]
+    told = (spec.title, spec.description, listed_rules("Not enforced", prose) if prose else "")
+    if any(told):
+        tag["description"] = "\n\n".join(part for part in told if part)
     tags = to_json([tag])[1:-1]
     fragment = OpenApiFragment(
         paths=_joined([part.paths for part in parts]),

@@ -28,6 +28,8 @@ JSON_ONLY = (b"application/json",)
 JSON_OR_MERGE_PATCH = (b"application/json", b"application/merge-patch+json")
 
 MAX_FINDINGS = 1000
+STATE = "state"
+"""The code of a finding about the state of a row, not about the body."""
 MAX_DEPTH = 200
 """What the parser takes at most."""
 
@@ -194,12 +196,13 @@ def pointer(place: Location) -> str:
 
 
 def invalid(findings: Sequence[Finding]) -> Problem:
-    """422 with every finding, up to a bound."""
+    """422 with every finding, up to a bound; 409 where the body is valid, but not for the state of the row."""
     count = len(findings)
     detail = findings[0].message if count == 1 else f"{count} findings"
     if count > MAX_FINDINGS:
         detail += f", the first {MAX_FINDINGS} are listed"
-    return Problem(problems.VALIDATION, detail, errors=findings[:MAX_FINDINGS])
+    type_ = problems.STATE if all(one.code == STATE for one in findings) else problems.VALIDATION
+    return Problem(type_, detail, errors=findings[:MAX_FINDINGS])
 
 
 Context = Mapping[str, Any]

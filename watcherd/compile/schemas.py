@@ -20,7 +20,18 @@ from watcherd.compile.naming import schema_ref, title
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.service import as_attribute, entity_of, given_attributes, required_attributes
 from watcherd.compile.validators import Targets, takes_null
-from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method, ModelSpec, Parameter, ValueType
+from watcherd.pim.spec import (
+    Attribute,
+    Entity,
+    Kind,
+    LinkedModel,
+    Method,
+    ModelRule,
+    ModelSpec,
+    Parameter,
+    States,
+    ValueType,
+)
 
 Schema = dict[str, Any]
 Direction = Literal["in", "out"]
@@ -310,6 +321,17 @@ def _page(spec: ModelSpec, entity: Entity) -> Schema:
     )
 
 
+def listed_rules(heading: str, rules: Iterable[ModelRule]) -> str:
+    """Rules for people, one a line."""
+    return f"{heading}:\n" + "\n".join(f"- {one.name}: {' '.join(one.text.split())}" for one in rules)
+
+
+def _states(states: States) -> str:
+    moves = [f"from {before} to {' or '.join(after)}" for before, after in states.moves]
+    changes = f"it is changed {', '.join(moves)}, and else by methods alone" if moves else "methods alone change it"
+    return f"`{states.field}` begins as {' or '.join(states.initial)}; {changes}."
+
+
 def _description(entity: Entity, targets: Targets) -> str:
     """What the entity is, and every constraint: those that hold, and those that nobody enforces."""
     enforced = [item for item in entity.constraints if is_enforced(item, entity, targets)]
@@ -317,6 +339,10 @@ def _description(entity: Entity, targets: Targets) -> str:
     parts = [entity.description] if entity.description else []
     if enforced:
         parts.append("Constraints:\n" + "\n".join(f"- {item.text}" for item in enforced))
+    if entity.rules:
+        parts.append(listed_rules("Rules", entity.rules))
+    if entity.states is not None:
+        parts.append(_states(entity.states))
     if prose:
         parts.append("Not enforced:\n" + "\n".join(f"- {item.text}" for item in prose))
     return "\n\n".join(parts)

@@ -219,6 +219,6 @@ def _lacks(spec: ModelSpec, method: Method) -> Iterator[str]:
         rule = spec.rules.get(name)
         if rule is None:
             yield f"a rule {name}"
-        else:
-            form = "prose" if isinstance(rule.value, str) else "free form"
+        elif rule.is_prose:
+            form = "prose" if rule.free is None or isinstance(rule.free.value, str) else "free form"
             yield f"an expression for the rule {name}, which is {form}"

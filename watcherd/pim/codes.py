@@ -97,6 +97,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "PIM407": _warning("Steps and diagram do not agree"),
         "PIM408": Code("An entity of another model as a parameter or result"),
         "PIM409": Code("Unknown type of a step"),
+        "PIM410": _warning("A rule that applies to nothing"),
+        "PIM412": Code("States and transitions that do not fit"),
         # Handlers
         "PIM420": Code("Malformed handler"),
         "PIM421": Code("A file that handlers need is missing"),

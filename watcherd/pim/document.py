@@ -282,6 +282,17 @@ class RelationshipDoc(Part):
     description: Text = ""
 
 
+class StatesDoc(Part):
+    """The states of an entity: the attribute that says them, or the mapping."""
+
+    SHORTHAND = "field"
+    EXPECTED = "the name of an attribute or a mapping"
+
+    field: Text
+    initial: Names = ()
+    transitions: dict[str, Names] = Field(default_factory=dict)
+
+
 class EntityDoc(Part):
     """An entity."""
 
@@ -296,6 +307,7 @@ class EntityDoc(Part):
     constraints: list[ConstraintDoc] = Field(default_factory=list)
     indexes: list[IndexDoc] = Field(default_factory=list)
     relationships: list[RelationshipDoc] = Field(default_factory=list)
+    states: StatesDoc | None = None
 
 
 class ParameterDoc(Part):
@@ -317,6 +329,16 @@ class ParameterDoc(Part):
     partial: Flag = False
 
 
+class TransitionDoc(Part):
+    """What a method does to the state of a row."""
+
+    entity: Text
+    field: Text | None = None
+    from_: Names = Field(validation_alias="from")
+    to: Text
+    key: Text | None = None
+
+
 class MethodDoc(Part):
     """A method of a service."""
 
@@ -331,6 +353,7 @@ class MethodDoc(Part):
     flow: Text | None = None
     rules: Names = ()
     handler: Text | None = None
+    transition: TransitionDoc | None = None
 
 
 class ServiceDoc(Part):

@@ -1,4 +1,4 @@
-"""Flows and rules: the steps of a flow against each other and against its diagram; rules as written."""
+"""Flows: the steps of a flow against each other and against its diagram; and free-form parts as JSON."""
 
 from __future__ import annotations
 
@@ -27,11 +27,6 @@ _NAMED = 12
 def flows(draft: Draft) -> dict[str, Flow]:
     """All flows by name."""
     return {name: _flow(draft, ("flows", name), name, document) for name, document in draft.document.flows.items()}
-
-
-def rules(draft: Draft) -> dict[str, Json]:
-    """All rules by name: a sentence or a free mapping, as JSON."""
-    return {name: free_json(draft, ("rules", name), node) for name, node in draft.document.rules.items()}
 
 
 def free_json(draft: Draft, path: Path, node: Node) -> Json:

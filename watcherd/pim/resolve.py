@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from watcherd.pim.attributes import entity_attributes
 from watcherd.pim.findings import quote
-from watcherd.pim.flows import flows, free_json, rules
+from watcherd.pim.flows import flows, free_json
 from watcherd.pim.names import Place, Taken, is_domain, is_segment, name_fault, nfc, plural
 from watcherd.pim.relations import EntityParts, Relations, relate
+from watcherd.pim.rules import check_method_rules, entity_rules, model_rules
 from watcherd.pim.sentences import constraint, known_attributes, may_be_unique
 from watcherd.pim.services import services
-from watcherd.pim.spec import EMPTY, Constraint, Entity, EntityRef, Index, Json, ModelSpec, fold
+from watcherd.pim.spec import EMPTY, Constraint, Entity, EntityRef, Index, Json, ModelRule, ModelSpec, States, fold
+from watcherd.pim.states import states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,9 +36,11 @@ def resolve(draft: Draft, reserved_domains: frozenset[str]) -> tuple[ModelSpec, 
     plurals = Taken()
     parts = _entities(draft, plurals)
     relations = relate(draft, parts)
-    entities = {name: _entity(draft, entity, relations) for name, entity in parts.items()}
+    rules = model_rules(draft, parts)
+    entities = {name: _entity(draft, entity, relations, rules) for name, entity in parts.items()}
     _check_not_empty(draft)
     made_services = services(draft, parts, plurals)
+    check_method_rules(draft, rules, made_services, entities)
     metadata = Json.of({}) if document.metadata is None else free_json(draft, ("metadata",), document.metadata)
     declared = _depends_on(draft)
     spec = ModelSpec(
@@ -49,7 +53,7 @@ def resolve(draft: Draft, reserved_domains: frozenset[str]) -> tuple[ModelSpec, 
         entities=_read_only(entities),
         services=_read_only(made_services),
         flows=_read_only(flows(draft)),
-        rules=_read_only(rules(draft)),
+        rules=_read_only(rules),
         metadata=metadata,
     )
     return spec, relations.foreign
@@ -139,7 +143,7 @@ def _plural(draft: Draft, path: Path, name: str, document: EntityDoc, plurals: T
     return segment
 
 
-def _entity(draft: Draft, parts: EntityParts, relations: Relations) -> Entity:
+def _entity(draft: Draft, parts: EntityParts, relations: Relations, rules: Mapping[str, ModelRule]) -> Entity:
     constraints: list[Constraint] = []
     for index, document in enumerate(parts.document.constraints):
         made = constraint(draft, (*parts.path, "constraints", index), document, parts.name, parts.attributes)
@@ -157,10 +161,17 @@ def _entity(draft: Draft, parts: EntityParts, relations: Relations) -> Entity:
         renamed_from=None if old is None else nfc(old),
         attributes=_read_only(parts.attributes),
         constraints=tuple(constraints),
+        rules=entity_rules(rules, parts.name),
+        states=_states(draft, parts),
         indexes=_indexes(draft, parts),
         to_one=relations.to_one[parts.name],
         to_many=relations.to_many[parts.name],
     )
+
+
+def _states(draft: Draft, parts: EntityParts) -> States | None:
+    document = parts.document.states
+    return None if document is None else states(draft, (*parts.path, "states"), document, parts)
 
 
 def _indexes(draft: Draft, parts: EntityParts) -> tuple[Index, ...]:

@@ -82,7 +82,15 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "flows": Key(
             "Named flows of steps, which methods refer to.", ({"sell": {"steps": [{"id": "pay", "next": "End"}]}},)
         ),
-        "rules": Key("Named rules, each a sentence or a mapping.", ({"in_stock": "What is sold has to be there."},)),
+        "rules": Key(
+            "Named rules: a sentence is shown; a mapping with `assert` is enforced, at every write of the entity it is"
+            " `on`, or for the parameters of each method that names it. Its keys: on, when, assert, message, code,"
+            " description.",
+            (
+                {"in_stock": "What is sold has to be there."},
+                {"total_positive": {"on": "Order", "assert": "self.total > 0", "message": "nothing to pay"}},
+            ),
+        ),
         "metadata": Key("Free form: shown as it is, and not interpreted.", ({"team": "orders"},)),
     },
     "Entity": {
@@ -105,6 +113,17 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
             "Attributes that are looked for often, alone or together.", (["email", ["lastName", "firstName"]],)
         ),
         "relationships": Key("How it relates to other entities: sentences or mappings.", (["belongs to Order"],)),
+        "states": Key(
+            "The attribute (an enum) that only methods with a `transition` change; or a mapping with more.",
+            ("status", {"field": "status", "initial": "open", "transitions": {"open": ["cancelled"]}}),
+        ),
+    },
+    "States": {
+        "field": Key("The attribute, an enum, that says in which state a row is.", ("status",)),
+        "initial": Key("In which states a row begins; without it, in the attribute's default.", ("open", ["open"])),
+        "transitions": Key(
+            "Changes that anybody may make, state -> states; all others are for methods.", ({"open": ["cancelled"]},)
+        ),
     },
     "Attribute": {
         "name": Key("The attribute's name, where attributes are written as a list.", ("sku",), pattern=_NAME),
@@ -195,6 +214,17 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
             ("orders.py:place_order",),
             pattern=r"^\s*[^/.:][^:]*\.py:[^:]+$",
         ),
+        "transition": Key(
+            "What it does to the state of a row: 409 where the row is in another state.",
+            ({"entity": "Order", "field": "status", "from": ["open"], "to": "paid"},),
+        ),
+    },
+    "Transition": {
+        "entity": Key("The entity whose row changes.", ("Order",)),
+        "field": Key("The attribute, an enum; without it, that of the entity's `states`.", ("status",)),
+        "from": Key("The states in which the row may be.", (["open", "paid"], "open")),
+        "to": Key("The state in which it is then.", ("shipped",)),
+        "key": Key("The parameter with the key of the row; `orderId`, `order_id` and `id` go without.", ("order",)),
     },
     "Parameter": {
         "name": Key("The parameter's name, where parameters are written as a list.", ("order",), pattern=_NAME),

@@ -115,16 +115,26 @@ def attributes_in(expression: Expression, attributes: Mapping[str, Attribute]) -
 
 
 def checked_expression(  # noqa: PLR0913 - an expression, its place, and what it may be
-    draft: Draft, path: Path, text: str, scope: Scope, expects: Type | None = BOOL, *, clock: bool = True
+    draft: Draft,
+    path: Path,
+    text: str,
+    scope: Scope,
+    expects: Type | None = BOOL,
+    *,
+    clock: bool = True,
+    among: str = "",
 ) -> Expression | None:
-    """The expression at a path; None where it is none, which is a finding at the column of its fault."""
+    """The expression at a path; None where it is none, which is a finding at the column of its fault.
+
+    `among` ends the message where the scope does not follow from the place.
+    """
     try:
         return compile_expression(text, scope, expects, clock=clock)
     except InvalidExpressionError as fault:
         message = f"{fault}"
         if not clock and "`now`" in message:
             message = "a check cannot depend on the time of day: it holds for rows that nobody writes, too"
-        draft.findings.add("PIM312", _span(draft, path, text, fault.offset), message, fault.hint)
+        draft.findings.add("PIM312", _span(draft, path, text, fault.offset), message + among, fault.hint)
         return None
 
 

@@ -10,6 +10,7 @@ from watcherd.pim.kinds import ValueKind, type_hint, type_name
 from watcherd.pim.names import Place, Taken, is_segment, kebab, name_fault, nfc
 from watcherd.pim.nodes import ListNode
 from watcherd.pim.spec import EntityRef, HandlerRef, Kind, Method, Parameter, Service, ValueType
+from watcherd.pim.states import transition
 from watcherd.pim.values import Limited
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def _method(draft: Draft, path: Path, name: str, document: MethodDoc, entities: 
         flow=flow,
         rules=document.rules,
         handler=None if document.handler is None else _handler(draft, (*path, "handler"), document.handler),
+        transition=transition(draft, path, document, parameters, returns, entities),
     )
 
 

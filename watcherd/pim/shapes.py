@@ -24,7 +24,9 @@ from watcherd.pim.document import (
     Part,
     RelationshipDoc,
     ServiceDoc,
+    StatesDoc,
     StepDoc,
+    TransitionDoc,
 )
 from watcherd.pim.findings import Findings, Hint, Nearest, Span, quote
 from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, item_at, node_at, span_at
@@ -50,11 +52,14 @@ _PARTS: dict[type[Part], dict[str, type[Part]]] = {
         "constraints": ConstraintDoc,
         "indexes": IndexDoc,
         "relationships": RelationshipDoc,
+        "states": StatesDoc,
     },
     ServiceDoc: {"methods": MethodDoc},
-    MethodDoc: {"parameters": ParameterDoc},
+    MethodDoc: {"parameters": ParameterDoc, "transition": TransitionDoc},
     FlowDoc: {"steps": StepDoc},
 }
+_ALONE: dict[type[Part], str] = {StatesDoc: "`states`", TransitionDoc: "`transition`"}
+"""Parts that stand under their key by themselves, not in a list or under names."""
 _TYPE_BEARING = frozenset({"type", "enum", "values", "enum_values", "reference", "reference_entity"})
 _ATTRIBUTE_DEPTH = 4  # entities, index, attributes, name
 
@@ -156,7 +161,7 @@ def _report(error: ErrorDetails, root: MapNode, findings: Findings, silenced: se
     elif error["type"] == "extra_forbidden":
         key = str(loc[-1])
         part = _part_at(loc[:-1])
-        known = [] if part is None else [name for name in part.model_fields if name != "sentence"]
+        known = [] if part is None else [name.rstrip("_") for name in part.model_fields if name != "sentence"]
         hint = Nearest(key, known, f"known here: {', '.join(known)}" if known else None)
         findings.add("PIM101", span_at(root, loc, key=True), f"{_what(loc[:-1])} has no key {quote(key)}", hint)
     else:
@@ -177,6 +182,8 @@ def _what(loc: Path) -> str:
     part = _part_at(loc)
     if part is None or part is ModelDoc:
         return "a model"
+    if part in _ALONE:
+        return _ALONE[part]
     noun = part.__name__.removesuffix("Doc").lower()
     return f"{noun} {quote(loc[-1])}" if isinstance(loc[-1], str) else ("an " if noun[0] in "aei" else "a ") + noun
 
@@ -188,7 +195,7 @@ def _part_at(loc: Path) -> type[Part] | None:
         if below is None:
             return None
         part = below
-    return part if len(loc) % 2 == 0 else None
+    return part if len(loc) % 2 == 0 or part in _ALONE else None
 
 
 def _unit(error: ErrorDetails, root: MapNode) -> Path:

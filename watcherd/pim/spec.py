@@ -163,6 +163,58 @@ class Constraint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRule:
+    """One entry of `rules`.
+
+    `condition` (and `when` it applies) are expressions: over the row of the entity `on` (see
+    `scopes.rule_scope`), else over the parameters of each method that names the rule. `about` are
+    the attributes of `on` that the condition names. Without `condition` it is prose, kept as it is
+    written in `free`. `text` says it to people, `code` to clients.
+    """
+
+    name: str
+    text: str
+    on: str | None = None
+    when: str | None = None
+    condition: str | None = None
+    message: str | None = None
+    code: str = ""
+    about: tuple[str, ...] = ()
+    free: Json | None = None
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is shown, but not enforced."""
+        return self.condition is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class States:
+    """The states of an entity: `field` says in which one a row is; rows begin in an `initial` one.
+
+    `moves` are the changes that anybody may make, (from, to); all others are for methods.
+    """
+
+    field: str
+    initial: tuple[str, ...]
+    moves: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """What a method does to the state of a row: of one that is in one of `before` (empty: in any).
+
+    `key` is the parameter that holds the key of the row.
+    """
+
+    entity: str
+    field: str
+    before: tuple[str, ...]
+    to: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
     """One entry of `indexes`."""
 
@@ -210,6 +262,8 @@ class Entity:
     renamed_from: str | None = None
     attributes: Mapping[str, Attribute]
     constraints: tuple[Constraint, ...] = ()
+    rules: tuple[ModelRule, ...] = ()
+    states: States | None = None
     indexes: tuple[Index, ...] = ()
     to_one: tuple[ToOne, ...] = ()
     to_many: tuple[ToMany, ...] = ()
@@ -267,6 +321,7 @@ class Method:
     flow: str | None = None
     rules: tuple[str, ...] = ()
     handler: HandlerRef | None = None
+    transition: Transition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,7 +372,7 @@ class ModelSpec:
     entities: Mapping[str, Entity] = field(default_factory=lambda: EMPTY)
     services: Mapping[str, Service] = field(default_factory=lambda: EMPTY)
     flows: Mapping[str, Flow] = field(default_factory=lambda: EMPTY)
-    rules: Mapping[str, Json] = field(default_factory=lambda: EMPTY)
+    rules: Mapping[str, ModelRule] = field(default_factory=lambda: EMPTY)
     metadata: Json = Json("{}")
 
     @property

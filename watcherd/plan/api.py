@@ -86,6 +86,7 @@ def _entity(old: Entity, new: Entity) -> Iterator[ApiChange]:
             reason = "it has to be sent: bodies without it are 422" if must else "answers have one member more"
             yield ApiChange(change=Change.ADDED, subject=f"{new.name}.{name}", breaking=must, reason=reason)
     yield from _sentences(old, new)
+    yield from _rules(old, new)
 
 
 def _attribute(subject: str, old: Attribute, new: Attribute) -> Iterator[ApiChange]:
@@ -105,6 +106,25 @@ def _sentences(old: Entity, new: Entity) -> Iterator[ApiChange]:
         if demand not in after:
             reason = f"a constraint is not enforced any more: {one.text}"
             yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=False, reason=reason)
+
+
+def _rules(old: Entity, new: Entity) -> Iterator[ApiChange]:
+    """Rules on an entity, and its states."""
+    before, after = ({(one.when, one.condition): one for one in entity.rules} for entity in (old, new))
+    for demand, one in after.items():
+        if demand not in before:
+            reason = f"writes that break a new rule are refused: {one.name}"
+            yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=True, reason=reason)
+    for demand, one in before.items():
+        if demand not in after:
+            reason = f"a rule is not enforced any more: {one.name}"
+            yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=False, reason=reason)
+    if new.states is not None and new.states != old.states:
+        reason = f"other changes of {new.states.field} are refused: it has states"
+        yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=True, reason=reason)
+    elif old.states is not None and new.states is None:
+        reason = f"every change of {old.states.field} is accepted: it has no states any more"
+        yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=False, reason=reason)
 
 
 def _methods(old: LinkedModel, new: LinkedModel) -> Iterator[ApiChange]:

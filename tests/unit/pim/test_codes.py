@@ -12,6 +12,9 @@ HEAD = "domain: shop\nentities:\n- name: Thing\n"
 ATTRIBUTES = HEAD + "  attributes:\n    "
 FIELDS = HEAD + "  attributes: {sku: string, n: int, tags: 'string[]'}\n"
 SERVICE = HEAD + "services:\n- name: Clerk\n  methods:\n  - "
+STATES = HEAD + "  attributes: {n: int, st: {enum: [a, b]}}\n"
+SERVING = "services: [{name: S, methods: [{name: m, parameters: {PARAMETER}, transition: TRANSITION}]}]"
+MOVE = (STATES + SERVING).replace("{", "{{").replace("}", "}}").replace("PARAMETER", "{}").replace("TRANSITION", "{}")
 FLOW = HEAD + "flows:\n  f:\n    "
 
 CASES: list[tuple[str, str]] = [
@@ -138,6 +141,37 @@ CASES: list[tuple[str, str]] = [
     ("PIM219", ATTRIBUTES + "n: {type: decimal, precision: ▸19}"),
     ("PIM219", ATTRIBUTES + "n: {type: decimal, precision: 4, scale: ▸5}"),
     ("PIM301", FIELDS + "  constraints: [▸things should be nice]"),
+    ("PIM101", FIELDS + "rules: {r: {on: Thing, assert: self.n > 0, ▸asert: x}}"),
+    ("PIM102", FIELDS + "rules: {▸r: {on: Thing}}"),
+    ("PIM103", FIELDS + "rules: {r: {on: Thing, ▸assert: [1]}}"),
+    ("PIM103", FIELDS + "rules: {r: {on: Thing, assert: self.n > 0, code: ▸state}}"),
+    ("PIM307", FIELDS + "rules: {r: {on: ▸Think, assert: self.n > 0}}"),
+    ("PIM312", FIELDS + "rules: {r: {on: Thing, assert: self.▸m > 0}}"),
+    ("PIM312", FIELDS + "rules: {r: {on: Thing, when: ▸n > 0, assert: self.n > 0}}"),
+    ("PIM312", SERVICE + "{name: go, parameters: {n: int}, rules: [r]}\nrules: {r: {assert: ▸m > 0}}"),
+    ("PIM410", FIELDS + "rules: {▸r: {assert: n > 0}}"),
+    ("PIM101", STATES + "  states: {field: st, initial: a, ▸initail: a}"),
+    ("PIM102", STATES + "  ▸states: {initial: a}"),
+    ("PIM304", STATES + "  states: ▸sta"),
+    ("PIM412", STATES + "  states: ▸n"),
+    ("PIM412", STATES + "  ▸states: st"),
+    ("PIM412", STATES + "  states: {field: st, initial: ▸c}"),
+    ("PIM412", STATES + "  states: {field: st, initial: a, transitions: {▸c: a}}"),
+    ("PIM412", STATES + "  states: {field: st, initial: a, transitions: {▸a: [b, c]}}"),
+    ("PIM101", MOVE.format("id: uuid", "{entity: Thing, field: st, from: a, to: b, ▸fron: a}")),
+    ("PIM102", MOVE.format("id: uuid", "{entity: Thing, field: st, from: a}").replace("transition", "▸transition")),
+    ("PIM102", MOVE.format("id: uuid", "{entity: Thing, from: a, to: b}").replace("transition", "▸transition")),
+    ("PIM304", MOVE.format("id: uuid", "{entity: Thing, field: ▸sta, from: a, to: b}")),
+    ("PIM307", MOVE.format("id: uuid", "{entity: ▸Think, field: st, from: a, to: b}")),
+    ("PIM412", MOVE.format("id: uuid", "{entity: Thing, field: ▸n, from: a, to: b}")),
+    ("PIM412", MOVE.format("id: uuid", "{entity: Thing, field: st, from: ▸c, to: b}")),
+    ("PIM412", MOVE.format("id: uuid", "{entity: Thing, field: st, from: a, to: ▸c}")),
+    ("PIM412", MOVE.format("id: uuid", "{entity: Thing, field: st, from: a, to: b, key: ▸x}")),
+    ("PIM412", MOVE.format("x: uuid", "{entity: Thing, field: st, from: a, to: b}").replace("tran", "▸tran")),
+    (
+        "PIM412",
+        MOVE.format("id: uuid", "{entity: Thing, field: st, from: a, to: b}, returns: int").replace("tran", "▸tran"),
+    ),
     ("PIM312", FIELDS + "  constraints: [{check: n > ▸m}]"),
     ("PIM312", FIELDS + "  constraints: [{check: n >▸}]"),
     ("PIM312", FIELDS + "  constraints: [{check: n ▸> 'a'}]"),
