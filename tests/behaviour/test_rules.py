@@ -146,9 +146,8 @@ async def test_a_body_that_is_not_valid_is_that_first(tmp_path: Path, body: dict
 
 
 async def test_a_plan_tells_what_rules_and_states_mean_for_clients(tmp_path: Path) -> None:
-    bare = (
-        "domain: shop\nentities:\n  - name: Order\n    attributes: {total: decimal, status: {enum: [a], default: a}}\n"
-    )
+    attributes = "{total: decimal, status: {enum: [a], default: a}}"
+    bare = f"domain: shop\nentities:\n  - name: Order\n    attributes: {attributes}\n"
     strict = bare + "    states: status\nrules: {positive: {on: Order, assert: self.total > 0}}\n"
     async with serving(tmp_path, {"shop.yaml": bare}) as walk:
         for text, expected in (
@@ -158,5 +157,5 @@ async def test_a_plan_tells_what_rules_and_states_mean_for_clients(tmp_path: Pat
                     ("every change of status is accepted: it has no states any more", False)}),
         ):  # fmt: skip
             reply = await walk.send("POST", "/admin/pim/plan", text.encode(), "application/yaml")
-            assert {(one["reason"], one["breaking"]) for one in reply.json["api"]} == expected
+            assert {(one["reason"], one["breaking"]) for one in reply.json["plan"]["api"]} == expected
             await walk.save("shop.yaml", text)
