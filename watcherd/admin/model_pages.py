@@ -193,7 +193,9 @@ def _source(content: bytes | None, findings: Sequence[Diagnostic]) -> sources.So
 
 def _flows(spec: ModelSpec | None) -> dict[str, Any]:
     assert spec is not None  # noqa: S101 - the tab is there only then
-    rules: Mapping[str, Any] = {name: rule.value for name, rule in spec.rules.items()}
+    rules: Mapping[str, Any] = {
+        name: rule.text if rule.free is None else rule.free.value for name, rule in spec.rules.items()
+    }
     return {"flows": [(flow, draw_flow(flow)) for flow in spec.flows.values()], "rules": rules}
 
 

@@ -31,7 +31,7 @@ from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
 from watcherd.compile.remembering import turn_all
-from watcherd.compile.service import compile_method, has_executable
+from watcherd.compile.service import any_has_code, compile_method
 from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, Service
 from watcherd.revision import Revision
@@ -73,7 +73,8 @@ def compile_model(  # noqa: PLR0913 - what a revision is made from
         entity.name: compile_entity(entity, rules[entity.name].made, tables, exposed, model=spec.name)
         for entity in spec.entities.values()
     }
-    methods = Methods(linked, tables, options, handlers)
+    made = {name: part.made for name, part in rules.items()}
+    methods = Methods(linked, tables, options, handlers, made)
     collections, items = _entity_paths(linked, endpoints, tables, options)
     dispatcher = Dispatcher(
         domain=spec.domain,
@@ -155,7 +156,8 @@ def _action_paths(
     paths: dict[tuple[str, str], Path] = {}
     for service in linked.spec.services.values():
         for method in service.methods:
-            endpoint = compile_method(linked, service, method, methods.runner(service, method))
+            run = methods.runner(service, method)
+            endpoint = compile_method(linked, service, method, options.clock, run)
             template = f"/{service.path}/{method.path}"
             path = Path.of(template, {"POST": _post(linked, template, endpoint.call, tables, options)})
             for owner in (service.path, service.name):
@@ -180,7 +182,7 @@ def _system_paths(
     own = Document(spec, description, needs_key=options.needs_key)
     by_plural = {entity.plural: endpoints[entity.name] for entity in spec.entities.values()}
     batch = _post(linked, "/-/batch", BatchEndpoint(spec.domain, by_plural).prepare, tables, options)
-    emits = has_executable(linked)
+    emits = any_has_code(linked)
     events = {"events": Path.of("/-/events", {"GET": partial(emitted, spec.name, options.feeds)})} if emits else {}
     return {
         "openapi.json": Path.of("/-/openapi.json", {"GET": own.answer}),

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from watcherd.compile.access import compile_access, plain_parameters
+from watcherd.compile.entity import Rules
 from watcherd.compile.options import Options
 from watcherd.compile.results import Result, compile_result
-from watcherd.compile.service import Run, as_attribute, entity_of, has_executable, is_executable
+from watcherd.compile.service import Run, any_has_code, as_attribute, entity_of, is_executable
+from watcherd.compile.transitions import StateChange, compile_transition
 from watcherd.compile.writes import Keep, Performance
 from watcherd.pim.spec import Attribute, LinkedModel, Method, Service
 from watcherd.services import EntityAccess, Handlers, Identity, Invocation, Outcome, Plain, Task, run_handler
@@ -23,21 +25,31 @@ from watcherd.wire import Answer, Call
 class Methods:
     """What runs the methods of one revision; entities are made accessible once something needs them."""
 
-    def __init__(self, linked: LinkedModel, tables: ModelTables, options: Options, handlers: Handlers) -> None:
+    def __init__(
+        self,
+        linked: LinkedModel,
+        tables: ModelTables,
+        options: Options,
+        handlers: Handlers,
+        rules: Mapping[str, Rules],
+    ) -> None:
         self._linked = linked
         self._tables = tables
         self._options = options
         self._handlers = handlers
+        self._rules = rules
         self._entities: Mapping[str, EntityAccess] = {}
-        if has_executable(linked):
+        if any_has_code(linked):
             self._entities = compile_access(linked, tables, options)
 
     def runner(self, service: Service, method: Method) -> Run | None:
         """What runs a method; None where nothing does."""
         if not is_executable(self._linked, method):
             return None
-        assert method.handler is not None  # noqa: S101 - that is what makes it executable
         name = f"{service.name}.{method.name}"
+        transition = compile_transition(name, method, self._linked, self._tables, self._rules)
+        if method.handler is None:
+            return None if transition is None else transition.prepare
         return HandlerRun(
             name,
             Invocation(self._handlers.functions[method.handler], self._entities, self._options.allowance),
@@ -46,6 +58,7 @@ class Methods:
             self._tables,
             self._options,
             self._linked.spec.name,
+            transition,
         ).prepare
 
 
@@ -61,6 +74,7 @@ class HandlerRun:
         tables: ModelTables,
         options: Options,
         model: str,
+        transition: StateChange | None,
     ) -> None:
         self._name = name
         self._invocation = invocation
@@ -69,6 +83,7 @@ class HandlerRun:
         self._tables = tables
         self._options = options
         self._model = model
+        self._transition = transition
 
     def prepare(self, call: Call, values: Mapping[str, Any]) -> Performance:
         """What the handler is to do for a request."""
@@ -76,7 +91,8 @@ class HandlerRun:
             name: self._plain[name](value) if name in self._plain and value is not None else value
             for name, value in values.items()
         }
-        task = Task(self._name, params, Identity(call.identity), call.request_id, self._options.clock())
+        first = None if self._transition is None else self._transition.step(call, values)
+        task = Task(self._name, params, Identity(call.identity), call.request_id, self._options.clock(), first)
 
         async def perform(keep: Keep | None) -> Answer:
             async def finish(outcome: Outcome, session: Session) -> tuple[Answer, Outcome]:

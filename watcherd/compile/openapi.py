@@ -33,7 +33,7 @@ from watcherd.compile.operations import (
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import entity_parameters, shared_parameters
 from watcherd.compile.schemas import Schema, entity_schemas, listed_rules, view_schema
-from watcherd.compile.service import has_executable
+from watcherd.compile.service import any_has_code
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec
 from watcherd.revision import OpenApiFragment, Operation
 
@@ -194,7 +194,7 @@ def _describe_rest(linked: LinkedModel, options: Options, taken: Sequence[str] =
     for service in linked.spec.services.values():
         for method in service.methods:
             add_method(paths, linked, service, method)
-    if has_executable(linked):
+    if any_has_code(linked):
         add_emitted(paths, linked.spec)
     add_batch(paths, linked.spec)
     add_document(paths, linked.spec)

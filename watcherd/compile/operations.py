@@ -14,7 +14,7 @@ from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import children_segment, operation_id, schema_ref, title
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import FILTERS, list_parameters
-from watcherd.compile.schemas import Schema, method_schema, parameter_schema, result_schema
+from watcherd.compile.schemas import Schema, listed_rules, method_schema, parameter_schema, result_schema
 from watcherd.compile.service import is_executable
 from watcherd.pim.spec import Entity, LinkedModel, Method, ModelSpec, Service
 from watcherd.revision import Operation
@@ -215,7 +215,7 @@ def add_events(paths: Paths, entity: Entity) -> None:
 def add_method(paths: Paths, linked: LinkedModel, service: Service, method: Method) -> None:
     """A method of a service."""
     returns = method.returns
-    described = [method.description] if method.description else []
+    described = _told(linked.spec, method)
     if returns is not None:
         result = returns.entity.entity if returns.entity is not None else str(returns.kind)
         described.append(f"Declared result: {result}{'[]' if returns.is_list else ''}.")
@@ -242,11 +242,25 @@ def _add_executable(paths: Paths, linked: LinkedModel, service: Service, method:
         responses = _responses(200, _json(schema), "What the method answers", *errors, headers=_REPLAYED)
     paths.add(
         "POST", f"/{service.path}/{method.path}", service.name, method.name, title(method.name),
-        description=method.description or None,
-        parameters=[_IDEMPOTENCY_KEY],
+        description="\n\n".join(_told(linked.spec, method)) or None,
+        parameters=[_IDEMPOTENCY_KEY, *([_IF_MATCH] if method.transition is not None else [])],
         requestBody=_body(_json(method_schema(linked, method)), required=bool(method.parameters)),
         responses=responses,
     )  # fmt: skip
+
+
+def _told(spec: ModelSpec, method: Method) -> list[str]:
+    """What a method is, what it does to the state of a row, and its rules: those that hold, and those that do not."""
+    parts = [method.description] if method.description else []
+    transition = method.transition
+    if transition is not None:
+        before = f"from {' or '.join(transition.before)} " if transition.before else ""
+        parts.append(f"Changes `{transition.field}` of the {transition.entity} {before}to {transition.to}.")
+    rules = [spec.rules[name] for name in method.rules if name in spec.rules]
+    for heading, is_prose in (("Rules", False), ("Not enforced", True)):
+        if listed := [rule for rule in rules if rule.is_prose is is_prose]:
+            parts.append(listed_rules(heading, listed))
+    return parts
 
 
 def add_emitted(paths: Paths, spec: ModelSpec) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
@@ -18,8 +19,9 @@ from watcherd.compile.bodies import required_on_create, unsent_on_create
 from watcherd.compile.constraints import Checks, compile_checks
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.reading import Location, pointer
+from watcherd.compile.rules import Held, broken_rules, compile_method_rules
 from watcherd.compile.validators import Targets, any_json, attribute_schema, takes_null
-from watcherd.compile.writes import Performance
+from watcherd.compile.writes import Performance, Work
 from watcherd.pim.spec import Attribute, Entity, Json, Kind, LinkedModel, Method, ModelSpec, Parameter, Service
 from watcherd.problems import Finding, Problem
 from watcherd.wire import Call
@@ -37,28 +39,38 @@ class EntityParameter:
     partial: bool
 
 
-Run = Callable[[Call, Mapping[str, Any]], Performance]
+Run = Callable[[Call, Mapping[str, Any]], Work | Performance]
 """What runs a method, given the wire values of its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodEndpoint:
-    """One method: its validator, and what runs it, or what it lacks to be run. `defaults` are wire values."""
+    """One method: its validator, its rules, and what runs it, or what it lacks to be run.
+
+    `defaults` are wire values; `clock` answers an aware UTC time.
+    """
 
     name: str
     validator: SchemaValidator
     parameters: tuple[str, ...]
     defaults: Mapping[str, Json]
     entities: Mapping[str, EntityParameter]
+    rules: tuple[Held, ...]
+    clock: Callable[[], datetime]
     run: Run | None
     lacks: tuple[str, ...]
 
-    async def call(self, call: Call) -> Performance:
+    async def call(self, call: Call) -> Work | Performance:
         """What the method does; 422 when the body is not what it takes, 501 when it cannot run."""
         refuse_parameters(call.query)
         body = await self._body(call)
         values, findings = reading.check(self.validator, body, self._known)
         findings += self._broken(values)
+        given = dict.fromkeys(self.parameters)
+        given |= {name: default.value for name, default in self.defaults.items()}
+        given |= values
+        if self.rules and not findings:
+            findings = broken_rules(self.rules, given, self.clock())
         if findings:
             raise reading.invalid(findings)
         if self.run is None:
@@ -67,9 +79,7 @@ class MethodEndpoint:
                 f"{self.name} is declared, but nothing executable stands behind it",
                 extra={"lacks": list(self.lacks)},
             )
-        given = dict.fromkeys(self.parameters)
-        given |= {name: default.value for name, default in self.defaults.items()}
-        return self.run(call, {**given, **values})
+        return self.run(call, given)
 
     async def _body(self, call: Call) -> Any:
         if not self.parameters and call.header(b"content-type") is None and not (body := await call.body()):
@@ -99,8 +109,10 @@ class MethodEndpoint:
                         yield Finding(prefix + broken.pointer[1:], broken.code, broken.message)
 
 
-def compile_method(linked: LinkedModel, service: Service, method: Method, run: Run | None = None) -> MethodEndpoint:
-    """Build the validator of a method's body, and gather what the method lacks where nothing runs it."""
+def compile_method(
+    linked: LinkedModel, service: Service, method: Method, clock: Callable[[], datetime], run: Run | None = None
+) -> MethodEndpoint:
+    """Build the validator of a method's body and its rules, and gather what it lacks where nothing runs it."""
     spec = linked.spec
     own = {parameter.name: parameter for parameter in method.parameters if entity_of(spec, parameter) is not None}
     return MethodEndpoint(
@@ -123,19 +135,28 @@ def compile_method(linked: LinkedModel, service: Service, method: Method, run: R
             for name, parameter in own.items()
             if (entity := entity_of(spec, parameter)) is not None
         },
+        rules=compile_method_rules(spec, method),
+        clock=clock,
         run=run,
         lacks=() if run is not None else tuple(_lacks(spec, method)),
     )
 
 
 def is_executable(linked: LinkedModel, method: Method) -> bool:
-    """Whether something runs a method."""
+    """Whether something runs a method: its code, or a transition that is all it does."""
+    return has_code(linked, method) or (
+        method.transition is not None and method.handler is None and method.flow is None
+    )
+
+
+def has_code(linked: LinkedModel, method: Method) -> bool:
+    """Whether code stands behind a method."""
     return method.handler is not None and bool(linked.code.files)
 
 
-def has_executable(linked: LinkedModel) -> bool:
-    """Whether something runs any method of a model."""
-    return any(is_executable(linked, method) for service in linked.spec.services.values() for method in service.methods)
+def any_has_code(linked: LinkedModel) -> bool:
+    """Whether code stands behind any method of a model."""
+    return any(has_code(linked, method) for service in linked.spec.services.values() for method in service.methods)
 
 
 def entity_of(spec: ModelSpec, parameter: Parameter) -> Entity | None:

@@ -22,7 +22,7 @@ from watcherd.problems import Problem
 from watcherd.services.access import EntityAccess
 from watcherd.services.context import AsyncContext, Context, Core, Identity
 from watcherd.services.threads import HandlerFailedError, in_thread
-from watcherd.store import Body, Session
+from watcherd.store import Body, Cursor, Session
 
 T = TypeVar("T")
 Interact = Callable[[Body[T]], Awaitable[T]]
@@ -58,13 +58,17 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One request to a method: `params` in Python's types; `name` as people know the method."""
+    """One request to a method: `params` in Python's types; `name` as people know the method.
+
+    `first` is done before its code runs, in the same transaction: the method's transition.
+    """
 
     name: str
     params: Mapping[str, Any]
     identity: Identity
     request_id: str
     now: datetime
+    first: Callable[[Cursor], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ async def run_handler(invocation: Invocation, task: Task, interact: Interact[T],
     log = structlog.stdlib.get_logger("watcherd.handler").bind(method=task.name)
 
     async def body(session: Session) -> T:
+        if task.first is not None:
+            await session.run(task.first, writes=True)
         core = Core(invocation.entities, session, task.identity, task.request_id, task.now, log)
         value = await _called(invocation, core, dict(task.params))
         return await finish(Outcome(value, tuple(core.emitted)), session)
