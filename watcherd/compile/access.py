@@ -204,10 +204,17 @@ def compile_access(linked: LinkedModel, tables: ModelTables, options: Options) -
     )
 
 
-def plain_parameters(linked: LinkedModel, given: Mapping[str, tuple[Attribute, ...]]) -> Mapping[str, Plain]:
-    """How the wire values of parameters come to Python: `given` are the attributes of each, one or an entity's."""
+def plain_parameters(
+    linked: LinkedModel, given: Mapping[str, Attribute | tuple[Attribute, ...]]
+) -> Mapping[str, Plain]:
+    """How the wire values of parameters come to Python: `given` is each as an attribute, or its entity's attributes."""
     converters: dict[str, Plain] = {}
     for name, attributes in given.items():
+        if isinstance(attributes, Attribute):
+            kind = values.resolve(attributes, linked.targets).kind
+            if (convert := plain(kind, is_list=attributes.is_list)) is not None:
+                converters[name] = convert
+            continue
         kinds = {item.name: (values.resolve(item, linked.targets).kind, item.is_list) for item in attributes}
         own = {key: convert for key, (kind, many) in kinds.items() if (convert := plain(kind, is_list=many))}
         if own:

@@ -109,10 +109,10 @@ class HandlerRun:
         return Performance(perform)
 
 
-def _attributes(linked: LinkedModel, method: Method) -> dict[str, tuple[Attribute, ...]]:
+def _attributes(linked: LinkedModel, method: Method) -> dict[str, Attribute | tuple[Attribute, ...]]:
     """The attributes of each parameter: those of its entity, or it as one."""
-    found: dict[str, tuple[Attribute, ...]] = {}
+    found: dict[str, Attribute | tuple[Attribute, ...]] = {}
     for parameter in method.parameters:
         entity = entity_of(linked.spec, parameter)
-        found[parameter.name] = tuple(entity.attributes.values()) if entity is not None else (as_attribute(parameter),)
+        found[parameter.name] = tuple(entity.attributes.values()) if entity is not None else as_attribute(parameter)
     return found

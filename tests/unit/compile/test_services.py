@@ -13,6 +13,7 @@ from watcherd.pim.spec import (
     Json,
     Kind,
     Method,
+    ModelRule,
     Parameter,
     Rule,
     Service,
@@ -76,7 +77,10 @@ async def client(serve: Any, entity: Any) -> Any:
                 ),
             )
         },
-        rules={"polite": Json.of("Say please"), "shaped": Json.of({"when": "x"})},
+        rules={
+            "polite": ModelRule(name="polite", text="Say please", free=Json.of("Say please")),
+            "shaped": ModelRule(name="shaped", text="x", free=Json.of({"then": "x"})),
+        },
     )
 
 
