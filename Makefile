@@ -17,10 +17,10 @@ ARGS   ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-slow check format bench setup clean
+.PHONY: help run test test-slow check format bench screenshots setup clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run-stamp ## serve $(MODELS) on http://127.0.0.1:8000 (ARGS="--port 9000" for more)
 	$(BIN)/watcherd serve --models $(MODELS) $(ARGS)
@@ -47,6 +47,9 @@ bench: $(VENV)/.bench-stamp ## measure what benchmarks/ measures, on this machin
 	@set -e; for script in benchmarks/$(BENCH).py; do \
 		test -e "$$script" || { echo "benchmarks/ has no script."; exit 0; }; \
 		echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+screenshots: $(VENV)/.test-stamp ## take the pictures of the dashboard, with a Chromium that is installed
+	$(BIN)/python tests/e2e/screenshots.py
 
 setup: $(VENV)/.run-stamp $(VENV)/.test-stamp $(VENV)/.check-stamp ## install everything at once
 

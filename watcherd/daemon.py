@@ -33,11 +33,12 @@ from watcherd.composition import deadlines, make_gateway, make_options, open_sto
 from watcherd.drain import Drains
 from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
 from watcherd.feeds import Feed, Feeds, Readers
-from watcherd.followers import Nobody
+from watcherd.followers import Followers, Nobody
 from watcherd.gateway import SYSTEM_SEGMENTS
 from watcherd.heartbeat import Heartbeat
 from watcherd.intake import Intake
 from watcherd.ledger import State as ModelState
+from watcherd.ledger import World
 from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
@@ -57,7 +58,11 @@ RESERVED_DOMAINS = SYSTEM_SEGMENTS - {"", "openapi.json"}
 """Domains that would hide a system route where the API prefix is empty."""
 
 
-def run(settings: Settings) -> int:
+Greet = Callable[[str, World], None]
+"""Told once, when all is ready: the address, and what is known of the models."""
+
+
+def run(settings: Settings, greet: Greet | None = None) -> int:
     """Serve until told to stop; returns the exit status.
 
     0 after a stop in time, 1 when a stage of the stop ran over its time or the daemon failed.
@@ -66,12 +71,12 @@ def run(settings: Settings) -> int:
     log = logs.configure(settings.log_format, settings.log_level, shared=settings.workers > 1)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve(settings, log.close))
+            return runner.run(serve(settings, log.close, greet))
     finally:
         log.close()
 
 
-async def serve(settings: Settings, flush_log: Callable[[], None]) -> int:
+async def serve(settings: Settings, flush_log: Callable[[], None], greet: Greet | None = None) -> int:
     """The life of a daemon: bind, open the store, compose, scan, serve, stop.
 
     `flush_log` is called where the process has to end without returning from here.
@@ -82,7 +87,7 @@ async def serve(settings: Settings, flush_log: Callable[[], None]) -> int:
         store = await open_store(settings)
         try:
             async with asyncio.TaskGroup() as tasks:
-                daemon = Daemon(settings, store, tasks, listener, signals, flush_log)
+                daemon = Daemon(settings, store, tasks, listener, signals, flush_log, greet)
                 exit_status = await daemon.live()
         except* WatcherdError as group:
             raise group.exceptions[0] from group
@@ -125,8 +130,10 @@ class Daemon:
         listener: socket.socket,
         signals: Signals,
         flush_log: Callable[[], None],
+        greet: Greet | None = None,
     ) -> None:
         self._settings = settings
+        self._greet = greet
         self._store = store
         self._tasks = tasks
         self._listener = listener
@@ -196,7 +203,7 @@ class Daemon:
                 event_routes(settings, self._feed),
                 admin_routes(settings, self._gateway, self._reloader, self._drains, followers),
             ],
-            [*dashboard_routes(self._dashboard_parts()), *docs_routes()],
+            [*dashboard_routes(self._dashboard_parts(followers)), *docs_routes()],
             needs_key=self._keys is not None,
         )
         self._server = make_server(
@@ -302,6 +309,8 @@ class Daemon:
         )
         if self._settings.admin_token is None:
             self._publish(events.AdminUnguarded())
+        if self._greet is not None:
+            self._greet(address_of(self._listener), self._reloader.world)
         sdnotify.ready(self._status())
         self._scanned.set()
         await self._reloader.follow(self._watcher)
@@ -353,7 +362,7 @@ class Daemon:
         if isinstance(event, events.ReloadFinished) and self._scanned.is_set():
             sdnotify.status(self._status())
 
-    def _dashboard_parts(self) -> Parts:
+    def _dashboard_parts(self, followers: Followers) -> Parts:
         async def health() -> tuple[str, Sequence[str]]:
             now = await self.readiness_with_store()
             return now.status, now.reasons
@@ -363,6 +372,7 @@ class Daemon:
             gateway=self._gateway,
             reloader=self._reloader,
             drains=self._drains,
+            followers=followers,
             rates=Rates(self._metrics.totals),
             timeline=self._timeline,
             health=health,

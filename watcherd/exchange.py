@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 import uuid_utils
@@ -56,6 +56,10 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{
 _NO_TRACE: Mapping[str, str] = MappingProxyType({})
 
 
+QUIET: Final = frozenset({"/admin/pulse"})
+"""What open pages ask for by themselves, all the time: counted, and not told."""
+
+
 class Notes:
     """Where the end of a request is noted: counted, and told in one line where the log shows such lines."""
 
@@ -87,7 +91,7 @@ class Notes:
         # Whatever clients send, the number of operations stays bounded: templates, and methods that exist.
         operation = f"{method} {template}" if template != UNMATCHED and method in METHODS else NOBODY
         self.metrics.request_ended(domain, operation, status, seconds)
-        if self._tells:
+        if self._tells and path not in QUIET:
             self.log.info(
                 "request",
                 **context,

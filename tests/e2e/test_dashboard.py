@@ -79,6 +79,50 @@ async def test_a_model_is_unloaded_and_loaded_by_hand(browser: Browser, shop: Pr
         assert (await client.get("/api/shop/items")).status_code == 200
 
 
+async def test_a_revision_is_rolled_back_to_from_its_page(browser: Browser, shop: Process) -> None:
+    shop.write("shop.yaml", model_text("shop", "color"))
+    await shop.wait_for("model.swapped")
+    async with reading(browser, shop.address) as reader, shop.client() as client:
+        page = reader.page
+        await page.goto("/admin/models/shop/revisions")
+        await expect(page.locator("#revision-2")).to_contain_text("color: string")
+        await page.get_by_role("button", name="Roll back to revision 1").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+        await expect(page.locator(".model-head")).to_contain_text("Rolled back")
+        await expect(page.locator("#revision-3")).to_contain_text("Serving")
+        refused = await client.post("/api/shop/items", json={"name": "a", "color": "red"})
+        assert refused.status_code == 422
+
+
+async def test_a_model_that_others_need_is_unloaded_only_when_that_is_said(browser: Browser, shop: Process) -> None:
+    shop.write("orders.yaml", model_text("orders", "item: {type: reference, reference: shop.Item}"))
+    await shop.wait_for("model.loaded", where=lambda line: line["model"] == "orders")
+    async with reading(browser, shop.address) as reader:
+        reader.expected = ["409"]
+        page = reader.page
+        await page.goto("/")
+        await page.get_by_role("button", name="Unload shop").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Unload").click()
+        await expect(page.locator("#confirm-problem")).to_contain_text("orders refer to shop")
+        await page.get_by_role("dialog").get_by_role("button", name="Unload all the same").click()
+        await expect(page.locator("tr[data-state=unloaded]")).to_contain_text("shop")
+
+
+async def test_models_are_found_while_typing(browser: Browser, shop: Process) -> None:
+    shop.write("library.yaml", model_text("library"))
+    await shop.wait_for("model.loaded", where=lambda line: line["model"] == "library")
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.goto("/")
+        await page.get_by_role("searchbox").press_sequentially("lib")
+        await expect(page.locator("tr[data-model]")).to_have_count(1)
+        await expect(page.get_by_role("searchbox")).to_be_focused()
+        assert page.url.endswith("/?q=lib")
+        shop.write("liberty.yaml", model_text("liberty"))
+        await expect(page.locator("tr[data-model]")).to_have_count(2)
+        await expect(page.get_by_role("searchbox")).to_have_value("lib")
+
+
 async def test_a_page_that_is_open_outlives_a_restart(browser: Browser, tmp_path: Path) -> None:
     models, data = tmp_path / "models", tmp_path / "data"
     models.mkdir()

@@ -84,9 +84,9 @@ class Dashboard:
 
     async def first(self, request: Request) -> Response:
         """Every model, and the last reloads."""
-        parts, world = self._parts, self._parts.reloader.world
-        rates = overview.models_only(parts.rates.now(), world)
-        every = overview.rows(world, parts.drains, rates, parts.timeline)
+        parts = self._parts
+        seen = await overview.look(parts)
+        every = overview.rows(seen)
         text, state = request.query_params.get("q", ""), request.query_params.get("state", "")
         found = overview.chosen(every, text, state)
         limit = len(found) if "all" in request.query_params else overview.MOST_ROWS
@@ -105,7 +105,8 @@ class Dashboard:
                 "state": state,
                 "states": overview.STATES,
                 "counts": {known: sum(row.state is known for row in every) for known in overview.STATES},
-                "pulse": overview.pulse(world, parts.drains, rates),
+                "pulse": overview.pulse(seen),
+                "workers": seen.survey.workers,
                 "generation": parts.gateway.table.generation,
                 "status": status,
                 "reasons": reasons,
@@ -120,11 +121,9 @@ class Dashboard:
 
     async def pulse(self, _request: Request) -> Response:
         """What the pages ask for every other second, as JSON: figures that change without an event."""
-        parts, world = self._parts, self._parts.reloader.world
-        rates = overview.models_only(parts.rates.now(), world)
-        body = overview.pulse(world, parts.drains, rates) | {
+        body = overview.pulse(await overview.look(self._parts)) | {
             "version": watcherd.__version__,
-            "generation": parts.gateway.table.generation,
+            "generation": self._parts.gateway.table.generation,
         }
         return Response(pydantic_core.to_json(body), media_type="application/json", headers=dict(HEADERS))
 

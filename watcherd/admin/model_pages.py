@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from watcherd.admin import browse, entities, overview, sources
+from watcherd.admin import browse, entities, overview, sources, views
 from watcherd.admin.drawing.flows import draw_flow
 from watcherd.admin.drawing.relations import draw_relations
 from watcherd.admin.pages import Pages
@@ -22,7 +22,6 @@ from watcherd.admin.parts import Parts
 from watcherd.ledger import Live, World
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import ModelSpec, fold
-from watcherd.revision import Revision
 from watcherd.store import KeptRevision
 
 TABS = ("overview", "data", "api", "flows", "file", "revisions")
@@ -49,23 +48,23 @@ class ModelPages:
 
     async def model(self, request: Request) -> Response:
         """A tab of a model's page; without a name the first that has something to show."""
-        world, name = self._parts.reloader.world, request.path_params["name"]
-        subject = find(world, name)
+        seen, name = await overview.look(self._parts), request.path_params["name"]
+        subject = find(seen.world, name)
         wanted = request.path_params.get("tab")
         if subject is None or (wanted is not None and wanted not in TABS):
             return await self._missing(request, name)
         tabs = _tabs(subject)
         tab = wanted if wanted in tabs else tabs[0]
-        values = await self._common(request, world, subject, tab)
+        values = await self._common(request, seen, subject, tab)
         return await self._pages.answer(request, f"{tab}.html", values)
 
     async def file(self, request: Request) -> Response:
         """A file that speaks for no model, by its path."""
-        world, name = self._parts.reloader.world, request.query_params.get("path", "")
-        path = next((path for path, file in world.files.items() if file.source.display == name), None)
+        seen, name = await overview.look(self._parts), request.query_params.get("path", "")
+        path = next((path for path, file in seen.world.files.items() if file.source.display == name), None)
         if path is None:
             return await self._missing(request, name)
-        values = await self._common(request, world, _subject(world, path), "file")
+        values = await self._common(request, seen, _subject(seen.world, path), "file")
         return await self._pages.answer(request, "file.html", values | {"tabs": []})
 
     async def _missing(self, request: Request, name: str) -> Response:
@@ -76,10 +75,10 @@ class ModelPages:
             status=404,
         )
 
-    async def _common(self, request: Request, world: World, subject: Subject, tab: str) -> dict[str, Any]:
-        parts = self._parts
+    async def _common(self, request: Request, seen: overview.Seen, subject: Subject, tab: str) -> dict[str, Any]:
+        parts, world = self._parts, seen.world
         spec, live = subject.spec, subject.live
-        row = overview.row(world, subject.path, parts.drains, None, parts.timeline)
+        row = overview.row(seen, subject.path)
         values: dict[str, Any] = {
             "row": row,
             "states": overview.STATES,
@@ -92,7 +91,9 @@ class ModelPages:
             "rolled_back": subject.model in world.rolled_back,
             "refused_since": world.refusals[subject.path].since if subject.path in world.refusals else None,
             "drift": [] if subject.model is None else list(parts.reloader.drift.of(subject.model)),
-            "draining": [] if subject.model is None else [held(one) for one in parts.drains.draining(subject.model)],
+            "draining": []
+            if subject.model is None
+            else [views.draining(one, seen.survey) for one in parts.drains.draining(subject.model)],
             "dependants": [] if subject.model is None else world.dependants(subject.model),
         }
         return values | await self._tab(request, subject, tab, values)
@@ -135,11 +136,6 @@ def find(world: World, name: str) -> Subject | None:
     if path not in world.files:
         path = next((path for path in world.files if fold(world.name_of(path)) == model), None)
     return None if path is None else _subject(world, path)
-
-
-def held(revision: Revision) -> dict[str, Any]:
-    """A retired revision that is in use: its number and how many requests hold it."""
-    return {"revision": revision.number, "in_flight": len(revision.in_flight)}
 
 
 def _subject(world: World, path: str) -> Subject:

@@ -11,10 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from watcherd.admin.pages import q
+from watcherd.admin.parts import Parts
 from watcherd.admin.rates import Rate
 from watcherd.admin.timeline import Timeline
 from watcherd.drain import Drains
-from watcherd.ledger import State, World
+from watcherd.followers import Survey
+from watcherd.ledger import Live, State, World
 from watcherd.pim.diagnostics import Diagnostic
 
 STATES: Mapping[State, tuple[str, str]] = {
@@ -30,6 +32,28 @@ URGENCY = (State.REJECTED, State.STALE, State.ROLLED_BACK)
 """The states that somebody should look at, those first that he should look at first."""
 
 MOST_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at the daemon: what is known, what workers hold (`survey`), how fast it goes (None: not known yet)."""
+
+    world: World
+    drains: Drains
+    timeline: Timeline
+    survey: Survey
+    rates: Mapping[str, Rate] | None
+
+    def in_flight(self, live: Live) -> int:
+        """Requests on a live revision, in all processes."""
+        return len(live.revision.in_flight) + self.survey.in_flight.get(live.spec.name, 0)
+
+
+async def look(parts: Parts) -> Seen:
+    """Look once; where there are workers, they are asked."""
+    survey = await parts.followers.survey()
+    world = parts.reloader.world
+    return Seen(world, parts.drains, parts.timeline, survey, _of_models(parts.rates.now(), world))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +79,9 @@ class Row:
     first: Diagnostic | None
 
 
-def rows(world: World, drains: Drains, rates: Mapping[str, Rate] | None, timeline: Timeline) -> list[Row]:
+def rows(seen: Seen) -> list[Row]:
     """One for each file: what needs attention first, then by name."""
-    found = [row(world, path, drains, rates, timeline) for path in world.files]
+    found = [row(seen, path) for path in seen.world.files]
     return sorted(
         found,
         key=lambda one: (
@@ -79,26 +103,18 @@ def chosen(found: Iterable[Row], text: str, state: str) -> list[Row]:
     ]
 
 
-def pulse(world: World, drains: Drains, rates: Mapping[str, Rate] | None) -> dict[str, Any]:
+def pulse(seen: Seen) -> dict[str, Any]:
     """What changes by itself, for every model that has something to say: in flight, draining, rates."""
     models: dict[str, Any] = {}
-    in_flight = 0
-    for model, live in world.live.items():
+    in_flight, rates = 0, seen.rates
+    for model, live in seen.world.live.items():
         domain = live.spec.domain
-        busy, draining, rate = len(live.revision.in_flight), len(drains.draining(model)), (rates or {}).get(domain)
+        busy, draining, rate = seen.in_flight(live), len(seen.drains.draining(model)), (rates or {}).get(domain)
         in_flight += busy
         if busy or draining or rate:
             models[domain] = [busy, draining, *_numbers(rate)]
-    total = sum((rates or {}).values(), Rate()) if rates is not None else None
-    return {"models": models, "in_flight": in_flight, "rates": None if total is None else _numbers(total)}
-
-
-def models_only(rates: Mapping[str, Rate] | None, world: World) -> Mapping[str, Rate] | None:
-    """The rates of what is served now: neither the host's own, nor those of what has gone."""
-    if rates is None:
-        return None
-    served = {live.spec.domain for live in world.live.values()}
-    return {domain: rate for domain, rate in rates.items() if domain in served}
+    total = None if rates is None else _numbers(sum(rates.values(), Rate()))
+    return {"models": models, "in_flight": in_flight, "rates": total}
 
 
 def link_of(world: World, path: str) -> str:
@@ -109,13 +125,14 @@ def link_of(world: World, path: str) -> str:
     return f"admin/models/{q(world.name_of(path))}"
 
 
-def row(world: World, path: str, drains: Drains, rates: Mapping[str, Rate] | None, timeline: Timeline) -> Row:
+def row(seen: Seen, path: str) -> Row:
     """The line of one file."""
+    world, rates = seen.world, seen.rates
     model, live, file = world.speaks_for.get(path), world.live_of(path), world.files[path]
     spec = live.spec if live is not None else file.spec
     found = world.diagnostics_of(path)
     errors = [item for item in found if item.is_error]
-    last = None if model is None else timeline.last_of(model)
+    last = None if model is None else seen.timeline.last_of(model)
     return Row(
         name=world.name_of(path),
         title=spec.title if spec is not None else "",
@@ -126,8 +143,8 @@ def row(world: World, path: str, drains: Drains, rates: Mapping[str, Rate] | Non
         revision=None if live is None else live.revision.number,
         version=spec.version if spec is not None else "",
         routes=0 if live is None else len(live.revision.operations),
-        in_flight=0 if live is None else len(live.revision.in_flight),
-        draining=0 if model is None else len(drains.draining(model)),
+        in_flight=0 if live is None else seen.in_flight(live),
+        draining=0 if model is None else len(seen.drains.draining(model)),
         rate=None if rates is None else rates.get(live.spec.domain if live is not None else "", Rate()),
         reloaded_at=last.at if last is not None else None if live is None else live.loaded_at,
         reload_ms=None if last is None else last.ms,
@@ -135,6 +152,14 @@ def row(world: World, path: str, drains: Drains, rates: Mapping[str, Rate] | Non
         warnings=len(found) - len(errors),
         first=next(iter(errors), None),
     )
+
+
+def _of_models(rates: Mapping[str, Rate] | None, world: World) -> Mapping[str, Rate] | None:
+    """The rates of what is served now: neither the host's own, nor those of what has gone."""
+    if rates is None:
+        return None
+    served = {live.spec.domain for live in world.live.values()}
+    return {domain: rate for domain, rate in rates.items() if domain in served}
 
 
 def _numbers(rate: Rate | None) -> list[float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
 from watcherd.drain import Drains
+from watcherd.followers import Followers
 from watcherd.gateway import Gateway
 from watcherd.reload import Reloader
 from watcherd.settings import Settings
@@ -24,6 +25,7 @@ class Parts:
     gateway: Gateway
     reloader: Reloader
     drains: Drains
+    followers: Followers
     rates: Rates
     timeline: Timeline
     health: Health

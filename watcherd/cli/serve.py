@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from watcherd.daemon import Greet
     from watcherd.settings import Settings
 
 
@@ -97,7 +99,16 @@ def serve(
         return
     from watcherd import daemon
 
-    raise typer.Exit(daemon.run(chosen))
+    raise typer.Exit(daemon.run(chosen, _greeting(chosen)))
+
+
+def _greeting(chosen: Settings) -> Greet | None:
+    """What tells a person that all is ready; None where no person watches."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return None
+    from watcherd.cli.welcome import welcome
+
+    return lambda address, world: typer.echo(welcome(chosen, address, world), err=True)
 
 
 def _print_config(chosen: Settings) -> None:

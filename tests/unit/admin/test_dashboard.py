@@ -21,6 +21,7 @@ from watcherd.admin.overview import MOST_ROWS
 from watcherd.admin.parts import Parts
 from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
+from watcherd.followers import Nobody
 from watcherd.metrics import Metrics
 from watcherd.pim import parse
 from watcherd.settings import Settings
@@ -64,7 +65,9 @@ async def board(
         async def health() -> tuple[str, tuple[str, ...]]:
             return ("degraded" if made.reasons else "ok"), made.reasons
 
-        parts = Parts(settings, walk.gateway, walk.reloader, walk.drains, Rates(metrics.totals), timeline, health)
+        parts = Parts(
+            settings, walk.gateway, walk.reloader, walk.drains, Nobody(), Rates(metrics.totals), timeline, health
+        )
         app = make_host([], dashboard_routes(parts))
         transport = httpx.ASGITransport(app, client=peer)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:

@@ -34,7 +34,9 @@ function build() {
   description = JSON.parse(described);
   table = new Table(part("rows"), description, { sort: sortBy, edit, remove });
   filters = new Filters(part("filters"), description.attributes, restart);
-  const known = new Set(description.attributes.flatMap(({ name, operators }) => operators.map((one) => `${name}__${one}`)));
+  const known = new Set(description.attributes.flatMap(
+    ({ name, operators }) => operators.flatMap((one) => (one === "eq" ? [name, `${name}__eq`] : [`${name}__${one}`])),
+  ));
   const names = new Set(description.attributes.map(({ name }) => name));
   const given = [...new URLSearchParams(new URLSearchParams(window.location.search).get("q") ?? "")];
   sort = given.find(([name, value]) => name === "sort" && names.has(value.replace(/^-/, "")))?.[1] ?? "";
