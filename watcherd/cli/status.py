@@ -58,7 +58,7 @@ def _show(readiness: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     )
     workers = answer.get("workers", ())
     if workers:
-        print_table([name.upper() for name in workers[0]], ([*worker.values()] for worker in workers))
+        print_table([name.upper().replace("_", " ") for name in workers[0]], ([*worker.values()] for worker in workers))
     for pim in answer["pims"]:
         print_findings(pim["file"], pim["diagnostics"])
 

@@ -156,6 +156,8 @@ class _Reader:
 
     def take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
+            if event.tag is None and event.anchor is None and self._take_plain(event):
+                return
             scalar = self._scalar(event)
             measured = _Measured(scalar, characters=len(scalar.text))
             self._count(1, len(scalar.text), scalar.span)
@@ -174,6 +176,31 @@ class _Reader:
                 span = _span_of(event)
                 self._findings.add("PIM011", span, "a second document begins here", "one file is one model")
                 raise _Refused
+
+    def _take_plain(self, event: yaml.ScalarEvent) -> bool:
+        """Two events of three are scalars without tag and anchor: the same as for any scalar, in one step.
+
+        False where something has to be said of it, and nothing is done.
+        """
+        text, start, end = event.value, event.start_mark, event.end_mark
+        size = len(text)
+        limits = self._limits
+        if (
+            start is None
+            or end is None
+            or size > _LONGEST_NUMBER
+            or self._nodes >= limits.max_nodes
+            or self._characters + size > limits.max_characters
+            or not self._frames
+        ):
+            return False
+        self._nodes += 1
+        self._characters += size
+        frame = self._frames[-1]
+        frame.measured.nodes += 1
+        frame.measured.characters += size
+        self._put(frame, ScalarNode(text, "text" if event.style else kind_of(text), start.index, end.index))
+        return True
 
     def _scalar(self, event: yaml.ScalarEvent) -> ScalarNode:
         text, tag, span = event.value, event.tag, _span_of(event)
@@ -240,6 +267,10 @@ class _Reader:
         around.nodes += measured.nodes
         around.characters += measured.characters
         around.height = max(around.height, measured.height)
+        self._put(frame, node)
+
+    def _put(self, frame: _Frame, node: Node) -> None:
+        around = frame.measured
         if isinstance(around.node, ListNode):
             around.node.append(node)
         elif frame.skips_value:
@@ -264,7 +295,7 @@ class _Reader:
             self._findings.add("PIM010", key.span, f"the key {quote(key.text)} is here twice", related=(first,))
         else:
             mapping[key.text] = value
-            mapping.keys_at[key.text] = key.span
+            mapping.keys_at[key.text] = Span(key.start, key.end)
 
     def _merge(self, mapping: MapNode, source: Node) -> None:
         """Add what `mapping` does not say itself; of several sources the first wins."""
