@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from watcherd.directory import SourceFile
 from watcherd.errors import WatcherdError
-from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, settle_owners
+from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, referred, referrers_of, settle_owners
 from watcherd.pim import CodeFault, code_diagnostics, gather, handlers, link, link_diagnostics, owned_elsewhere, parse
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import NO_CODE, Code, LinkedModel, ModelSpec, fold
@@ -64,9 +64,35 @@ class Draft:
         self.compiled: dict[str, Live] = {}
         self.expanded: list[tuple[SchemaPlan, Revision]] = []
         self.refusals: dict[str, Refusal] = {}
-        for path, entry in files.items():
-            if entry.spec is None:
-                self.refuse(path, entry.own_diagnostics)
+        self._specs: Mapping[str, ModelSpec] = world.specs
+        self._changed = [path for path, entry in files.items() if world.files.get(path) is not entry]
+        self._few = not full and self._changes_contents_alone()
+        for path in self._perhaps_refused() if self._few else files:
+            if files[path].spec is None:
+                self.refuse(path, files[path].own_diagnostics)
+
+    def _changes_contents_alone(self) -> bool:
+        """Whether each file still speaks for the model that it spoke for, and for that one alone.
+
+        Then who speaks for what is known, and only what changed, and who refers to it, is looked at:
+        of a thousand models the others cost nothing.
+        """
+        world, files = self.before, self.files
+        return (
+            len(files) == len(world.files) == len(world.owners)
+            and self.unloaded == world.unloaded
+            and self.code is world.code
+            and not self.rolled_back
+            and all(self._keeps_its_model(path) for path in self._perhaps_refused())
+        )
+
+    def _keeps_its_model(self, path: str) -> bool:
+        model, spec = self.before.speaks_for.get(path), self.files[path].spec
+        return model is not None and (spec is None or spec.name == model)
+
+    def _perhaps_refused(self) -> list[str]:
+        """All files that are not known to serve what they say: those that changed, and those that were refused."""
+        return [*self._changed, *(path for path in self.before.refusals if path not in self._changed)]
 
     def refuse(self, path: str, diagnostics: tuple[Diagnostic, ...], linked: LinkedModel | None = None) -> None:
         """Refuse a file's content, since when: unless it was refused for the same before."""
@@ -81,6 +107,7 @@ class Draft:
 
     def order_rollback(self, rollback: Rollback) -> None:
         """Let an older source speak for its model instead of the file."""
+        self._few = False
         self._ordered = rollback
         self.rolled_back[rollback.spec.name] = rollback
 
@@ -115,6 +142,8 @@ class Draft:
     def settle(self) -> bool:
         """Begin a round: say which file speaks for each model; False if a file lost and is refused."""
         self.built = {}
+        if self._few:
+            return True
         self.owners, losers = settle_owners(self.files, self.refusals, self.before.owners, self.before.live)
         self.rolled_back = {
             model: rollback
@@ -130,13 +159,12 @@ class Draft:
 
     def link(self) -> dict[str, LinkedModel] | None:
         """Link every model that changed or that refers to one that did; None if a file was refused."""
-        specs = self._specs()
+        self._specs = specs = self._meant()
         live = self.before.live
-        touched = {model for model, spec in specs.items() if model not in live or live[model].spec is not spec}
-        touched |= live.keys() - specs.keys()
+        looked_at, touched = self._looked_at(specs)
         linked: dict[str, LinkedModel] = {}
-        for model, spec in specs.items():
-            path = self.owners[model]
+        for model in [model for model in specs if model in looked_at]:
+            spec, path = specs[model], self.owners[model]
             mine = live.get(model)
             has_handlers = self._allow_handlers and any(handlers(spec))
             code_changed = has_handlers and self.code is not self.before.code
@@ -180,10 +208,30 @@ class Draft:
             self._sources = {one.path: one.content for one in self.code.values() if one.content is not None}
         return gather(spec, path.rpartition("/")[0], self._sources)
 
-    def _specs(self) -> dict[str, ModelSpec]:
+    def _looked_at(self, specs: Mapping[str, ModelSpec]) -> tuple[set[str], set[str]]:
+        """The models that may have to be linked again (without knowing better, all), and those that did change."""
+        live = self.before.live
+        looked_at = set(specs)
+        if self._few:
+            perhaps = {self.before.speaks_for[path] for path in self._perhaps_refused()}
+            looked_at = (perhaps & specs.keys()) | (specs.keys() - live.keys())
+        touched = {model for model in looked_at if model not in live or live[model].spec is not specs[model]}
+        touched |= live.keys() - specs.keys()
+        if self._few:
+            referrers = self.before.referrers
+            looked_at |= {other for model in touched for other in referrers.get(model, ()) if other in specs}
+        return looked_at, touched
+
+    def _meant(self) -> dict[str, ModelSpec]:
         """What each model would mean: its valid new content, else what serves, else what served."""
         specs: dict[str, ModelSpec] = {}
-        for model, path in self.owners.items():
+        looked_at = list(self.owners)
+        if self._few:
+            specs = dict(self.before.specs)
+            speaks_for = self.before.speaks_for
+            looked_at = [speaks_for[path] for path in {*self._perhaps_refused(), *self.refusals}]
+        for model in looked_at:
+            path = self.owners[model]
             if model in self.unloaded:
                 continue
             entry = self.files[path]
@@ -215,12 +263,23 @@ class Draft:
 
     def live(self) -> dict[str, Live]:
         """What would serve: what served before, without what is gone, with what was built."""
+        before = self.before.live
+        if self._few:
+            speaking = {self.before.speaks_for[path] for path in self._changed} & before.keys()
+            return {**before, **{model: self._up_to_date(before[model]) for model in speaking}, **self.built}
         kept = {
             model: self._up_to_date(live)
-            for model, live in self.before.live.items()
+            for model, live in before.items()
             if model in self.owners and model not in self.unloaded
         }
         return kept | self.built
+
+    def _referrers(self, live: Mapping[str, Live]) -> Mapping[str, frozenset[str]]:
+        before = self.before.live
+        same = len(live) == len(before) and all(
+            model in before and referred(one) == referred(before[model]) for model, one in self.built.items()
+        )
+        return self.before.referrers if self._few and same else referrers_of(live)
 
     def _up_to_date(self, live: Live) -> Live:
         """The same revision, beside the newest content of its file that means the same."""
@@ -231,10 +290,13 @@ class Draft:
 
     def world(self) -> World:
         """The next world."""
+        live = self.live()
         return World(
             files=self.files,
             owners=self.owners,
-            live=MappingProxyType(self.live()),
+            live=MappingProxyType(live),
+            specs=MappingProxyType(dict(self._specs)),
+            referrers=self._referrers(live),
             refusals=MappingProxyType(self.refusals),
             unloaded=self.unloaded.intersection(self.owners),
             rolled_back=MappingProxyType(self.rolled_back),

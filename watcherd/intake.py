@@ -110,9 +110,9 @@ class Intake:
 
         ModelsDirectoryError when the directory itself is: no reason to stop serving what was in it.
         """
-        known = {path: entry.source for path, entry in world.files.items()} | dict(world.code)
         sources: dict[str, SourceFile | None] = {}
         if change.full:
+            known = {path: entry.source for path, entry in world.files.items()} | dict(world.code)
             # Two writes of one size within a tick of the clock have the same stamp: a reconcile reads.
             trust = change.reason == "start"
             sources.update(
@@ -136,7 +136,7 @@ class Intake:
                 if change.early is not None and not _as_seen(source, change.early):
                     raise OvertakenError(f"{display_name(path)} has changed since it was seen")
             missing = {path for path, source in sources.items() if source is None}
-        missing &= known.keys()
+        missing = {path for path in missing if path in world.files or path in world.code}
         if change.reason not in UNWATCHED:
             # The watcher waits for absences: what it does not call gone is told by a later set, in
             # which the other half of a rename is, too.

@@ -117,6 +117,8 @@ class World:
     `speaks_for` (path -> model) is the same the other way round; `live` by model; `unloaded` are
     models that an administrator took out of service, `rolled_back` (by model) those that he took back.
     `code` are the Python files beside the models, by path; empty where handlers are not allowed.
+    `specs` is what each model means, whether it serves or not; `referrers` are, for each model that
+    others refer to, the live ones that do.
     """
 
     files: Mapping[str, FileEntry] = field(default_factory=lambda: EMPTY)
@@ -126,11 +128,18 @@ class World:
     unloaded: frozenset[str] = frozenset()
     rolled_back: Mapping[str, Rollback] = field(default_factory=lambda: EMPTY)
     code: Mapping[str, SourceFile] = field(default_factory=lambda: EMPTY)
+    specs: Mapping[str, ModelSpec] = field(default_factory=lambda: EMPTY, repr=False, compare=False)
+    referrers: Mapping[str, frozenset[str]] = field(default_factory=lambda: EMPTY, repr=False, compare=False)
     speaks_for: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         turned = {path: model for model, path in self.owners.items()}
         object.__setattr__(self, "speaks_for", MappingProxyType(turned))
+
+    def news(self, before: World) -> dict[str, Live]:
+        """What serves otherwise than before, or since then only; of a thousand models a few."""
+        known = before.live
+        return {model: live for model, live in self.live.items() if known.get(model) is not live}
 
     def live_of(self, path: str) -> Live | None:
         """What serves of the model that a file speaks for."""
@@ -226,6 +235,20 @@ def settle_owners(
         owners[model] = owner
         losers.update({path: owner for path in paths if path != owner})
     return MappingProxyType(owners), MappingProxyType(losers)
+
+
+def referrers_of(live: Mapping[str, Live]) -> Mapping[str, frozenset[str]]:
+    """For each model, the others that refer to it."""
+    found: dict[str, set[str]] = {}
+    for model, one in live.items():
+        for target in referred(one):
+            found.setdefault(target, set()).add(model)
+    return MappingProxyType({model: frozenset(others) for model, others in found.items()})
+
+
+def referred(live: Live) -> set[str]:
+    """The other models that a model refers to."""
+    return {ref.model for ref in live.revision.linked.targets} - {live.spec.name}
 
 
 def _moved_away(entry: FileEntry, model: str) -> bool:

@@ -33,7 +33,7 @@ from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
 from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, fingerprint
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
-from watcherd.report import Report, Stages, compare, tell
+from watcherd.report import Report, Stages, compare, gone, tell
 from watcherd.store import Heard, KeptRevision, Rejection, StalePlanError, Store
 from watcherd.watch import ChangeSet, OvertakenError, Watcher
 
@@ -382,12 +382,13 @@ class Reloader:
 
     def _retire(self, before: World, after: World) -> None:
         """Hand over to the drains what serves no more, and what is to be loosened after it."""
-        for model, old in before.live.items():
-            new = after.live.get(model)
-            if new is None or new.revision is not old.revision:
+        news = after.news(before)
+        for model in (*news, *gone(before, after)):
+            old, new = before.live.get(model), news.get(model)
+            if old is not None and (new is None or new.revision is not old.revision):
                 self._drains.retire(old.revision)
-        for model, new in after.live.items():
-            if new.plan.loosen and before.live.get(model) is not new:
+        for new in news.values():
+            if new.plan.loosen:
                 # Of a model that was renamed, the older revisions drain under the older name.
                 loosen = partial(self._store.loosen, new.plan, new.revision.number)
                 self._drains.after(new.plan.base.layout.model, loosen)

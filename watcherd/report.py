@@ -73,7 +73,7 @@ class Stages:
 def compare(before: World, after: World, *, reason: str, generation: int, stages: Stages) -> Report:
     """Say what differs between two worlds; `generation` is the one before."""
     loaded, swapped, unchanged = [], [], []
-    for model, live in after.live.items():
+    for model, live in after.news(before).items():
         old = before.live.get(model)
         if old is None:
             loaded.append(live.spec.domain)
@@ -81,7 +81,7 @@ def compare(before: World, after: World, *, reason: str, generation: int, stages
             swapped.append(live.spec.domain)
         elif old.digest != live.digest:
             unchanged.append(live.spec.domain)
-    unloaded = [live.spec.domain for model, live in before.live.items() if model not in after.live]
+    unloaded = [before.live[model].spec.domain for model in gone(before, after)]
     return Report(
         reason,
         generation + 1 if loaded or swapped or unloaded else generation,
@@ -99,12 +99,16 @@ def compare(before: World, after: World, *, reason: str, generation: int, stages
     )
 
 
+def gone(before: World, after: World) -> list[str]:
+    """The models that serve no more, in the order in which they were known."""
+    missing = before.live.keys() - after.live.keys()
+    return [model for model in before.live if model in missing] if missing else []
+
+
 def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
     """The events of a reload: one a model that something happened to, one for the whole."""
-    for model, live in after.live.items():
+    for model, live in after.news(before).items():
         old = before.live.get(model)
-        if old is live:
-            continue
         name, number, routes = live.spec.domain, live.revision.number, len(live.revision.operations)
         file = after.files[live.path].source.display
         if old is None:
@@ -113,10 +117,10 @@ def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
             yield events.ModelSwapped(name, number, report.generation, file, routes)
         elif old.digest != live.digest:
             yield events.ModelUnchanged(name, file)
-    for model, live in before.live.items():
-        if model not in after.live:
-            reason = "admin" if model in after.unloaded else _renamed(after, model) or "file removed"
-            yield events.ModelUnloaded(live.spec.domain, report.generation, reason)
+    for model in gone(before, after):
+        live = before.live[model]
+        reason = "admin" if model in after.unloaded else _renamed(after, model) or "file removed"
+        yield events.ModelUnloaded(live.spec.domain, report.generation, reason)
     yield from _rolled_back(before, after, report.generation)
     news = [path for path, refusal in after.refusals.items() if _is_news(before.refusals, path, refusal)]
     for path in news:

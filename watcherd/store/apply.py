@@ -40,7 +40,7 @@ def make_plan(cursor: Cursor, linked: LinkedModel) -> SchemaPlan:
     model = linked.spec.name
     layout = catalog.layout(cursor, model)
     foreign = [target for target in linked.targets.values() if target.ref.model != model]
-    around = catalog.surroundings(cursor, model, foreign)
+    around = catalog.surroundings(cursor, foreign)
     old = former_name(linked)
     return differ(linked, layout, around, None if old is None else catalog.known(cursor, old))
 

@@ -14,6 +14,7 @@ from watcherd.errors import StoreError
 from watcherd.pim.spec import EntityRef, OnDelete, Target
 from watcherd.store.cursor import Cursor
 from watcherd.store.layout import Layout, Referrer, StoredAttribute, StoredConstraint, StoredEntity, Surroundings
+from watcherd.store.names import Names
 
 _TABLES: Final = (
     """CREATE TABLE watcherd_catalog (version INTEGER NOT NULL)""",
@@ -162,23 +163,21 @@ def _forget_entity(cursor: Cursor, entity: StoredEntity) -> None:
         cursor.execute(f"DELETE FROM {table} WHERE table_name = ?", (entity.table,))  # noqa: S608 - our own names
 
 
-def surroundings(cursor: Cursor, model: str, targets: Iterable[Target]) -> Surroundings:
-    """What a plan for `model` has to know of other models.
+def surroundings(cursor: Cursor, targets: Iterable[Target]) -> Surroundings:
+    """What a plan has to know of the tables there are, and of the `targets` in other models.
 
     An entity of another model that is renamed in the same change set is found under its old name.
     """
-    tables = cursor.execute("SELECT table_name FROM watcherd_entity WHERE model <> ?", (model,)).fetchall()
+    tables = cursor.execute("SELECT table_name FROM watcherd_entity").fetchall()
     found = {}
     for target in targets:
         places = [place for ref in (target.ref, *target.formerly) if (place := _place(cursor, ref)) is not None]
         if places:
             found[target.ref] = min(places, key=lambda place: place[2])[:2]
-    models = cursor.execute("SELECT model FROM watcherd_model WHERE model <> ?", (model,)).fetchall()
     return Surroundings(
         dialect=cursor.dialect,
-        tables=frozenset(name for (name,) in tables),
+        tables=Names(name for (name,) in tables),
         targets=found,
-        applied=frozenset(name for (name,) in models),
     )
 
 

@@ -5,7 +5,7 @@ Owns the comparison within a table; what concerns the table as a whole is in `di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -42,7 +42,7 @@ class Setting:
 
     linked: LinkedModel
     places: Mapping[EntityRef, tuple[str, str]]
-    made: frozenset[str]
+    made: Container[str]
     now: datetime
     dialect: Dialect
 
@@ -204,7 +204,7 @@ class ColumnChanges:
         """Look for rows that refer to nothing; where the other table is new, all that refer do."""
         violation = f"{quoted(attribute.name)} IS NOT NULL"
         if wanted.target_table in self._made:
-            keys = f"SELECT {quoted(str(wanted.target_column))} FROM {quoted(wanted.target_table)}"  # noqa: S608 - quoted names
+            keys = f"SELECT {quoted(str(wanted.target_column))} FROM {quoted(str(wanted.target_table))}"  # noqa: S608 - quoted names
             violation += f" AND {quoted(attribute.name)} NOT IN ({keys})"
         demand = f"refer to no {attribute.reference.entity if attribute.reference else ''}"
         self.scans.append(self._scan("PIM608", (attribute.name,), violation, demand, _MEND_HINT))

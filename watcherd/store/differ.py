@@ -17,7 +17,7 @@ from watcherd.store.codecs import same_type, signature
 from watcherd.store.columns import ColumnChanges, Setting
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import Layout, StoredConstraint, StoredEntity, Surroundings
-from watcherd.store.names import column_name, table_name
+from watcherd.store.names import Names, column_name, table_name
 from watcherd.store.plan import Base, EntityNames, Rejection, SchemaPlan, Step, StepKind
 from watcherd.store.renames import Clash, predecessor
 
@@ -71,8 +71,7 @@ def former_name(linked: LinkedModel) -> str | None:
 
 
 def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: Settled) -> SchemaPlan:
-    made = frozenset({*around.tables, *(entity.table for entity in layout.entities)})
-    setting = Setting(linked, _places(linked, layout, around), made, datetime.now(UTC), around.dialect)
+    setting = Setting(linked, _places(linked, layout, around), around.tables, datetime.now(UTC), around.dialect)
     rejections: list[Rejection] = []
     steps: list[Step] = []
     changes: list[ColumnChanges] = []
@@ -141,19 +140,19 @@ def _places(linked: LinkedModel, layout: Layout, around: Surroundings) -> dict[E
     plans of several models are made before the first of them is applied.
     """
     model = linked.spec.name
-    taken = {*around.tables, *(entity.table for entity in layout.entities)}
+    new = Names()
     places: dict[EntityRef, tuple[str, str]] = {}
     for entity in linked.spec.entities.values():
         before = _stored(linked, entity, layout)
         if before is None or isinstance(before, Clash):
-            table = table_name(model, entity.name, taken)
-            taken.add(table)
+            table = table_name(model, entity.name, around.tables, new)
+            new.add(table)
             places[EntityRef(model, entity.name)] = table, column_name(entity.key.name, ())
         else:
             places[EntityRef(model, entity.name)] = before.table, before.key.column
     for ref, target in linked.targets.items():
         if ref not in places:
-            default = table_name(ref.model, ref.entity, ()), column_name(target.key.name, ())
+            default = table_name(ref.model, ref.entity), column_name(target.key.name, ())
             places[ref] = around.targets.get(ref, default)
     return places
 

@@ -6,7 +6,7 @@ equalities.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -122,14 +122,13 @@ class Layout:
 class Surroundings:
     """What a plan depends on outside its model.
 
-    `dialect` is the database's, `tables` are the names of other models' tables, `targets` the table
-    and key column of entities of other models, `applied` the other models that the catalog knows.
+    `dialect` is the database's, `tables` are the names of all tables, the model's own too, `targets`
+    the table and key column of entities of other models.
     """
 
     dialect: Dialect = SQLITE
-    tables: frozenset[str] = frozenset()
+    tables: Container[str] = frozenset()
     targets: Mapping[EntityRef, tuple[str, str]] = field(default_factory=dict)
-    applied: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

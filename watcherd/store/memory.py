@@ -13,9 +13,9 @@ from functools import partial
 from watcherd.pim.spec import LinkedModel, Target
 from watcherd.store import catalog
 from watcherd.store.database import Database
-from watcherd.store.dialect import Dialect
 from watcherd.store.differ import Settled
 from watcherd.store.layout import Layout, Surroundings
+from watcherd.store.names import Names
 
 
 class Memory:
@@ -26,6 +26,7 @@ class Memory:
         self._layouts: dict[str, Layout] | None = None
         self._forgotten: set[str] = set()
         self._settled: dict[str, Settled] = {}
+        self._tables = Names()
 
     def settled(self, model: str) -> Settled:
         """What the plans of a model have found to be as it is stored; a plan adds to it."""
@@ -35,13 +36,14 @@ class Memory:
         """All layouts; reads what is not known."""
         if self._layouts is None:
             self._layouts = await self._database.read(catalog.layouts)
+            self._tables = Names(entity.table for layout in self._layouts.values() for entity in layout.entities)
             self._forgotten.clear()
         while self._forgotten:
             model = self._forgotten.pop()
             layout = await self._database.read(partial(catalog.known, model=model))
             self._layouts.pop(model, None)
             if layout is not None:
-                self._layouts[model] = layout
+                self._put(self._layouts, layout)
         return self._layouts
 
     def forget_all(self) -> None:
@@ -51,26 +53,25 @@ class Memory:
     def keep(self, layout: Layout) -> None:
         """Remember what was applied."""
         if self._layouts is not None:
-            self._layouts[layout.model] = layout
+            self._put(self._layouts, layout)
             self._forgotten.discard(layout.model)
 
     def forget(self, model: str) -> None:
         """Something else than a plan has changed the tables of a model."""
         self._forgotten.add(model)
 
+    def around(self, layouts: Mapping[str, Layout], linked: LinkedModel) -> Surroundings:
+        """What a plan for a model has to know of the others, given what `recall` answers."""
+        model = linked.spec.name
+        foreign = [target for target in linked.targets.values() if target.ref.model != model]
+        targets = {target.ref: place for target in foreign if (place := _place(layouts, target))}
+        return Surroundings(dialect=self._database.dialect, tables=self._tables, targets=targets)
 
-def around(dialect: Dialect, layouts: Mapping[str, Layout], linked: LinkedModel) -> Surroundings:
-    """What a plan for a model has to know of the others."""
-    model = linked.spec.name
-    foreign = [target for target in linked.targets.values() if target.ref.model != model]
-    targets = {target.ref: place for target in foreign if (place := _place(layouts, target))}
-    others = [layout for name, layout in layouts.items() if name != model]
-    return Surroundings(
-        dialect=dialect,
-        tables=frozenset(entity.table for layout in others for entity in layout.entities),
-        targets=targets,
-        applied=frozenset(layout.model for layout in others),
-    )
+    def _put(self, layouts: dict[str, Layout], layout: Layout) -> None:
+        """Tables are only ever dropped by `prune`, after which everything is forgotten."""
+        layouts[layout.model] = layout
+        for entity in layout.entities:
+            self._tables.add(entity.table)
 
 
 def _place(layouts: Mapping[str, Layout], target: Target) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Container, Iterable
 
 MAX_BYTES = 63
 """The longest identifier of PostgreSQL in UTF-8; SQLite has no limit of its own."""
@@ -18,18 +18,33 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _RESERVED_PREFIXES = ("sqlite_", "watcherd_")
 
 
-def table_name(model: str, entity: str, taken: Collection[str]) -> str:
-    """`{model}__{entity}` in snake_case; `taken` are the table names in use, in any case."""
+class Names(set[str]):
+    """Names in use, held folded: a name is among them in any case."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        super().__init__(name.casefold() for name in names)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the name, in any case, is in use."""
+        return super().__contains__(str(name).casefold())
+
+    def add(self, name: str) -> None:
+        """Use a name."""
+        super().add(name.casefold())
+
+
+def table_name(model: str, entity: str, *taken: Container[str]) -> str:
+    """`{model}__{entity}` in snake_case; `taken` are the table names in use (see `Names`)."""
     name = f"{snake_case(model)}__{snake_case(entity)}"
     if name.startswith(_RESERVED_PREFIXES):
         # SQLite keeps `sqlite_` for itself, and the catalog has `watcherd_`.
         name = f"x_{name}"
-    return _free(name, taken)
+    return _free(name, *taken)
 
 
 def column_name(attribute: str, taken: Collection[str]) -> str:
     """The attribute's name in snake_case; `taken` are the column names of its table, in any case."""
-    return _free(snake_case(attribute), taken)
+    return _free(snake_case(attribute), Names(taken))
 
 
 def constraint_name(prefix: str, table: str, columns: Collection[str], definition: str, *, room_for: str = "") -> str:
@@ -59,11 +74,10 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    used = {other.casefold() for other in taken}
+def _free(name: str, *taken: Container[str]) -> str:
     wanted = name if len(name.encode()) <= MAX_BYTES else shortened(name, name)
     candidate, number = wanted, 1
-    while candidate.casefold() in used:
+    while any(candidate in names for names in taken):
         number += 1
         candidate = f"{wanted}_{number}"
         if len(candidate.encode()) > MAX_BYTES:

@@ -28,7 +28,7 @@ from watcherd.store.differ import differ, former_name
 from watcherd.store.drift import Difference
 from watcherd.store.holders import Heard, Me
 from watcherd.store.layout import Layout, StoredAttribute
-from watcherd.store.memory import Memory, around
+from watcherd.store.memory import Memory
 from watcherd.store.plan import Rejection, SchemaPlan, StepKind
 from watcherd.store.prune import Parked
 from watcherd.store.queries import Statements
@@ -176,7 +176,7 @@ class Store:
         old = former_name(linked)
         former = None if old is None else layouts.get(old)
         settled = self._memory.settled(linked.spec.name)
-        plan = differ(linked, layout, around(self._database.dialect, layouts, linked), former, settled)
+        plan = differ(linked, layout, self._memory.around(layouts, linked), former, settled)
         if plan.rejections or not plan.scans:
             return plan
         return await self._database.read(lambda cursor: apply.with_rows(cursor, plan))

@@ -1,0 +1,70 @@
+"""Of many models a reload looks at few: at those that changed and at those that refer to them, and misses none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import Walk, model_text, serving
+from watcherd import ledger
+from watcherd.ledger import World
+
+LIBRARY = model_text("library", "author", entity="Book")
+LOANS = model_text("loans", "book: {type: reference, reference: library.Book}", entity="Loan")
+FILES = {"library.yaml": LIBRARY, "loans.yaml": LOANS, "shop.yaml": model_text("shop", "color")}
+
+EDITS = {
+    "another attribute": ("library.yaml", model_text("library", "author", "year", entity="Book")),
+    "its key": ("library.yaml", model_text("library", "id: {type: integer, primary_key: true}", entity="Book")),
+    "what others refer to is gone": ("library.yaml", model_text("library", entity="Paper")),
+    "broken": ("library.yaml", "domain: library\nentities: [{name: Book, attributes: {a: strnig}}]\n"),
+    "another domain": ("library.yaml", model_text("archive", entity="Book")),
+    "a domain that is taken": ("library.yaml", model_text("shop", entity="Book")),
+    "no reference any more": ("loans.yaml", model_text("loans", "book", entity="Loan")),
+    "a reference to another": (
+        "loans.yaml",
+        model_text("loans", "item: {type: reference, reference: shop.Item}", entity="Loan"),
+    ),
+    "the first as it was": ("library.yaml", LIBRARY),
+    "the second as it was": ("loans.yaml", LOANS),
+}
+
+
+def told(world: World) -> object:
+    live = {
+        model: (one.revision.number, one.revision.linked, one.path, one.digest) for model, one in world.live.items()
+    }
+    refused = {path: refusal.diagnostics for path, refusal in world.refusals.items()}
+    return live, refused, dict(world.owners), dict(world.specs), dict(world.referrers)
+
+
+@pytest.mark.parametrize("first", EDITS)
+async def test_what_few_files_change_is_what_a_look_at_all_would_find(tmp_path: Path, first: str) -> None:
+    async with serving(tmp_path, FILES) as walk:
+        for edit in (first, *EDITS, first):
+            path, text = EDITS[edit]
+            await walk.save(path, text)
+            few = told(walk.reloader.world)
+            report = await walk.reload_all()
+            assert (edit, report.changed, told(walk.reloader.world)) == (edit, False, few)
+        assert await _with_a_new_file(walk)
+
+
+async def _with_a_new_file(walk: Walk) -> bool:
+    """Files that come and go are for a look at all."""
+    await walk.save("more.yaml", model_text("more"))
+    await walk.remove("shop.yaml")
+    few = told(walk.reloader.world)
+    return not (await walk.reload_all()).changed and told(walk.reloader.world) == few
+
+
+async def test_the_owners_of_all_files_are_not_settled_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("all files were looked at")
+
+    async with serving(tmp_path, FILES) as walk:
+        monkeypatch.setattr("watcherd.draft.settle_owners", refuse)
+        assert (await walk.save("shop.yaml", model_text("shop", "size"))).swapped == ("shop",)
+        monkeypatch.setattr(ledger, "referrers_of", refuse)
+        assert (await walk.save("library.yaml", EDITS["another attribute"][1])).swapped == ("library",)
