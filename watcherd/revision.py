@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -44,13 +44,35 @@ class OpenApiFragment:
     """A model's part of `/openapi.json`, as JSON text that only has to be joined.
 
     `paths` and `schemas` are the members of an object without its braces (`"/api/x": {...},...`),
-    `parameters` too, `tags` the elements of an array without its brackets; each may be empty.
+    `parameters` too, `tags` the elements of an array without its brackets; each may be empty. It may
+    be made of `parts`, which other fragments of the model hold as well.
     """
 
-    paths: bytes
-    schemas: bytes
-    tags: bytes
-    parameters: bytes = b""
+    own_paths: bytes = b""
+    own_schemas: bytes = b""
+    tags: bytes = b""
+    own_parameters: bytes = b""
+    parts: tuple[OpenApiFragment, ...] = ()
+
+    @property
+    def paths(self) -> bytes:
+        """Its own, and those of its parts."""
+        return joined([self.own_paths, *(part.paths for part in self.parts)])
+
+    @property
+    def schemas(self) -> bytes:
+        """Its own, and those of its parts."""
+        return joined([self.own_schemas, *(part.schemas for part in self.parts)])
+
+    @property
+    def parameters(self) -> bytes:
+        """Its own, and those of its parts."""
+        return joined([self.own_parameters, *(part.parameters for part in self.parts)])
+
+
+def joined(members: Iterable[bytes]) -> bytes:
+    """Members of JSON objects or arrays, one after the other; each may be empty."""
+    return b",".join(one for one in members if one)
 
 
 class InFlight:

@@ -22,7 +22,7 @@ async def answer(_call: Call) -> Answer:
 
 def a_revision(number: int = 1) -> Revision:
     linked = LinkedModel(spec=ModelSpec(domain="shop"), targets={})
-    return Revision(linked, number, handle=answer, operations=(), openapi=OpenApiFragment(b"", b"", b""))
+    return Revision(linked, number, handle=answer, operations=(), openapi=OpenApiFragment())
 
 
 class Held:

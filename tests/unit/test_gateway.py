@@ -25,7 +25,7 @@ Handle = Callable[[Call], Awaitable[Answer]]
 
 def a_revision(handle: Handle, number: int = 1, domain: str = "shop") -> Revision:
     linked = LinkedModel(spec=ModelSpec(domain=domain), targets={})
-    return Revision(linked, number, handle=handle, operations=(), openapi=OpenApiFragment(b"", b"", b""))
+    return Revision(linked, number, handle=handle, operations=(), openapi=OpenApiFragment())
 
 
 async def host(scope: Scope, _receive: Receive, send: Send) -> None:

@@ -17,7 +17,7 @@ from watcherd.compile.openapi import joined_components
 from watcherd.gateway import TABLE, RouteTable
 from watcherd.pim.spec import fold
 from watcherd.problems import Problem
-from watcherd.revision import Revision
+from watcherd.revision import Revision, joined
 
 
 class Document:
@@ -81,9 +81,9 @@ def join(base: dict[str, Any], table: RouteTable) -> bytes:
         [
             _members(head),
             b',"tags":[',
-            _joined([*(fragment.tags for fragment in fragments), _elements(base.get("tags", []))]),
+            joined([*(fragment.tags for fragment in fragments), _elements(base.get("tags", []))]),
             b'],"paths":{',
-            _joined([*(fragment.paths for fragment in fragments), _members(base["paths"])[1:]]),
+            joined([*(fragment.paths for fragment in fragments), _members(base["paths"])[1:]]),
             b'},"components":',
             joined_components(fragments, base.get("components", {})),
             b"}",
@@ -98,7 +98,3 @@ def _members(value: dict[str, Any]) -> bytes:
 
 def _elements(value: list[Any]) -> bytes:
     return pydantic_core.to_json(value)[1:-1]
-
-
-def _joined(parts: list[bytes]) -> bytes:
-    return b",".join(part for part in parts if part)

@@ -26,7 +26,7 @@ from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.imports import ImportEndpoint
 from watcherd.compile.methods import Methods
 from watcherd.compile.naming import children_segment
-from watcherd.compile.openapi import Described, Description, describe, document, document_digest
+from watcherd.compile.openapi import Described, Description, describe, document
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
@@ -274,18 +274,19 @@ def _service_entry(service: Service, base: str) -> dict[str, Any]:
 class Document:
     """The model's own OpenAPI document: joined when it is asked for, since nothing has to be made."""
 
-    __slots__ = ("_fragment", "_needs_key", "_spec", "_tag")
+    __slots__ = ("_fragment", "_needs_key", "_spec")
 
     def __init__(self, spec: ModelSpec, description: Description, *, needs_key: bool) -> None:
         self._spec = spec
         self._fragment = description.fragment
         self._needs_key = needs_key
-        self._tag = etag.etag(0, document_digest(spec, description, needs_key=needs_key))
 
     async def answer(self, call: Call) -> Answer:
         """200: the document; 304 when the client has it already."""
         refuse_parameters(call.query)
-        headers = [(b"etag", self._tag)]
-        if etag.is_known(call.header(b"if-none-match"), self._tag):
+        text = document(self._spec, self._fragment, needs_key=self._needs_key)
+        tag = etag.etag(0, text)
+        headers = [(b"etag", tag)]
+        if etag.is_known(call.header(b"if-none-match"), tag):
             return Answer(304, headers=headers)
-        return Answer(200, document(self._spec, self._fragment, needs_key=self._needs_key), JSON, headers)
+        return Answer(200, text, JSON, headers)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
@@ -35,7 +34,7 @@ from watcherd.compile.parameters import entity_parameters, shared_parameters
 from watcherd.compile.schemas import Schema, entity_schemas, listed_rules, view_schema
 from watcherd.compile.service import any_has_code
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec
-from watcherd.revision import OpenApiFragment, Operation
+from watcherd.revision import OpenApiFragment, Operation, joined
 
 PROBLEM_SCHEMA: Schema = {
     "title": "Problem",
@@ -94,46 +93,33 @@ SHARED_COMPONENTS: Mapping[str, Mapping[str, Schema]] = {
     "headers": HEADERS,
 }
 """What the fragments of all models refer to; whoever joins them adds it once."""
-_SHARED_DIGEST = blake2b(to_json([OPENAPI_VERSION, SHARED_COMPONENTS, SECURITY_SCHEMES])).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A part of a description: operations, and the members of objects as JSON text without braces.
-
-    `digest` tells one text from another.
-    """
+    """A part of a description: operations, and their text."""
 
     operations: tuple[Operation, ...]
-    paths: bytes
-    schemas: bytes
-    parameters: bytes
-    digest: bytes
+    fragment: OpenApiFragment
 
     @classmethod
     def of(
         cls, paths: Paths, schemas: Mapping[str, Schema] = EMPTY, parameters: Mapping[str, Schema] = EMPTY
     ) -> Described:
-        """What was collected, as text."""
-        digest = blake2b(digest_size=16)
-        texts = []
-        for members in (paths.paths, dict(schemas), dict(parameters)):
-            text = to_json(members)
-            digest.update(text)
-            texts.append(text[1:-1])
-        return cls(tuple(paths.operations), texts[0], texts[1], texts[2], digest.digest())
+        """What was collected."""
+        texts = [to_json(members)[1:-1] for members in (paths.paths, dict(schemas), dict(parameters))]
+        return cls(tuple(paths.operations), OpenApiFragment(texts[0], texts[1], own_parameters=texts[2]))
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a model says of itself: its operations in the order of the file, its OpenAPI fragment.
 
-    `digest` tells one fragment from another; `entities` are parts that the next description may take up.
+    `entities` are parts that the next description may take up.
     """
 
     operations: tuple[Operation, ...]
     fragment: OpenApiFragment
-    digest: bytes
     entities: Parts[Described]
 
 
@@ -153,17 +139,9 @@ def describe(linked: LinkedModel, options: Options, before: Parts[Described] = E
     told = (spec.title, spec.description, listed_rules("Not enforced", prose) if prose else "")
     if any(told):
         tag["description"] = "\n\n".join(part for part in told if part)
-    tags = to_json([tag])[1:-1]
-    fragment = OpenApiFragment(
-        paths=_joined([part.paths for part in parts]),
-        schemas=_joined([part.schemas for part in parts]),
-        tags=tags,
-        parameters=_joined([part.parameters for part in parts]),
-    )
     return Description(
         operations=tuple(operation for part in parts for operation in part.operations),
-        fragment=fragment,
-        digest=blake2b(b"".join([*(part.digest for part in parts), tags]), digest_size=16).digest(),
+        fragment=OpenApiFragment(tags=to_json([tag])[1:-1], parts=tuple(part.fragment for part in parts)),
         entities=MappingProxyType(entities),
     )
 
@@ -217,15 +195,6 @@ def _describe_in_turn(
     return entities, _describe_rest(linked, options, taken)
 
 
-def _joined(parts: Sequence[bytes]) -> bytes:
-    return b",".join(part for part in parts if part)
-
-
-def document_digest(spec: ModelSpec, description: Description, *, needs_key: bool) -> bytes:
-    """What tells a model's own document from another, without making it."""
-    return b"".join([_SHARED_DIGEST, description.digest, b"%d" % needs_key, to_json(_info(spec))])
-
-
 def document(spec: ModelSpec, fragment: OpenApiFragment, *, needs_key: bool = False) -> bytes:
     """A model's own complete OpenAPI document."""
     components = joined_components([fragment], {"securitySchemes": SECURITY_SCHEMES} if needs_key else {})
@@ -249,6 +218,6 @@ def joined_components(fragments: Sequence[OpenApiFragment], own: Mapping[str, Ma
     sections = []
     for section in dict.fromkeys([*made, *SHARED_COMPONENTS, *own]):
         rest = {**own.get(section, {}), **SHARED_COMPONENTS.get(section, {})}
-        members = b",".join(part for part in (*made.get(section, ()), to_json(rest)[1:-1]) if part)
+        members = joined([*made.get(section, ()), to_json(rest)[1:-1]])
         sections.append(b"%s:{%s}" % (to_json(section), members))
     return b"{%s}" % b",".join(sections)

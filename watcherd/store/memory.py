@@ -7,6 +7,7 @@ stale, and the model is forgotten and read again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 
@@ -25,6 +26,7 @@ class Memory:
         self._database = database
         self._layouts: dict[str, Layout] | None = None
         self._forgotten: set[str] = set()
+        self._reading = asyncio.Lock()
         self._settled: dict[str, Settled] = {}
         self._tables = Names()
 
@@ -34,17 +36,24 @@ class Memory:
 
     async def recall(self) -> Mapping[str, Layout]:
         """All layouts; reads what is not known."""
-        if self._layouts is None:
-            self._layouts = await self._database.read(catalog.layouts)
-            self._tables = Names(entity.table for layout in self._layouts.values() for entity in layout.entities)
+        if self._layouts is not None and not self._forgotten:
+            return self._layouts
+        async with self._reading:  # at a start a thousand plans ask at once, for one and the same
+            return await self._read()
+
+    async def _read(self) -> Mapping[str, Layout]:
+        layouts = self._layouts
+        if layouts is None:
+            layouts = self._layouts = await self._database.read(catalog.layouts)
+            self._tables = Names(entity.table for layout in layouts.values() for entity in layout.entities)
             self._forgotten.clear()
         while self._forgotten:
             model = self._forgotten.pop()
             layout = await self._database.read(partial(catalog.known, model=model))
-            self._layouts.pop(model, None)
+            layouts.pop(model, None)
             if layout is not None:
-                self._put(self._layouts, layout)
-        return self._layouts
+                self._put(layouts, layout)
+        return layouts
 
     def forget_all(self) -> None:
         """The tables of any model may have changed."""

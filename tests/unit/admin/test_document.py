@@ -81,7 +81,7 @@ def test_the_document_of_one_model_has_nothing_of_others_and_of_the_host() -> No
 
 def fragment(name: str) -> OpenApiFragment:
     return OpenApiFragment(
-        paths=f'"/api/{name}": {{}}'.encode(),
-        schemas=f'"{name}_Item": {{}}'.encode(),
+        own_paths=f'"/api/{name}": {{}}'.encode(),
+        own_schemas=f'"{name}_Item": {{}}'.encode(),
         tags=f'{{"name": "{name}"}}'.encode(),
     )

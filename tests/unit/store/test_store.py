@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.unit.store.conftest import Objects, Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record
 from watcherd.errors import StoreError
-from watcherd.store import Row, StalePlanError, Store
+from watcherd.store import Cursor, Row, StalePlanError, Store, catalog
+from watcherd.store.layout import Layout
 from watcherd.store.records import KEPT_REVISIONS
 
 USER = model(entity("User", attribute("name")), domain="user-management")
@@ -31,6 +33,29 @@ async def test_what_was_applied_is_there_after_a_restart(database_url: str, tmp_
     plan = await again.plan(USER)
     assert plan.changes_schema is False
     assert await again.bind(plan).entities["User"].get(key(1)) == Row(1, {"id": key(1), "name": "a"})
+    await again.close()
+
+
+async def test_the_tables_of_all_models_are_read_once_however_many_are_planned(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [model(entity("User", attribute("name")), domain=f"shop-{number}") for number in range(5)]
+    first = await Store.open(database_url, tmp_path)
+    for one in models:
+        await apply(first, one)
+    await first.close()
+    read = 0
+    layouts = catalog.layouts
+
+    def counted(cursor: Cursor) -> dict[str, Layout]:
+        nonlocal read
+        read += 1
+        return layouts(cursor)
+
+    monkeypatch.setattr(catalog, "layouts", counted)
+    again = await Store.open(database_url, tmp_path)
+    plans = await asyncio.gather(*(again.plan(one) for one in models))
+    assert ([plan.changes_schema for plan in plans], read) == ([False] * 5, 1)
     await again.close()
 
 
