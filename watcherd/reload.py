@@ -77,6 +77,9 @@ class Gate:
             self._announce()
 
 
+SIDE_BY_SIDE = 50
+"""Models of one reload that are built at once."""
+
 RETRY_SECONDS = 5.0
 """A reload that the database failed is tried again after this long."""
 
@@ -251,9 +254,15 @@ class Reloader:
         if linked is None:
             return False
         for step in dependencies_first(linked):
-            # Side by side, so that their writes share a transaction; each yields to requests first.
-            builds = [self._build_one(draft, model, linked[model], order, gate) for model in step]
-            results = await asyncio.gather(*builds, return_exceptions=True)
+            # Side by side, so that their writes share a transaction; each yields to requests first. Not
+            # all at once: the queue of the database is bounded, and requests wait in it as well.
+            slots = asyncio.Semaphore(SIDE_BY_SIDE)
+
+            async def build(model: str, slots: asyncio.Semaphore = slots) -> bool:
+                async with slots:
+                    return await self._build_one(draft, model, linked[model], order, gate)
+
+            results = await asyncio.gather(*(build(model) for model in step), return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result

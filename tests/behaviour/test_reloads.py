@@ -12,6 +12,7 @@ from watcherd import intake
 from watcherd.directory import look
 from watcherd.errors import StoreUnavailableError
 from watcherd.pim.spec import LinkedModel
+from watcherd.reload import SIDE_BY_SIDE
 from watcherd.store import Record, Rejection, SchemaPlan, StalePlanError, Store
 from watcherd.watch import ChangeSet, OvertakenError
 
@@ -661,3 +662,27 @@ async def test_a_file_that_is_another_one_when_it_is_read_is_overtaken(tmp_path:
         walk.write("a.yaml", SMALLER_SHOP)
         with pytest.raises(OvertakenError):
             await walk.reloader.reload(seen, settled=asyncio.Event().wait)
+
+
+async def test_very_many_new_models_leave_room_in_the_queue_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, {}) as walk:
+        expand, at_once, most = walk.store.expand, 0, 0
+
+        async def counted(plan: SchemaPlan, record: Record) -> tuple[Rejection, ...]:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            try:
+                return await expand(plan, record)
+            finally:
+                at_once -= 1
+
+        monkeypatch.setattr(walk.store, "expand", counted)
+        for number in range(2 * SIDE_BY_SIDE):
+            walk.write(f"m{number}.yaml", model_text(f"m{number}"))
+        report = await walk.reload_all()
+
+        assert len(report.loaded) == 2 * SIDE_BY_SIDE
+        assert 1 < most <= SIDE_BY_SIDE

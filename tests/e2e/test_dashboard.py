@@ -200,3 +200,15 @@ async def test_nothing_keeps_people_from_using_it(browser: Browser, shop: Proces
             await reader.page.goto(path)
             assert await reader.serious_faults() == []
             await reader.check()
+
+
+async def test_what_an_open_page_asks_for_by_itself_is_not_told_in_the_log(browser: Browser, shop: Process) -> None:
+    async with reading(browser, shop.address) as reader:
+        async with reader.page.expect_response("**/admin/pulse"):
+            await reader.page.goto("/")
+        async with shop.client() as client:
+            assert (await client.get("/admin/pulse")).status_code == 200
+            await client.get("/api/shop/items")
+        told = await shop.wait_for("request", where=lambda line: "items" in line["path"])
+    assert told["status"] == 200
+    assert not [line for line in shop.of("request") if "pulse" in line["path"]]
