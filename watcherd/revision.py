@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from watcherd.pim.spec import LinkedModel
 from watcherd.wire import Answer, Call
 
 Handle = Callable[[Call], Awaitable[Answer]]
+Section = Literal["own_paths", "own_schemas", "tags", "own_parameters"]
 
 AtOnce = Callable[[Call], Answer | None]
 """Answers a GET without waiting, or answers None: then `Handle` does it."""
@@ -57,22 +59,25 @@ class OpenApiFragment:
     @property
     def paths(self) -> bytes:
         """Its own, and those of its parts."""
-        return joined([self.own_paths, *(part.paths for part in self.parts)])
+        return b",".join(self.texts("own_paths"))
 
     @property
     def schemas(self) -> bytes:
         """Its own, and those of its parts."""
-        return joined([self.own_schemas, *(part.schemas for part in self.parts)])
+        return b",".join(self.texts("own_schemas"))
 
     @property
     def parameters(self) -> bytes:
         """Its own, and those of its parts."""
-        return joined([self.own_parameters, *(part.parameters for part in self.parts)])
+        return b",".join(self.texts("own_parameters"))
 
-
-def joined(members: Iterable[bytes]) -> bytes:
-    """Members of JSON objects or arrays, one after the other; each may be empty."""
-    return b",".join(one for one in members if one)
+    def texts(self, section: Section) -> Iterator[bytes]:
+        """The texts of a section that are there: its own, and those of its parts; not copied."""
+        own: bytes = getattr(self, section)
+        if own:
+            yield own
+        for part in self.parts:
+            yield from part.texts(section)
 
 
 class InFlight:

@@ -7,7 +7,7 @@ are joined and what they share. Does not own the operations (operations), what v
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -34,7 +34,7 @@ from watcherd.compile.parameters import entity_parameters, shared_parameters
 from watcherd.compile.schemas import Schema, entity_schemas, listed_rules, view_schema
 from watcherd.compile.service import any_has_code
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec
-from watcherd.revision import OpenApiFragment, Operation, joined
+from watcherd.revision import OpenApiFragment, Operation, Section
 
 PROBLEM_SCHEMA: Schema = {
     "title": "Problem",
@@ -197,7 +197,7 @@ def _describe_in_turn(
 
 def document(spec: ModelSpec, fragment: OpenApiFragment, *, needs_key: bool = False) -> bytes:
     """A model's own complete OpenAPI document."""
-    components = joined_components([fragment], {"securitySchemes": SECURITY_SCHEMES} if needs_key else {})
+    components = b"".join(joined_components([fragment], {"securitySchemes": SECURITY_SCHEMES} if needs_key else {}))
     return b'{"openapi":"%s","info":%s,"paths":{%s},"components":%s,"tags":[%s]}' % (
         OPENAPI_VERSION.encode("ascii"),
         to_json(_info(spec)),
@@ -212,12 +212,24 @@ def _info(spec: ModelSpec) -> dict[str, str]:
     return info | {"description": spec.description} if spec.description else info
 
 
-def joined_components(fragments: Sequence[OpenApiFragment], own: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """The components of several fragments, what they share, and those that somebody has of his own."""
-    made = {"schemas": [one.schemas for one in fragments], "parameters": [one.parameters for one in fragments]}
-    sections = []
-    for section in dict.fromkeys([*made, *SHARED_COMPONENTS, *own]):
+def joined_components(fragments: Sequence[OpenApiFragment], own: Mapping[str, Mapping[str, Any]]) -> Iterator[bytes]:
+    """The components of several fragments, what they share, and those that somebody has of his own; in pieces."""
+    made: Mapping[str, Section] = {"schemas": "own_schemas", "parameters": "own_parameters"}
+    yield b"{"
+    for number, section in enumerate(dict.fromkeys([*made, *SHARED_COMPONENTS, *own])):
         rest = {**own.get(section, {}), **SHARED_COMPONENTS.get(section, {})}
-        members = joined([*made.get(section, ()), to_json(rest)[1:-1]])
-        sections.append(b"%s:{%s}" % (to_json(section), members))
-    return b"{%s}" % b",".join(sections)
+        texts = (text for one in fragments for text in one.texts(made[section])) if section in made else ()
+        yield b"%s%s:{" % (b"," if number else b"", to_json(section))
+        yield from listed((*texts, to_json(rest)[1:-1]))
+        yield b"}"
+    yield b"}"
+
+
+def listed(members: Iterable[bytes]) -> Iterator[bytes]:
+    """Members of an object or an array with what separates them; each may be empty."""
+    between = b""
+    for member in members:
+        if member:
+            yield between
+            yield member
+            between = b","

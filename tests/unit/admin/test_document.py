@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from types import MappingProxyType
 from typing import Any
 
-from watcherd.admin.document import Document, join
-from watcherd.gateway import RouteTable
+import pytest
+from fastapi import Request
+
+from watcherd.admin.document import Document, pieces_of
+from watcherd.gateway import TABLE, RouteTable
 from watcherd.pim.spec import LinkedModel, ModelSpec
 from watcherd.revision import OpenApiFragment, Revision
-from watcherd.wire import Answer, Call
+from watcherd.wire import Answer, Call, Message
 
 BASE: dict[str, Any] = {
     "openapi": "3.1.0",
@@ -19,6 +23,10 @@ BASE: dict[str, Any] = {
     "components": {"schemas": {"Own": {}}, "securitySchemes": {"bearer": {}}},
 }
 EMPTY = OpenApiFragment(b"", b"", b"")
+
+
+def text_of(base: dict[str, Any], table: RouteTable) -> bytes:
+    return b"".join(pieces_of(base, table))
 
 
 async def answer(_call: Call) -> Answer:
@@ -36,7 +44,7 @@ def a_table(generation: int, **fragments: OpenApiFragment) -> RouteTable:
 
 
 def test_without_models_the_hosts_own_part_remains() -> None:
-    document = json.loads(join(BASE, a_table(0)))
+    document = json.loads(text_of(BASE, a_table(0)))
 
     assert document["x-watcherd-generation"] == 0
     assert list(document["paths"]) == ["/healthz"]
@@ -48,7 +56,7 @@ def test_without_models_the_hosts_own_part_remains() -> None:
 def test_fragments_are_joined_in_order_of_name_and_empty_ones_leave_no_trace() -> None:
     fragment = OpenApiFragment(b'"/api/b":{}', b'"b_B":{}', b'{"name":"b"}')
     other = OpenApiFragment(b'"/api/a":{}', b'"a_A":{}', b'{"name":"a"}')
-    document = json.loads(join(BASE, a_table(3, b=fragment, a=other, c=EMPTY)))
+    document = json.loads(text_of(BASE, a_table(3, b=fragment, a=other, c=EMPTY)))
 
     assert list(document["paths"]) == ["/api/a", "/api/b", "/healthz"]
     assert [tag["name"] for tag in document["tags"]] == ["a", "b"]
@@ -56,7 +64,7 @@ def test_fragments_are_joined_in_order_of_name_and_empty_ones_leave_no_trace() -
 
 
 def test_a_host_without_components_joins_as_well() -> None:
-    assert json.loads(join({key: BASE[key] for key in ("openapi", "info", "paths")}, a_table(1)))["components"]
+    assert json.loads(text_of({key: BASE[key] for key in ("openapi", "info", "paths")}, a_table(1)))["components"]
 
 
 def test_a_document_is_joined_once_a_generation_and_an_older_one_is_still_itself() -> None:
@@ -64,14 +72,14 @@ def test_a_document_is_joined_once_a_generation_and_an_older_one_is_still_itself
     first, second = a_table(1), a_table(2)
 
     assert document.of(first) is document.of(first)
-    assert json.loads(document.of(second))["x-watcherd-generation"] == 2
-    assert json.loads(document.of(first))["x-watcherd-generation"] == 1
+    assert json.loads(b"".join(document.of(second)))["x-watcherd-generation"] == 2
+    assert json.loads(b"".join(document.of(first)))["x-watcherd-generation"] == 1
     assert document.of(second) is document.of(second)
 
 
 def test_the_document_of_one_model_has_nothing_of_others_and_of_the_host() -> None:
     table = a_table(3, shop=fragment("shop"), library=fragment("library"))
-    document = json.loads(Document(BASE).of_model(3, table.revisions["shop"]))
+    document = json.loads(b"".join(Document(BASE).of_model(3, table.revisions["shop"])))
 
     assert document["info"] == {"title": "shop", "version": "0", "description": ""}
     assert document["x-watcherd-generation"] == 3
@@ -85,3 +93,25 @@ def fragment(name: str) -> OpenApiFragment:
         own_schemas=f'"{name}_Item": {{}}'.encode(),
         tags=f'{{"name": "{name}"}}'.encode(),
     )
+
+
+async def test_a_long_document_is_sent_in_slices_and_says_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcherd.admin.document.SLICE_BYTES", 100)
+    table = a_table(1, **{f"shop_{number}": fragment(f"shop_{number}") for number in range(20)})
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(dict(message))
+
+    scope = {"type": "http", "method": "GET", "path": "/openapi.json", "query_string": b"", "headers": [], TABLE: table}
+    response = await Document(BASE).respond(Request(scope))
+    await response(scope, receive, send)
+    bodies = [message.get("body", b"") for message in sent[1:]]
+    assert len(bodies) > 10
+    assert max(map(len, bodies)) < 4000  # the longest piece is what all models share
+    assert dict(sent[0]["headers"])[b"content-length"] == str(sum(map(len, bodies))).encode()
+    assert len(json.loads(b"".join(bodies))["tags"]) == 20

@@ -1,0 +1,283 @@
+"""What it costs to have many models: start, memory, requests, reloads, the document.
+
+For each number of models the daemon is started on a new database and again on the one that it has
+left. Then files are saved, 1, 10 and 100 at once, and `/openapi.json` is asked for, while another
+connection asks for a row every millisecond: the slowest of its answers is the longest that anybody
+had to wait. Last, all daemons are asked for a row of their last model, in turns.
+
+    python benchmarks/scale.py [--models 1,1000] [--reloads 5] [--requests 2000] [--markdown]
+
+Everything happens in a temporary directory; every process that was started is ended. Owns the
+measurement and the table; what counts as a failed request is in `_client`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from _client import Connection, Count, count_get, wait_for
+
+START_SECONDS = 600.0
+SAVE_SECONDS = 60.0
+STOP_SECONDS = 30.0
+BATCHES = (1, 10, 100)
+PACE_SECONDS = 0.001
+REST_SECONDS = 0.3
+
+MODEL = """\
+domain: sample-{number}
+version: 1.0.{version}
+description: One of many small models
+entities:
+  - name: Item
+    attributes:
+      name: {{type: string, required: true, max_length: 80}}
+      quantity: {{type: integer, default: 0, minimum: 0}}
+      price: {{type: decimal, scale: 2}}
+{more}    constraints:
+      - name cannot be empty
+"""
+
+
+@dataclass(slots=True)
+class Daemon:
+    """One daemon over so many models, and what was measured of it. Seconds, megabytes."""
+
+    models: int
+    directory: Path
+    port: int
+    version: int = 0
+    starts: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    gets: list[float] = field(default_factory=list)
+    reloads: dict[int, list[float]] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+    documents: list[float] = field(default_factory=list)
+    count: Count = field(default_factory=Count)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def last(self) -> str:
+        """The path of the last model."""
+        return f"/api/sample-{self.models - 1}"
+
+    def write(self, number: int, more: str = "") -> None:
+        """Save a model under the next version, by renaming over it."""
+        fresh = self.directory / "pim_models" / f".sample_{number}.new"
+        fresh.write_text(MODEL.format(number=number, version=self.version, more=more), encoding="utf-8")
+        fresh.replace(fresh.with_name(f"sample_{number}.yaml"))
+
+    def start(self) -> None:
+        """Start the process and wait until all models serve."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
+        command = [sys.executable, "-m", "watcherd", "serve", "--models", "pim_models", "--data-dir", "data",
+                   "--port", str(self.port), "--log-format", "json"]  # fmt: skip
+        began = time.perf_counter()
+        with (self.directory / "output.log").open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=self.directory, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+        with contextlib.closing(Connection(self.port)) as connection:
+            wait_for(connection, self.last, b'"version"', Count(), seconds=START_SECONDS, pause=0.01)
+        self.starts.append(time.perf_counter() - began)
+        time.sleep(REST_SECONDS)
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
+        self.memory += [int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS")]
+
+    def stop(self) -> None:
+        """End it and what it has started."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class Probe:
+    """A connection that asks for a row again and again, in a thread, while the context lasts."""
+
+    def __init__(self, daemon: Daemon, what: str) -> None:
+        self._daemon = daemon
+        self._what = what
+        self._count = Count()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="probe")
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        waits = self._daemon.waits
+        waits[self._what] = max(waits.get(self._what, 0.0), self._count.slowest)
+        self._daemon.count.add(self._count)
+
+    def _run(self) -> None:
+        with contextlib.closing(Connection(self._daemon.port)) as connection:
+            connection.get(self._daemon.last)  # connected before anything is measured
+            while not self._stop.wait(PACE_SECONDS):
+                count_get(connection, f"{self._daemon.last}/items?limit=1&count=none", self._count)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parse_options()
+    sys.setswitchinterval(0.0005)  # the probe's thread must not hold up the clock's
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=options.directory) as workspace:
+        daemons = [prepare(Path(workspace), models) for models in options.models]
+        with ended(daemons):
+            for daemon in daemons:
+                daemon.start()
+                daemon.stop()
+                daemon.start()
+                measure_rest(daemon)
+                measure_reloads(daemon, options.reloads)
+                measure_document(daemon, options.reloads)
+            measure_requests(daemons, options.requests)
+    print(report(daemons, markdown=options.markdown))
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Measure what it costs to have many models.")
+    parser.add_argument("--models", type=_numbers, default=[1, 1000], help="how many models (default 1,1000)")
+    parser.add_argument("--reloads", type=int, default=5, help="of each kind (default 5)")
+    parser.add_argument("--requests", type=int, default=2000, help="to the last model of each (default 2000)")
+    parser.add_argument("--directory", type=Path, help="where to work (default: the system's temporary directory)")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def prepare(workspace: Path, models: int) -> Daemon:
+    """Write the models of a daemon."""
+    directory = workspace / str(models)
+    (directory / "pim_models").mkdir(parents=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        daemon = Daemon(models, directory, probe.getsockname()[1])
+    for number in range(models):
+        daemon.write(number)
+    return daemon
+
+
+@contextlib.contextmanager
+def ended(daemons: Sequence[Daemon]) -> Iterator[None]:
+    """Stop them all, whatever happens."""
+    try:
+        yield
+    finally:
+        for daemon in daemons:
+            daemon.stop()
+
+
+def measure_rest(daemon: Daemon) -> None:
+    """How slow the slowest answer is while nothing happens: what the machine itself adds."""
+    with Probe(daemon, "at rest"):
+        time.sleep(1.0)
+
+
+def measure_reloads(daemon: Daemon, times: int) -> None:
+    """Save 1, 10 and 100 files at once; the clock ends when the last of them serves. The first save is not counted."""
+    for size in [size for size in BATCHES if size <= daemon.models]:
+        for time_ in range(times + 1):
+            with contextlib.closing(Connection(daemon.port)) as connection, Probe(daemon, f"reload of {size}"):
+                time.sleep(REST_SECONDS / 3)
+                daemon.version += 1
+                shown = f'"version":"1.0.{daemon.version}"'.encode()
+                began = time.perf_counter()
+                for number in range(size):
+                    daemon.write(number)
+                for number in range(size):
+                    path = f"/api/sample-{number}"
+                    wait_for(connection, path, shown, daemon.count, seconds=SAVE_SECONDS, pause=0.0005)
+                taken = time.perf_counter() - began
+                time.sleep(REST_SECONDS / 3)
+            if time_:
+                daemon.reloads.setdefault(size, []).append(taken)
+
+
+def measure_document(daemon: Daemon, times: int) -> None:
+    """Ask for the whole document after a change."""
+    for _ in range(times):
+        daemon.version += 1
+        shown = f'"version":"1.0.{daemon.version}"'.encode()
+        with contextlib.closing(Connection(daemon.port)) as connection:
+            daemon.write(0)
+            wait_for(connection, "/api/sample-0", shown, daemon.count, seconds=SAVE_SECONDS, pause=0.0005)
+            with Probe(daemon, "document"):
+                time.sleep(REST_SECONDS / 3)
+                began = time.perf_counter()
+                status, text = connection.get("/openapi.json")
+                daemon.documents.append(time.perf_counter() - began)
+            if status != 200 or len(json.loads(text)["tags"]) < daemon.models:
+                raise RuntimeError("the document is not whole")
+
+
+def measure_requests(daemons: Sequence[Daemon], requests: int) -> None:
+    """Ask each for rows of its last model, in turns; medians are told."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(contextlib.closing(Connection(daemon.port))) for daemon in daemons]
+        for number in range(requests + 100):
+            for daemon, connection in zip(daemons, connections, strict=True):
+                began = time.perf_counter()
+                count_get(connection, f"{daemon.last}/items?limit=1&count=none", daemon.count)
+                if number >= 100:
+                    daemon.gets.append(time.perf_counter() - began)
+
+
+def report(daemons: Sequence[Daemon], *, markdown: bool) -> str:
+    """One column a daemon."""
+    rows = [("", *(f"{daemon.models:,} models" for daemon in daemons))]
+    rows.append(("start on a new database", *(f"{daemon.starts[0]:.2f} s" for daemon in daemons)))
+    rows.append(("start again", *(f"{daemon.starts[1]:.2f} s" for daemon in daemons)))
+    rows.append(("memory after a start", *(f"{max(daemon.memory):.0f} MB" for daemon in daemons)))
+    rows.append(("GET on the last model, median", *(_ms(statistics.median(daemon.gets)) for daemon in daemons)))
+    rows += [
+        (f"save of {size}, median", *(_median(daemon.reloads.get(size)) for daemon in daemons)) for size in BATCHES
+    ]
+    rows.append(("/openapi.json after a change, median", *(_median(daemon.documents) for daemon in daemons)))
+    rows += [
+        (f"slowest answer to others, {what}", *(_ms(daemon.waits.get(what)) for daemon in daemons))
+        for what in dict.fromkeys(what for daemon in daemons for what in daemon.waits)
+    ]
+    rows.append(("failed requests", *(f"{daemon.count.failed} of {daemon.count.requests}" for daemon in daemons)))
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join([lines[0], "| --- |" + " ---: |" * len(daemons), *lines[1:]])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _median(seconds: Sequence[float] | None) -> str:
+    return _ms(statistics.median(seconds) if seconds else None)
+
+
+def _ms(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.2f} ms"
+
+
+if __name__ == "__main__":
+    main()
