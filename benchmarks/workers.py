@@ -4,6 +4,8 @@ The load generator needs a processor too, and here it gets the same as what it m
 worker the daemon and wrk share one processor, with two they share two. So twice the processors are
 compared with twice the workers, on a machine that has no more than two. The two take turns; the
 ratio is formed within a round, and its median is told, with the processor's time that a request took.
+A measurement during which other programs had more than a tenth of these processors says how much,
+and its round does not count: what is asked is what workers bring where processors are free.
 
     python benchmarks/workers.py [--rounds 5] [--seconds 3] [--workers 2]
 
@@ -16,6 +18,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -25,6 +28,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from _wrk import Target, find_wrk, run_wrk
@@ -32,7 +36,21 @@ from _wrk import Target, find_wrk, run_wrk
 MODEL = Path(__file__).resolve().parent / "models" / "shop.yaml"
 ROWS = 10_000
 CONNECTIONS = 16
+DISTURBED = 0.1
 OPERATIONS = {"get": "GET by id", "list": "list of 20"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Answers a second, the daemon's processor time of one in microseconds, and what share others had."""
+
+    rate: float
+    cpu: float
+    others: float
+
+    def __str__(self) -> str:
+        shown = f"{self.rate:,.0f}/s {self.cpu:.0f} µs CPU"
+        return shown if self.others <= DISTURBED else f"{shown} (others {self.others:.0%})"
 
 
 def main() -> int:
@@ -46,23 +64,28 @@ def main() -> int:
     if find_wrk() is None or len(processors) < options.workers:
         print("workers: skipped, it needs wrk (Debian: apt install wrk) and a processor for each worker.")
         return 0
-    print(f"{'':12}" + "".join(f"{title:>30}" for title in OPERATIONS.values()))
     ratios: dict[str, list[float]] = {operation: [] for operation in OPERATIONS}
-    for number in range(options.rounds):
-        rates = {}
-        for workers in (1, options.workers):
-            rates[workers] = measure(workers, processors[:workers], options.seconds)
-            shown = "".join(f"{rate:>16,.0f}/s {cpu:>6.0f} µs CPU" for rate, cpu in rates[workers].values())
-            print(f"{workers} worker{'s' if workers > 1 else ' '}   {shown}", flush=True)
-        for operation in OPERATIONS:
-            ratios[operation].append(rates[options.workers][operation][0] / rates[1][operation][0])
-        print(f"round {number + 1}     " + "".join(f"{found[-1]:>29.2f}x" for found in ratios.values()), flush=True)
-    print("median      " + "".join(f"{statistics.median(found):>29.2f}x" for found in ratios.values()))
+    print(f"{'':10}" + "".join(f"{title:>42}" for title in OPERATIONS.values()))
+    for number in range(1, options.rounds + 1):
+        one = measure(1, processors[:1], options.seconds)
+        more = measure(options.workers, processors[: options.workers], options.seconds)
+        for name, seen in (("1 worker", one), (f"{options.workers} workers", more)):
+            print(f"{name:10}" + "".join(f"{seen[operation]!s:>42}" for operation in OPERATIONS))
+        shown = []
+        for operation, found in ratios.items():
+            ratio = more[operation].rate / one[operation].rate
+            free = max(one[operation].others, more[operation].others) <= DISTURBED
+            if free:
+                found.append(ratio)
+            shown.append(f"{ratio:.2f}x" if free else "disturbed")
+        print(f"{f'round {number}':10}" + "".join(f"{text:>42}" for text in shown), flush=True)
+    medians = [f"{statistics.median(found):.2f}x of {len(found)}" if found else "none" for found in ratios.values()]
+    print(f"{'median':10}" + "".join(f"{text:>42}" for text in medians))
     return 0
 
 
-def measure(workers: int, processors: list[int], seconds: int) -> dict[str, tuple[float, float]]:
-    """Operation -> answers a second, and the processor's time of one in the daemon, in microseconds."""
+def measure(workers: int, processors: list[int], seconds: int) -> dict[str, Seen]:
+    """Operation -> what was seen."""
     everybody, found = os.sched_getaffinity(0), {}
     os.sched_setaffinity(0, processors)  # whatever is started now stays on these
     try:
@@ -71,15 +94,36 @@ def measure(workers: int, processors: list[int], seconds: int) -> dict[str, tupl
             target = Target(port, "/api/shop/products", "?limit=20", fill(port, Path(workspace)))
             for operation in OPERATIONS:
                 run_wrk(target, operation, "warm", seconds=1, connections=CONNECTIONS, processor=None)
-                before = processor_seconds(pid)
+                daemon_before, wrk_before = processor_seconds(pid), wrk_seconds()
+                busy_before, began = busy_seconds(processors), time.monotonic()
                 load = run_wrk(target, operation, "m", seconds=seconds, connections=CONNECTIONS, processor=None)
+                took = time.monotonic() - began
                 if load.refused or load.broken:
                     print(f"{workers} workers, {operation}: {load}", file=sys.stderr)
-                cpu = (processor_seconds(pid) - before) / max(load.requests, 1) * 1e6
-                found[operation] = (load.per_second, cpu)
+                used = processor_seconds(pid) - daemon_before
+                others = busy_seconds(processors) - busy_before - used - (wrk_seconds() - wrk_before)
+                share = max(0.0, others / (took * len(processors)))
+                found[operation] = Seen(load.per_second, used / max(load.requests, 1) * 1e6, share)
     finally:
         os.sched_setaffinity(0, everybody)
     return found
+
+
+def busy_seconds(processors: list[int]) -> float:
+    """How long some processors have done anything at all."""
+    total = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *times = line.split()
+        if name in {f"cpu{one}" for one in processors}:
+            user, nice, system, _idle, _waiting, *interrupts = map(int, times[:8])
+            total += user + nice + system + sum(interrupts)
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def wrk_seconds() -> float:
+    """What our ended children have used: wrk, each time."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextlib.contextmanager

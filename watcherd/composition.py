@@ -5,6 +5,7 @@ Owns no state: the daemon and its workers call these and hold what comes back.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 from watcherd.compile import Options
@@ -19,6 +20,17 @@ from watcherd.problems import Problem
 from watcherd.services import Allowance
 from watcherd.settings import Settings
 from watcherd.store import Store
+
+YOUNG_OBJECTS = 50_000
+"""So many new objects are an occasion to collect the garbage."""
+
+
+def keep_for_good() -> None:
+    """Have no collection look again at what there is now: it stays, or is freed when nobody holds it any more."""
+    gc.collect()
+    gc.freeze()
+    # A compilation makes more objects than the usual threshold, and none that only a collection frees.
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
 
 
 async def open_store(settings: Settings) -> Store:

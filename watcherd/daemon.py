@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 import socket
 import time
@@ -29,7 +28,7 @@ from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.admin.parts import Parts
 from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
-from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys
+from watcherd.composition import deadlines, keep_for_good, make_gateway, make_options, open_store, patience, read_keys
 from watcherd.drain import Drains
 from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
 from watcherd.feeds import Feed, Feeds, Readers
@@ -50,9 +49,6 @@ from watcherd.store import Store
 from watcherd.watch import ChangeSet, Watcher, WatchState
 from watcherd.workers.crew import Crew
 from watcherd.workers.rows import RowHub
-
-YOUNG_OBJECTS = 50_000
-"""So many new objects are an occasion to collect the garbage."""
 
 RESERVED_DOMAINS = SYSTEM_SEGMENTS - {"", "openapi.json"}
 """Domains that would hide a system route where the API prefix is empty."""
@@ -284,16 +280,11 @@ class Daemon:
         await self._server.serve([self._listener])
 
     async def _scan_and_follow(self) -> None:
-        # What was imported and composed stays for good: no collection has to look at it again. A
-        # compilation makes more objects than the usual threshold, and none that only a collection frees.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+        keep_for_good()  # what was imported and composed
         await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
-        # Nor at the models that were there at the start: with a thousand of them it would stop all
-        # requests for a tenth of a second. They are freed as before, when nobody holds them.
-        gc.collect()
-        gc.freeze()
+        # And the models that were there at the start: with a thousand of them a collection would stop
+        # all requests for a tenth of a second.
+        keep_for_good()
         if self._crew is not None:
             await self._crew.all_serve()
         live, rejected = self._counts()

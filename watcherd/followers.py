@@ -56,6 +56,10 @@ class Survey:
     in_flight: Mapping[str, int] = field(default_factory=lambda: EMPTY)
     held: Mapping[tuple[str, int], tuple[Holder, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
+    def busy(self, revision: Revision) -> int:
+        """How many requests are in flight on a live revision, in this process and in the workers."""
+        return len(revision.in_flight) + self.in_flight.get(revision.model, 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:

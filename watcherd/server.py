@@ -24,6 +24,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from watcherd import sdnotify
+from watcherd.balance import LEAVE_SECONDS, Balance, Counted
 from watcherd.connection import AtOnce, Connection, Patience, Refuse, bounded
 from watcherd.errors import SettingsError
 from watcherd.settings import Settings
@@ -53,31 +54,36 @@ class Server(uvicorn.Server):
 class SharingServer(Server):
     """A server on a socket that other processes serve as well."""
 
+    def __init__(self, config: uvicorn.Config, balance: Balance) -> None:
+        super().__init__(config)
+        self._balance = balance
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections from `sockets`, one at a time each."""
         await super().startup([])
+        self.server_state.connections = Counted(self._balance)
 
         def connection() -> asyncio.Protocol:
             make = cast("type[Connection]", self.config.http_protocol_class)
             return make(config=self.config, server_state=self.server_state, app_state={})
 
-        self.servers = [cast("asyncio.Server", Acceptor(one, connection)) for one in sockets or ()]
+        self.servers = [cast("asyncio.Server", Acceptor(one, connection, self._balance)) for one in sockets or ()]
 
 
 class Acceptor:
     """Takes connections from a socket that other processes listen on too.
 
-    One at a time: an event loop that has requests to answer comes back for the next one later than
-    an idle one, so that who is idle gets it. (libuv would take all that wait.)
+    One at a time (libuv would take all that wait), and where another process has fewer, a moment later.
     """
 
     PAUSE_SECONDS = 0.5
     """How long to wait when this process can have no more descriptors."""
 
-    def __init__(self, listener: socket.socket, connection: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, listener: socket.socket, connection: Callable[[], asyncio.Protocol], balance: Balance) -> None:
         listener.setblocking(False)  # noqa: FBT003 - it takes no keywords
         self._listener = listener
         self._connection = connection
+        self._balance = balance
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[object]] = set()
         self._closed = False
@@ -95,7 +101,21 @@ class Acceptor:
 
     def _listen(self) -> None:
         if not self._closed:
-            self._loop.add_reader(self._listener, self._accept)
+            self._loop.add_reader(self._listener, self._come)
+
+    def _come(self) -> None:
+        """A connection waits."""
+        if self._balance.is_my_turn():
+            self._accept()
+        else:
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(LEAVE_SECONDS, self._come_late)
+
+    def _come_late(self) -> None:
+        """It has been left to another process for a moment; whoever does not come must not keep it waiting."""
+        if not self._closed:
+            self._listen()
+            self._accept()
 
     def _accept(self) -> None:
         try:
@@ -107,6 +127,7 @@ class Acceptor:
             self._loop.remove_reader(self._listener)
             self._loop.call_later(self.PAUSE_SECONDS, self._listen)
             return
+        self._balance.expect()
         connection.setblocking(False)  # noqa: FBT003 - as above
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -120,28 +141,28 @@ class Acceptor:
             beginning.exception()  # a client that has gone already
 
 
-def make_server(app: AsgiApp, patience: Patience, refuse: Refuse, at_once: AtOnce, *, shared: bool = False) -> Server:
+def make_server(
+    app: AsgiApp, patience: Patience, refuse: Refuse, at_once: AtOnce, *, balance: Balance | None = None
+) -> Server:
     """The server for the gateway. Peers' addresses are what the kernel says, never a header.
 
     `refuse` answers what is refused before it is a request, `at_once` what needs no waiting. With
-    `shared` other processes listen on its socket too.
+    a `balance` other processes listen on its socket too.
     """
-    make = SharingServer if shared else Server
-    return make(
-        uvicorn.Config(
-            app,
-            loop="none",
-            http=bounded(patience, refuse, at_once),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=CLOSE_SECONDS,
-        )
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http=bounded(patience, refuse, at_once),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
     )
+    return Server(config) if balance is None else SharingServer(config, balance)
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.models import shop
 from tests.e2e.process import running
+from tests.e2e.test_workers import one_client_each
 from tests.postgres import Postgres
 from tests.postgres import running as postgres_running
 
@@ -63,3 +64,19 @@ async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path, server: 
     async with running(models, data, *options) as daemon, daemon.client() as client:
         rows = (await client.get("/api/shop/items")).json()["items"]
         assert [row["name"] for row in rows] == ["kept"]
+
+
+async def test_several_workers_share_a_database_and_follow_one_generation(tmp_path: Path, server: Postgres) -> None:
+    options = ("--database-url", server.url(), "--workers", "2")
+    async with running(tmp_path / "models", tmp_path / "data", *options) as daemon:
+        daemon.write("shop.yaml", shop())
+        await daemon.wait_for("model.loaded")
+        clients = await one_client_each(daemon)
+        row = (await clients[1].post("/api/shop/items", json={"name": "a"})).json()
+        assert (await clients[2].get(f"/api/shop/items/{row['id']}")).json() == row
+        daemon.write("shop.yaml", shop("colour"))
+        await daemon.wait_for("model.swapped")
+        for client in clients.values():
+            answer = await client.patch(f"/api/shop/items/{row['id']}", json={"colour": "red"})
+            assert (answer.status_code, answer.headers["watcherd-revision"]) == (200, "2")
+            await client.aclose()

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.connections import BODY, REST, SENT, in_flight, place
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
-from tests.e2e.test_service import activated, get
+from tests.e2e.test_service import Manager, activated, get
 from tests.e2e.test_streams import listening
 from tests.e2e.test_traffic import use
 
@@ -351,6 +351,106 @@ async def test_when_the_parent_is_killed_the_workers_end_and_the_next_one_starts
 
 def zombie(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+HANDLED = (
+    shop()
+    + """\
+services:
+  - name: Desk
+    methods:
+      - {name: greet, returns: string, handler: "desk.py:greet"}
+"""
+)
+
+DESK = """\
+import os, signal, sys
+from pathlib import Path
+
+IN_A_WORKER = "watcherd.workers.worker" in sys.modules
+def greet(ctx, params):
+    return WORD
+WORD = "hello"
+"""
+
+
+@pytest.fixture
+async def handled(tmp_path: Path) -> AsyncIterator[Process]:
+    """Two workers, and a file of code that both of them load."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "shop.yaml").write_text(HANDLED)
+    (tmp_path / "models" / "desk.py").write_text(DESK)
+    environment = {"WATCHERD_WORKERS": "2", "WATCHERD_ALLOW_HANDLERS": "true"}
+    async with running(tmp_path / "models", tmp_path / "data", environment=environment) as daemon:
+        yield daemon
+
+
+async def greetings(daemon: Process) -> set[tuple[str, str]]:
+    """What every worker answers, with its revision."""
+    found = set()
+    for client in (await one_client_each(daemon)).values():
+        answer = await client.post("/api/shop/desk/greet", json={})
+        found.add((answer.json(), answer.headers["watcherd-revision"]))
+        await client.aclose()
+    return found
+
+
+async def test_what_one_worker_cannot_build_serves_nowhere(handled: Process) -> None:
+    assert await greetings(handled) == {("hello", "1")}
+    bad = DESK.replace("hello", "refused") + "assert not IN_A_WORKER, 'not in a worker'\n"
+    handled.write("desk.py", bad)
+    rejected = await handled.wait_for("model.rejected")
+    assert "not in a worker" in rejected["first"]
+    assert await greetings(handled) == {("hello", "1")}
+    handled.write("desk.py", DESK.replace("hello", "good day"))
+    await handled.wait_for("model.swapped")
+    ((word, revision),) = await greetings(handled)
+    assert word == "good day"
+    assert int(revision) > 1
+    assert not handled.of("worker.ended")
+
+
+async def test_a_worker_that_crashes_in_the_middle_of_a_reload_does_not_stop_it(handled: Process) -> None:
+    once = handled.data / "once"
+    once.write_text("")
+    crash = f"if IN_A_WORKER and Path({str(once)!r}).exists():\n    Path({str(once)!r}).unlink()\n"
+    handled.write("desk.py", DESK.replace("hello", "good day") + crash + "    os.kill(os.getpid(), signal.SIGKILL)\n")
+    await handled.wait_for("worker.ended")
+    await handled.wait_for("model.swapped")
+    since = len(handled.lines)
+    if not [line for line in handled.of("worker.started") if line["generation"] == 2]:
+        await handled.wait_for("worker.started", since, lambda line: line["generation"] == 2)
+    assert await greetings(handled) == {("good day", "2")}
+    assert len(handled.of("worker.ended")) == 1
+
+
+@pytest.mark.slow
+async def test_a_worker_that_hangs_is_replaced(crew: Process) -> None:
+    async with crew.client() as client:
+        victim = next(one["pid"] for one in await workers(client) if one["worker"] == 1)
+    os.kill(victim, signal.SIGSTOP)
+    ended = await crew.wait_for("worker.ended")
+    assert (ended["worker"], "no sign of life" in ended["reason"]) == (1, True)
+    await crew.wait_for("worker.started", where=lambda line: line["worker"] == 1 and line["pid"] != victim)
+
+
+async def test_while_a_worker_gives_no_sign_of_life_the_service_manager_hears_none(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        manager = Manager(listener)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000", "WATCHERD_WORKERS": "2"}
+        async with running(tmp_path / "models", tmp_path / "data", environment=environment) as daemon:
+            await manager.until("READY")
+            await manager.until("WATCHDOG")
+            async with daemon.client() as client:
+                pids = [one["pid"] for one in await workers(client)]
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            silent = await daemon.wait_for("watchdog.silent")
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            assert "not answered" in silent["reason"]
+            await manager.until("WATCHDOG")
 
 
 # ── signals and sockets ─────────────────────────────────────────────────────────────────────────

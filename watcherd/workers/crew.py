@@ -20,6 +20,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from watcherd import events
+from watcherd.balance import Balance
 from watcherd.errors import WatcherdError
 from watcherd.followers import Figures, FollowerError, Holder, Survey, WorkerSeen
 from watcherd.gateway import Gateway
@@ -80,6 +81,7 @@ class Crew:
         self._publish = publish
         self._tell = tell
         self._accept = accept
+        self._balance = Balance.among(settings.workers)
         self._members: dict[int, Member] = {}
         self._failures: dict[int, str] = {}
         self._restarts: Counter[int] = Counter()
@@ -238,7 +240,7 @@ class Crew:
             await asyncio.sleep(BACKOFF_SECONDS[min(short_lives, len(BACKOFF_SECONDS) - 1)])
             if self._stopping:
                 return
-            member = await Member.start(number, self._listener)
+            member = await Member.start(number, self._listener, self._balance)
             try:
                 reason = await self._live(member)
             finally:
@@ -277,6 +279,7 @@ class Crew:
             for task in tasks:
                 task.cancel()
             member.channel.close()
+            self._balance.absent(member.number - 1)
             await asyncio.gather(*tasks, return_exceptions=True)
             self._tell_news()
 

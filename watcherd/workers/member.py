@@ -19,6 +19,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 import watcherd
+from watcherd.balance import Balance
 from watcherd.ledger import Live
 from watcherd.pim.spec import EMPTY
 from watcherd.settings import Settings
@@ -70,19 +71,20 @@ class Member:
         channel.tells["released"] = lambda said: self.holds.discard(said.fields["build"])
 
     @classmethod
-    async def start(cls, number: int, listener: socket.socket) -> Member:
+    async def start(cls, number: int, listener: socket.socket, balance: Balance) -> Member:
         """Start a process; it waits for `begin`."""
         ours, theirs = socket.socketpair()
         root = str(Path(watcherd.__file__).parent.parent)
         environment = {name: value for name, value in os.environ.items() if name not in _PARENTS_OWN}
         # The same code as ours, wherever that is, and nothing that lies in the working directory.
         path = os.pathsep.join(part for part in (root, environment.get("PYTHONPATH")) if part)
+        inherited = (theirs.fileno(), listener.fileno(), balance.descriptor)
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-P", "-m", "watcherd.workers", str(theirs.fileno()), str(listener.fileno())),
+                *("-P", "-m", "watcherd.workers", *map(str, inherited)),
                 stdin=DEVNULL,
-                pass_fds=(theirs.fileno(), listener.fileno()),
+                pass_fds=inherited,
                 env=environment | {"PYTHONPATH": path},
             )
         return cls(number, process, await Channel.over(ours))

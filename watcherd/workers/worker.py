@@ -8,7 +8,6 @@ a service manager sends to all of us are the parent's too.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -21,9 +20,10 @@ import structlog
 import uvloop
 
 from watcherd import events, logs
+from watcherd.balance import Balance
 from watcherd.behind import loaded
 from watcherd.compile import compile_model
-from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys
+from watcherd.composition import deadlines, keep_for_good, make_gateway, make_options, open_store, patience, read_keys
 from watcherd.drain import Drains, cut
 from watcherd.errors import SettingsError, WatcherdError
 from watcherd.gateway import RouteTable
@@ -46,15 +46,15 @@ ORPHAN_SECONDS = 1.0
 """How long what is in flight may take to end when the parent has gone: less than a parent needs to start."""
 
 
-def run(channel: int, listener: int) -> int:
-    """Live as a worker on two inherited descriptors; returns the exit status."""
+def run(channel: int, listener: int, balance: int) -> int:
+    """Live as a worker on three inherited descriptors; returns the exit status."""
     for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(which, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(live(socket.socket(fileno=channel), socket.socket(fileno=listener)))
+        return runner.run(live(socket.socket(fileno=channel), socket.socket(fileno=listener), balance))
 
 
-async def live(ours: socket.socket, listener: socket.socket) -> int:
+async def live(ours: socket.socket, listener: socket.socket, shared: int) -> int:
     """From the first word of the parent to the last."""
     channel = await Channel.over(ours)
     told: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
@@ -82,7 +82,8 @@ async def live(ours: socket.socket, listener: socket.socket) -> int:
         return EXIT_FAILED
     try:
         async with asyncio.TaskGroup() as tasks:
-            worker = Worker(settings, store, tasks, channel, listener, log.close)
+            balance = Balance(shared, settings.workers, fields["worker"] - 1)
+            worker = Worker(settings, store, tasks, channel, listener, balance, log.close)
             if not began.done():  # it is, where the parent has gone meanwhile
                 began.set_result(Said({"pid": os.getpid()}))
             return await worker.live(reading, accept=fields["accept"])
@@ -101,6 +102,7 @@ class Worker:
         tasks: asyncio.TaskGroup,
         channel: Channel,
         listener: socket.socket,
+        balance: Balance,
         flush_log: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -121,7 +123,7 @@ class Worker:
         self._gateway.host = Relay(channel)
         gateway = self._gateway
         self._server = make_server(
-            gateway, patience(settings), gateway.refuse_unread, gateway.answer_at_once, shared=True
+            gateway, patience(settings), gateway.refuse_unread, gateway.answer_at_once, balance=balance
         )
         self._accepting = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -143,9 +145,7 @@ class Worker:
 
     async def live(self, reading: asyncio.Task[None], *, accept: bool) -> int:
         """Serve until the parent says otherwise, or is gone; returns the exit status."""
-        # What was imported and composed stays for good: no collection has to look at it again.
-        gc.collect()
-        gc.freeze()
+        keep_for_good()  # what was imported and composed
         if accept:
             self._accepting.set()
         serving = self._tasks.create_task(self._serve(), name="server")
@@ -210,6 +210,8 @@ class Worker:
             if revision.model not in models:
                 self._metrics.serves_no_more(revision.domain)
             self._drains.retire(revision)
+        if not self._swapped:
+            keep_for_good()  # the models that are there at the start; nobody has connected yet
         self._swapped = True
         self._accepting.set()
         return Said()
