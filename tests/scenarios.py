@@ -37,6 +37,7 @@ STREAMS = "behaviour/test_streams.py"
 STOPPING = "e2e/test_stopping.py"
 TRAFFIC = "e2e/test_traffic.py"
 WATCHING = "e2e/test_watching.py"
+WORKERS = "e2e/test_workers.py"
 
 SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Editors": {
@@ -232,6 +233,45 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "a missing directory at the start": (
             f"{LIFE}::test_a_missing_directory_serves_what_the_catalog_knows_and_says_so",
             f"{LIFE}::test_a_missing_directory_and_an_empty_catalog_are_an_error_that_names_the_path",
+        ),
+    },
+    "Several processes": {
+        "reloads under traffic": (
+            f"{WORKERS}::test_no_request_fails_through_reloads_under_traffic_on_every_worker",
+            f"{WORKERS}::test_no_request_fails_through_a_hundred_reloads_under_traffic_on_every_worker",
+        ),
+        "`load`, `unload`, `reload --wait`": (
+            f"{WORKERS}::test_load_unload_and_reload_are_answered_when_every_worker_has_followed",
+        ),
+        "a drain in every worker": (
+            f"{WORKERS}::test_a_retired_revision_is_loosened_only_when_every_worker_has_drained_it",
+        ),
+        "metrics and event streams of the whole": (
+            f"{WORKERS}::test_metrics_are_of_the_whole_whoever_is_asked_and_never_fall_when_a_worker_crashes",
+            f"{WORKERS}::test_a_row_stream_tells_of_the_writes_of_all_workers_and_goes_on_at_another_one",
+            f"{WORKERS}::test_the_admin_stream_tells_of_all_workers_and_a_client_that_goes_is_noticed",
+        ),
+        "a worker that crashes, cannot build, or hangs": (
+            f"{WORKERS}::test_a_worker_that_crashes_under_traffic_comes_back_at_the_current_generation",
+            f"{WORKERS}::test_a_worker_that_crashes_in_the_middle_of_a_reload_does_not_stop_it",
+            f"{WORKERS}::test_what_one_worker_cannot_build_serves_nowhere",
+            f"{WORKERS}::test_a_worker_that_hangs_is_replaced",
+            f"{WORKERS}::test_while_a_worker_gives_no_sign_of_life_the_service_manager_hears_none",
+        ),
+        "a parent that is killed": (
+            f"{WORKERS}::test_when_the_parent_is_killed_the_workers_end_and_the_next_one_starts",
+        ),
+        "SIGHUP and SIGTERM": (
+            f"{WORKERS}::test_a_hang_up_reloads_all_workers_and_a_signal_to_a_worker_changes_nothing",
+            f"{WORKERS}::test_a_stop_lets_requests_in_flight_in_every_worker_finish_and_refuses_new_ones",
+            f"{WORKERS}::test_a_request_over_the_graceful_time_is_cut_in_its_worker_and_named",
+        ),
+        "a unix socket, and one that was passed": (
+            f"{WORKERS}::test_workers_serve_a_unix_socket",
+            f"{WORKERS}::test_workers_serve_a_passed_socket_and_leave_connections_to_the_next_process",
+        ),
+        "a crowd of connections": (
+            "unit/test_balance.py::test_a_crowd_that_comes_at_once_is_shared_evenly_even_when_one_process_wakes_up_late",
         ),
     },
 }

@@ -23,6 +23,7 @@ from watcherd.admin.api import admin_routes
 from watcherd.admin.dashboard import dashboard_routes
 from watcherd.admin.docs import docs_routes
 from watcherd.admin.events import event_routes, tell, tell_of
+from watcherd.admin.health import Readiness, health_routes
 from watcherd.admin.host import make_host
 from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.admin.parts import Parts
@@ -42,7 +43,7 @@ from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.reload import Reloader
-from watcherd.server import Readiness, address_of, bind, health_routes, make_server
+from watcherd.server import address_of, bind, make_server
 from watcherd.settings import Settings
 from watcherd.stop import LastResort, Stop
 from watcherd.store import Store

@@ -1,8 +1,8 @@
-"""uvicorn and the sockets, health and readiness.
+"""uvicorn and the sockets.
 
-Owns binding (so that an address in use is one clear line), what uvicorn may and may not do, and
-`/healthz` and `/readyz`. Signals and the order of a stop are the daemon's: uvicorn would close
-idle connections at once, wait without end, and raise the signal again afterwards.
+Owns binding (so that an address in use is one clear line), and what uvicorn may and may not do.
+Signals and the order of a stop are the daemon's: uvicorn would close idle connections at once, wait
+without end, and raise the signal again afterwards.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import structlog
 import uvicorn
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
 
 from watcherd import sdnotify
 from watcherd.balance import LEAVE_SECONDS, Balance, Counted
@@ -271,40 +268,3 @@ def _inherited(descriptor: int) -> socket.socket:
         inherited.detach()  # it is not ours to close
         raise SettingsError(f"cannot listen on descriptor {descriptor}: it is no listening stream socket")
     return inherited
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether requests should be sent here; `reasons` say why not, or why not fully."""
-
-    status: Literal["starting", "ok", "degraded", "stopping"]
-    reasons: tuple[str, ...]
-    generation: int
-
-
-def health_routes(readiness: Callable[[], Awaitable[Readiness]]) -> APIRouter:
-    """`/healthz` (the process answers) and `/readyz` (it serves; degraded counts as serving)."""
-    router = APIRouter(tags=["health"])
-
-    @router.get("/healthz", operation_id="healthz", summary="Whether the process answers at all")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @router.get(
-        "/readyz",
-        operation_id="readyz",
-        summary="Whether requests should be sent here",
-        responses={
-            503: {"description": "Not yet, or not any more", "content": {"application/json": {"schema": {}}}},
-        },
-    )
-    async def readyz() -> JSONResponse:
-        now = await readiness()
-        serves = now.status in {"ok", "degraded"}
-        return JSONResponse(
-            {"status": now.status, "reasons": list(now.reasons), "generation": now.generation},
-            status_code=200 if serves else 503,
-            headers={} if serves else {"retry-after": "1"},
-        )
-
-    return router

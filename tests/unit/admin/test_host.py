@@ -9,8 +9,8 @@ import pytest
 from fastapi import APIRouter
 
 from tests.helpers import serving
+from watcherd.admin.health import Readiness, health_routes
 from watcherd.admin.host import make_host
-from watcherd.server import Readiness, health_routes
 
 
 async def stopping() -> Readiness:
