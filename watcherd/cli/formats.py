@@ -44,7 +44,13 @@ def diagnostic_json(finding: Diagnostic) -> dict[str, Any]:
         "message": finding.message,
         "hint": finding.hint,
         "related": [
-            {"file": place.file, "line": place.line, "column": place.column, "message": place.message}
+            {
+                "file": place.file,
+                "line": place.line,
+                "column": place.column,
+                "end_column": place.end_column,
+                "message": place.message,
+            }
             for place in finding.related
         ],
     }
@@ -103,7 +109,11 @@ def _result(finding: Diagnostic, rule: int) -> dict[str, Any]:
     }
     if finding.related:
         result["relatedLocations"] = [
-            {"id": number, **_location(place.file, place.line, place.column), "message": {"text": place.message}}
+            {
+                "id": number,
+                **_location(place.file, place.line, place.column, place.end_column),
+                "message": {"text": place.message},
+            }
             for number, place in enumerate(finding.related, start=1)
         ]
     return result

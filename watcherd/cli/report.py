@@ -78,7 +78,7 @@ def _finding(finding: Diagnostic, texts: _Texts) -> Iterable[Text]:
         yield Text.assemble((where, "bold"), ("note: ", "bold cyan"), _shown(place.message))
         line = texts.line(place.file, place.line)
         if line is not None:
-            yield from _excerpt(line, place.line, Span(place.column, None), "bold cyan")
+            yield from _excerpt(line, place.line, Span(place.column, place.end_column), "bold cyan")
 
 
 class Span(NamedTuple):

@@ -23,12 +23,13 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Another place that belongs to a finding, such as `first declared here`."""
+    """Another place that belongs to a finding, such as `first declared here`; `end_column` as in a diagnostic."""
 
     file: str
     line: int
     column: int
     message: str
+    end_column: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,9 @@ class SourceText:
 
     def related(self, span: Span, message: str) -> Related:
         """Another place in this file that belongs to a finding."""
-        position = self.position(span.start)
-        return Related(self.file, position.line, position.column, message)
+        start, end = self.position(span.start), self.position(span.end)
+        one_line = start.line == end.line and end.column > start.column
+        return Related(self.file, start.line, start.column, message, end.column if one_line else None)
 
 
 class Findings:

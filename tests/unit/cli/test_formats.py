@@ -53,7 +53,13 @@ def test_json_has_every_finding_in_full_and_a_summary() -> None:
         "related": [],
     }
     assert twice["related"] == [
-        {"file": "pim_models/shop.yaml", "line": 6, "column": 7, "message": "first declared here"}
+        {
+            "file": "pim_models/shop.yaml",
+            "line": 6,
+            "column": 7,
+            "end_column": 14,
+            "message": "first declared here",
+        }
     ]
     assert (useless["severity"], useless["hint"]) == ("warning", None)
 

@@ -6,8 +6,8 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from watcherd.cli import app
-from watcherd.cli.output import counted, print_findings, print_json, print_line, print_table, printable
+from watcherd.cli import app, client
+from watcherd.cli.output import complete_name, counted, print_findings, print_json, print_line, print_table, printable
 
 HEAD = ("MODEL", "STATE", "FILE")
 
@@ -68,6 +68,37 @@ def test_numbers_are_counted_as_people_do() -> None:
         "0 files",
         "2 entities",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("watcherd dra", "drains"),
+        ("watcherd check --explain PIM20", "PIM207"),
+        ("watcherd check --format sa", "sarif"),
+        ("watcherd show our", "our-shop"),
+    ],
+)
+def test_shells_complete_commands_options_codes_and_models(
+    words: str, offered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ask", lambda *_, **__: {"pims": [{"name": "our-shop"}, {"name": "other"}]})
+    asked = {
+        "_WATCHERD_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    result = CliRunner().invoke(app, [], prog_name="watcherd", env=asked)
+    assert offered in result.output.split()
+    assert "other" not in result.output
+
+
+def test_nothing_is_completed_where_no_daemon_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise client.DaemonError("cannot reach a daemon")
+
+    monkeypatch.setattr(client, "ask", nobody)
+    assert complete_name("our") == []
 
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]  # the root is a group
