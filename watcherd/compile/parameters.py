@@ -18,6 +18,7 @@ from watcherd.compile.options import Options
 from watcherd.compile.query import MAX_SKIP, RESERVED, is_scalar
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.schemas import Schema, bare_schema
+from watcherd.expressions import MAX_LENGTH
 from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, ModelSpec
 
 # What text is compared with need not be a value itself: the empty text, or a part of an email address.
@@ -47,6 +48,12 @@ def shared_parameters(spec: ModelSpec, options: Options) -> dict[str, Schema]:
             "What `next` of a page holds: go on behind it, whatever was inserted or deleted since. The same sort and "
             "filters, and no `skip`.",
         ),
+        f"{spec.name}.filter": _query(
+            "filter",
+            {"type": "string", "maxLength": MAX_LENGTH},
+            "An expression (CEL) that is true for the rows to answer, such as `price * quantity > 100 && has(note)`. "
+            "What the database cannot compute exactly is refused with 400.",
+        ),
         f"{spec.name}.count": _query(
             "count",
             {"type": "string", "enum": ["exact", "none"], "default": "exact"},
@@ -72,7 +79,8 @@ def list_parameters(linked: LinkedModel, entity: Entity, *, paged: bool) -> list
         if not item.write_only
         for one in _filters(item, values.resolve(item, linked.targets))
     ]
-    paging = [{"$ref": f"#/components/parameters/{spec.name}.{name}"} for name in ("skip", "limit", "cursor", "count")]
+    shared = ("filter", "skip", "limit", "cursor", "count")
+    paging = [{"$ref": f"#/components/parameters/{spec.name}.{name}"} for name in shared]
     return [*filters, *(_ref(spec, entity, name) for name in own), *paging]
 
 

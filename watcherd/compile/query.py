@@ -9,25 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from watcherd import problems
-from watcherd.compile import cursor
+from watcherd.compile import cursor, values
 from watcherd.compile.operators import MAX_VALUES, Filterable, filterable, read_filter, value_count
 from watcherd.compile.options import Options
 from watcherd.compile.reading import nearest
 from watcherd.compile.relations import Relation
 from watcherd.compile.validators import Targets
 from watcherd.compile.values import Reader
+from watcherd.errors import InvalidExpressionError
 from watcherd.pim.spec import Attribute, Entity, Kind
 from watcherd.problems import Finding, Problem
-from watcherd.store import Filter, Select
+from watcherd.store import WHERE, Filter, Select, UntranslatableError, filter_expression
 
 RESERVED = frozenset({"sort", "limit", "skip", "count", "fields", "expand", "cursor", "filter"})
 PAGING = ("sort", "skip", "limit", "cursor", "count")
 VIEWING = ("fields", "expand")
+FILTERING = ("filter",)
 MAX_PARAMETERS = 100
 MAX_SKIP = 2**31 - 1
 
@@ -42,7 +45,8 @@ class ListQuery:
     """One entity's query language, compiled.
 
     `attributes` are those that answers show; `everything` is what a request without parameters asks
-    for. `related_limit` bounds the rows that one relation adds to an answer.
+    for. `related_limit` bounds the rows that one relation adds to an answer. `held` are what values of
+    the attributes are, for expressions, and `clock` answers an aware UTC time.
     """
 
     owner: str
@@ -53,6 +57,8 @@ class ListQuery:
     default_limit: int
     max_limit: int
     everything: Asked
+    held: Mapping[str, Attribute]
+    clock: Callable[[], datetime]
 
     @property
     def related_limit(self) -> int:
@@ -94,7 +100,15 @@ def compile_query(entity: Entity, targets: Targets, relations: Mapping[str, Rela
         default_limit=options.default_limit,
         max_limit=options.max_limit,
         everything=Asked(Select(limit=options.default_limit)),
+        held={item.name: _held(item, targets) for item in seen},
+        clock=options.clock,
     )
+
+
+def _held(attribute: Attribute, targets: Targets) -> Attribute:
+    """What values of an attribute are: of a key of another entity, what its key is."""
+    actual = values.resolve(attribute, targets)
+    return replace(actual, is_list=True) if attribute.is_list and not actual.is_list else actual
 
 
 def is_scalar(attribute: Attribute) -> bool:
@@ -105,7 +119,14 @@ def is_scalar(attribute: Attribute) -> bool:
 def reader_of(query: ListQuery) -> Callable[[bytes], Asked]:
     """`read_query` that remembers what was asked lately: clients ask the same again and again."""
     remembered = lru_cache(_REMEMBERED)(partial(read_query, query))
-    return lambda raw: remembered(raw) if len(raw) <= _MAX_REMEMBERED else read_query(query, raw)
+
+    def read(raw: bytes) -> Asked:
+        # An expression may ask what time it is.
+        if len(raw) > _MAX_REMEMBERED or b"filter" in raw:
+            return read_query(query, raw)
+        return remembered(raw)
+
+    return read
 
 
 def read_query(query: ListQuery, raw: bytes, within: Filter | None = None) -> Asked:
@@ -117,7 +138,9 @@ def read_query(query: ListQuery, raw: bytes, within: Filter | None = None) -> As
     seen = _once(parameters(raw), findings)
     filters = [within] if within is not None else []
     for name, text in seen.items():
-        if name not in PAGING and name not in VIEWING:
+        if name == "filter":
+            filters += _expression(query, text, findings)
+        elif name not in PAGING and name not in VIEWING:
             filters += _filter(query, name, text, findings)
     if value_count(filters) > MAX_VALUES:
         findings.append(Finding("in", "too_many", f"the filters have over {MAX_VALUES} values in all"))
@@ -202,13 +225,25 @@ def _filter(query: ListQuery, parameter: str, text: str, findings: list[Finding]
     return []
 
 
+def _expression(query: ListQuery, text: str, findings: list[Finding]) -> list[Filter]:
+    """The condition that an expression states, or a finding that says where it is wrong, or cannot be asked."""
+    try:
+        filter_expression(text, query.owner, query.held)
+    except (InvalidExpressionError, UntranslatableError) as error:
+        hint = f"; {error.hint}" if isinstance(error, InvalidExpressionError) and error.hint else ""
+        message = f"filter: {error}, at character {error.offset + 1}{hint}"
+        findings.append(Finding("filter", "expression", message))
+        return []
+    return [Filter("", WHERE, text, query.clock())]
+
+
 def _unknown(query: ListQuery, parameter: str, name: str, operator: str) -> str:
     known = [item for item in query.attributes if item not in RESERVED]
     if parameter == name:
-        hint = _near(name, [*known, *PAGING, *VIEWING])
+        hint = _near(name, [*known, *FILTERING, *PAGING, *VIEWING])
     else:
         hint = _near(name, query.attributes).replace("'?", f"__{operator}'?")
-    there = ", ".join([*known, *PAGING, *VIEWING])
+    there = ", ".join([*known, *FILTERING, *PAGING, *VIEWING])
     return f"there is no parameter {parameter}{hint}; there are {there}; attributes take operators, as {query.key}__in"
 
 

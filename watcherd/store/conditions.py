@@ -15,16 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
 from watcherd.errors import EvaluationError, WatcherdError
-from watcherd.expressions import Typed, constant_of, to_wire
+from watcherd.expressions import BOOL, Expression, Typed, compile_expression, constant_of, to_wire
+from watcherd.pim.scopes import check_scope
 from watcherd.pim.spec import Attribute, Kind
 from watcherd.store.codecs import TEXT_KINDS, literal, scale_of
-from watcherd.store.dialect import Dialect
+from watcherd.store.dialect import SQLITE, Dialect
+from watcherd.store.names import quoted
 
+_ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _TEXT: Final = frozenset({*TEXT_KINDS, Kind.UUID})
 _TYPES: Final = {
     Kind.INTEGER: "number",
@@ -125,7 +128,9 @@ class Translation:
 
     def _negative(self, node: Typed) -> Value:
         value = self._number(node.operands[0])
-        return Value(f"(-{value.sql})", "number", value.places)
+        sql = f"(-{_exact(value)})"
+        self.inexact.append(sql)
+        return Value(sql, "number", value.places)
 
     def _call(self, node: Typed) -> Value:
         name, operand = node.value[0].name, node.operands[0]
@@ -133,7 +138,10 @@ class Translation:
             return Value(f"length({self._text(operand)})", "number")
         if name == "abs":
             value = self._number(operand)
-            return Value(f"abs({value.sql})", "number", value.places)
+            # Not abs(): for the smallest of all integers it is an error.
+            sql = f"(CASE WHEN {value.sql} < 0 THEN -{_exact(value)} ELSE {_exact(value)} END)"
+            self.inexact.append(sql)
+            return Value(sql, "number", value.places)
         raise _untranslatable(node)
 
     def _folded(self, node: Typed) -> Value | None:
@@ -246,6 +254,35 @@ class Translation:
             raise _untranslatable(node)
         text, part = (self._text(one) for one in node.operands)
         return _TESTS[name](self.dialect, text, part)
+
+
+class Conditions:
+    """The expressions that lists of one entity are filtered by; `held` are its attributes as they are stored.
+
+    `columns` are their names in the table.
+    """
+
+    def __init__(
+        self, dialect: Dialect, entity: str, held: Mapping[str, Attribute], columns: Mapping[str, str]
+    ) -> None:
+        self._dialect = dialect
+        self._entity = entity
+        self._held = held
+        self._columns = columns
+
+    def sql(self, text: str, now: datetime | None) -> str:
+        """The condition as SQL. Raises what `filter_expression` raises."""
+        expression = filter_expression(text, self._entity, self._held)
+        translation = Translation(self._dialect, self._held, lambda name: quoted(self._columns[name]), now)
+        return translation.condition(expression.root)
+
+
+def filter_expression(text: str, entity: str, held: Mapping[str, Attribute]) -> Expression:
+    """The expression that a list is filtered by. Raises InvalidExpressionError, and UntranslatableError."""
+    expression = compile_expression(text, check_scope(entity, held), BOOL)
+    # Whether it can be translated does not depend on the database, nor on the time of day.
+    Translation(SQLITE, held, quoted, _ANY_TIME).condition(expression.root)
+    return expression
 
 
 def violation(translation: Translation, node: Typed) -> str:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from watcherd.errors import StoreError
 from watcherd.store.codecs import Codec
+from watcherd.store.conditions import Conditions
 from watcherd.store.dialect import Dialect
 from watcherd.store.names import quoted
 from watcherd.store.operators import OPERATORS, padded
@@ -33,17 +35,24 @@ _NO_LIMIT: Final = 2**63 - 1
 _LIMIT: Final = "limit"
 _SKIP: Final = "skip"
 
+WHERE: Final = "where"
+
 V = TypeVar("V")
 Order = tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One condition; several are joined by AND. `value` is what the operator takes, in wire form."""
+    """One condition; several are joined by AND. `value` is what the operator takes, in wire form.
+
+    With the operator `WHERE` it is an expression about the row, and `attribute` is empty; `now` is
+    the time of day for it.
+    """
 
     attribute: str
     operator: str
     value: Any = None
+    now: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +95,8 @@ class Bound(NamedTuple):
 class Statements:
     """The statements of one entity; `columns` by attribute name, in attribute order.
 
-    `numbered` says whether the database gives a key to rows that come without.
+    `numbered` says whether the database gives a key to rows that come without; `conditions` translate
+    the expressions that lists are filtered by.
     """
 
     def __init__(  # noqa: PLR0913 - what a table is, once for each entity of a revision
@@ -98,8 +108,10 @@ class Statements:
         codecs: Mapping[str, Codec],
         *,
         numbered: bool,
+        conditions: Conditions,
     ) -> None:
         self._dialect = dialect
+        self._conditions = conditions
         self._columns = {name: _column(column) for name, column in columns.items()}
         self._table = sa.table(sa.sql.quoted_name(table, quote=True), *self._columns.values(), _column(VERSION_COLUMN))
         self._key = key
@@ -135,6 +147,9 @@ class Statements:
         values: dict[str, Any] = {_LIMIT: limit, _SKIP: query.skip}
         filters = []
         for place, one in enumerate(query.filters):
+            if one.operator == WHERE:
+                filters.append((self._conditions.sql(one.value, one.now), WHERE, 0))
+                continue
             bound = self._bound(one)
             filters.append((one.attribute, one.operator, len(bound)))
             values.update({f"f{place}_{number}": value for number, value in enumerate(bound)})
@@ -174,19 +189,18 @@ class Statements:
     def _select(
         self, filters: tuple[tuple[str, str, int], ...], order: Order, after: tuple[bool, ...] | None
     ) -> tuple[Statement, Statement]:
-        where = [
-            OPERATORS[operator].condition(
-                self._dialect,
-                self._columns[attribute],
-                [sa.bindparam(f"f{place}_{number}") for number in range(length)],
-            )
-            for place, (attribute, operator, length) in enumerate(filters)
-        ]
+        where = [self._condition(place, *one) for place, one in enumerate(filters)]
         page = where if after is None else [*where, self._follows(order, after)]
         rows = sa.select(*self._row).where(*page).order_by(*(self._ordered(*one) for one in order))
         rows = rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP))
         count = sa.select(sa.func.count()).select_from(self._table).where(*where)
         return self._compiled(rows), self._compiled(count)
+
+    def _condition(self, place: int, attribute: str, operator: str, length: int) -> sa.ColumnElement[bool]:
+        if operator == WHERE:
+            return sa.literal_column(attribute, sa.Boolean)
+        values: list[sa.BindParameter[Any]] = [sa.bindparam(f"f{place}_{number}") for number in range(length)]
+        return OPERATORS[operator].condition(self._dialect, self._columns[attribute], values)
 
     def _select_related(self, attribute: str, length: int) -> Statement:
         column = self._attribute(attribute)

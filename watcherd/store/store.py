@@ -22,6 +22,7 @@ from watcherd.pim.spec import Attribute, LinkedModel
 from watcherd.store import answers, apply, catalog, drift, holders, prune, records
 from watcherd.store.answers import Answers
 from watcherd.store.codecs import Codec, codec_for, physical
+from watcherd.store.conditions import Conditions
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import Database, open_database
 from watcherd.store.differ import differ, former_name
@@ -312,6 +313,8 @@ class Store:
         if shape is None or not shape.fits(columns, key, held):
             codecs = {one: codec_for(kept) for one, kept in zip(attributes, held, strict=True)}
             numbered = key.type == "integer"
-            statements = Statements(self._database.dialect, table, columns, key.name, codecs, numbered=numbered)
+            dialect = self._database.dialect
+            conditions = Conditions(dialect, name, dict(zip(attributes, held, strict=True)), columns)
+            statements = Statements(dialect, table, columns, key.name, codecs, numbered=numbered, conditions=conditions)
             shape = self._shapes[table] = Shape(columns, key, held, codecs, statements)
         return shape

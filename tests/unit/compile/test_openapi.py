@@ -17,7 +17,7 @@ from pydantic_core import SchemaValidator
 from watcherd.compile import PROBLEM_SCHEMA, Options, naming, values
 from watcherd.compile.bodies import compile_bodies, created
 from watcherd.compile.openapi import describe, document
-from watcherd.compile.query import PAGING, VIEWING, compile_query
+from watcherd.compile.query import FILTERING, PAGING, VIEWING, compile_query
 from watcherd.compile.schemas import attribute_schema, entity_schemas
 from watcherd.compile.validators import attribute_schema as core_attribute_schema
 from watcherd.pim.spec import (
@@ -247,7 +247,7 @@ def test_a_parameter_is_described_exactly_when_it_is_understood(
     known = {f"{item.name}__{operator}" for item in query.attributes.values() for operator in item.operators}
     # The plain name stands for `__eq`, unless it means something else.
     short = {name: name.removesuffix("__eq") for name in known if name != "limit__eq"}
-    described = parameters_of(whole, "shop_Product_list").keys() - {*PAGING, *VIEWING}
+    described = parameters_of(whole, "shop_Product_list").keys() - {*FILTERING, *PAGING, *VIEWING}
     assert described == {short.get(name, name) for name in known}
 
 
