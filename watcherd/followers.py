@@ -81,7 +81,9 @@ class Figures:
 
 
 class Followers(Protocol):
-    """The processes that serve beside this one."""
+    """The processes that serve beside this one; `alone` where there are none."""
+
+    alone: bool
 
     async def prepare(self, revision: Revision, plan: SchemaPlan) -> None:
         """Have every one of them build a revision that may serve next. FollowerError when one cannot."""
@@ -101,6 +103,8 @@ class Followers(Protocol):
 
 class Nobody:
     """No other process: what one asks of all of them is done."""
+
+    alone = True
 
     async def prepare(self, revision: Revision, plan: SchemaPlan) -> None:
         """Nobody to build it."""

@@ -225,8 +225,7 @@ class Reloader:
         await self._applied.write_decisions(before, after)
         self._swap(after, report)
         self._retire(before, after)
-        with self._stages.timed("follow"):
-            await self._followers.follow(report.generation, after)
+        await self._followers.follow(report.generation, after)
         self._tell_plans(before, draft)
         for event in tell(before, after, report):
             self._publish(event)
@@ -345,7 +344,7 @@ class Reloader:
                 return None, (refused.fault,)
             except InvalidDefaultError as error:
                 return None, (_bad_default(error),)
-            if not order.dry_run:
+            if not (order.dry_run or self._followers.alone):
                 with self._stages.timed("prepare"):
                     await self._followers.prepare(revision, plan)
             if not (order.dry_run or draft.serves_last_good(model)):

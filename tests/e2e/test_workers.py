@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sqlite3
+import sys
+from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -154,6 +156,54 @@ async def reload_under_traffic(crew: Process, reloads: int) -> None:
     assert [one["generation"] for one in shown] == [first + reloads] * WORKERS
     answered = Counter(line["worker"] for line in crew.of("request") if line["path"].startswith("/api/"))
     assert set(answered) == {1, 2}
+
+
+async def test_an_idempotency_key_that_reaches_two_workers_at_once_writes_once(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    for number in range(10):
+        headers = {"idempotency-key": f"key-{number}"}
+        answers = await asyncio.gather(
+            *(client.post("/api/shop/items", json={"name": str(number)}, headers=headers) for client in each.values())
+        )
+        statuses = [answer.status_code for answer in answers]
+        assert 201 in statuses
+        assert set(statuses) <= {201, 409}
+        again = [
+            await client.post("/api/shop/items", json={"name": str(number)}, headers=headers)
+            for client in each.values()
+        ]
+        assert {answer.headers["idempotency-replayed"] for answer in again} == {"true"}
+        assert len({answer.json()["id"] for answer in again}) == 1
+    assert (await each[1].get("/api/shop/items")).json()["total"] == 10
+
+
+async def test_a_hang_up_brings_new_api_keys_to_every_worker(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    first, second = [await key_line(name) for name in ("first", "second")]
+    keys.write_text(first[1])
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "shop.yaml").write_text(shop())
+    environment = {"WATCHERD_WORKERS": "2", "WATCHERD_API_KEYS_FILE": str(keys)}
+    async with running(tmp_path / "models", tmp_path / "data", environment=environment) as daemon:
+        keys.write_text(second[1])
+        since = len(daemon.lines)
+        daemon.kill(signal.SIGHUP)
+        await daemon.wait_for("reload.finished", since, lambda line: line["reason"] == "signal")
+        for _ in range(6):
+            async with daemon.client() as client:
+                for key, status in ((first[0], 401), (second[0], 200)):
+                    answer = await client.get("/api/shop/items", headers={"x-api-key": key})
+                    assert answer.status_code == status
+
+
+async def key_line(name: str) -> tuple[str, str]:
+    """A key, and its line for the file."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "watcherd", "key", "new", name, "--read", "*", stdout=PIPE, stderr=PIPE
+    )
+    line, told = await process.communicate()
+    return told.decode().split()[-1], line.decode()
 
 
 # ── drains, metrics, streams ────────────────────────────────────────────────────────────────────

@@ -60,6 +60,7 @@ class WorkerEndedError(WatcherdError):
 class Crew:
     """All workers. Has what a reload needs of them (`Followers`), and what a stop needs (`Front`)."""
 
+    alone = False
     started = True
 
     def __init__(  # noqa: PLR0913 - the parts that workers take part in, composed once by the daemon
@@ -298,8 +299,12 @@ class Crew:
             wanted = self._wanted
             assert wanted is not None  # noqa: S101 - there was something to bring it to
             for build in member.lacks(wanted):
+                if wanted is not self._wanted:
+                    break
                 live = wanted.lives[build]
                 await member.prepare(build, pack(Build.of(live.plan, live.revision.number)))
+            if wanted is not self._wanted:
+                continue  # what nobody else holds any more may have been loosened: it must not serve
             first = member.at is None
             await member.swap(wanted)
             if first:
