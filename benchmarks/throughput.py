@@ -1,9 +1,9 @@
 """How many requests one process on one processor answers, and how late the slowest hundredth; beside peers.
 
-The systems take turns (A B C, A B C, ...), each in a fresh copy of its data, pinned to one
-processor, with wrk on another: GET by id, a list of 20, a create and an update, on 10,000 rows over
-16 connections. Ratios are formed within a round, between neighbours in time, and their median is
-told: so a noisy machine is noisy for all. Beside the throughput stands the processor's time that a
+In each round every system begins with a fresh copy of its data, pinned to one processor, with wrk on
+another; then they take turns (A B C, A B C, ...): GET by id, a list of 20, an update and a create, on
+10,000 rows over 16 connections. Ratios are formed within a round, between neighbours in time, and
+their median is told: so a noisy machine is noisy for all. Beside the throughput stands the processor's time that a
 request took, which hardly moves when the machine is shared.
 
     python benchmarks/throughput.py [--rounds 5] [--seconds 2] [--systems watcherd,handwritten,...]
@@ -18,6 +18,7 @@ the virtual environment, and left out where they cannot be. wrk comes from the s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import json
 import math
@@ -36,7 +37,7 @@ from _plots import bars
 from _wrk import Load, find_wrk, run_wrk
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TITLES = {"get": "GET by id", "list": "list of 20", "create": "create", "update": "update"}
+TITLES = {"get": "GET by id", "list": "list of 20", "update": "update", "create": "create"}
 BASIS = "FastAPI by hand"
 WARM_SECONDS = 1.0
 
@@ -102,25 +103,33 @@ def processors() -> tuple[int | None, int | None]:
 
 
 def measure(peers: Sequence[Peer], options: argparse.Namespace, server: int | None, client: int | None) -> Any:
-    """One round: each system once, in turn."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for peer in peers:
-        with run_peer(peer, processor=server) as running:
+    """One round: of each operation each system once, in turn; those that wait for theirs are idle."""
+    found: dict[str, dict[str, Any]] = {peer.name: {"durability": peer.durability} for peer in peers}
+    with contextlib.ExitStack() as stack:
+        systems = [stack.enter_context(run_peer(peer, processor=server)) for peer in peers]
+        for running in systems:
             check(running)
-            found[peer.name] = {"durability": peer.durability}
-            for operation in options.operations:
-                if operation in peer.operations:
-                    found[peer.name][operation] = load(running, operation, options, client)
+            for operation in running.peer.operations[:2]:
+                warm(running, operation, options, client)
+        for operation in options.operations:
+            for running in systems:
+                if operation in running.peer.operations:
+                    found[running.peer.name][operation] = load(running, operation, options, client)
     return found
 
 
+def warm(running: Running, operation: str, options: argparse.Namespace, client: int | None) -> None:
+    """Let a system compile and cache what it compiles and caches."""
+    run_wrk(running.target, operation, "", seconds=WARM_SECONDS, connections=options.connections, processor=client)
+
+
 def load(running: Running, operation: str, options: argparse.Namespace, client: int | None) -> dict[str, float]:
-    """One operation of one system, warmed up: what wrk saw, and the processor's time of a request."""
+    """One operation of one system: what wrk saw, and the processor's time of a request."""
     mark = uuid.uuid4().hex[:8]
-    arguments = {"connections": options.connections, "processor": client}
-    run_wrk(running.target, operation, f"W{mark}", seconds=WARM_SECONDS, **arguments)
     before = running.processor_seconds()
-    seen: Load = run_wrk(running.target, operation, f"M{mark}", seconds=options.seconds, **arguments)
+    seen: Load = run_wrk(
+        running.target, operation, mark, seconds=options.seconds, connections=options.connections, processor=client
+    )
     used = running.processor_seconds() - before
     if seen.requests == 0 or seen.refused or seen.broken > seen.requests / 100:
         print(f"{running.peer.name}, {operation}: {seen}", file=sys.stderr)
@@ -157,7 +166,8 @@ def report(rounds: Rounds, options: argparse.Namespace, missing: Sequence[str]) 
         *table(["", "durability", *TITLES.values()], [[name, durability(rounds, name),
                *(throughput(rounds, name, operation) for operation in OPERATIONS)] for name in names]),
         "",
-        "99th percentile of the latency in milliseconds, and the processor's time of a request in microseconds:",
+        "99th percentile of the latency in milliseconds, and the processor's time of a request in microseconds",
+        "(with the ratio: how many times as much FastAPI by hand takes):",
         "",
         *table(["", *TITLES.values()],
                [[name, *(lateness(rounds, name, operation) for operation in OPERATIONS)] for name in names]),
@@ -196,9 +206,13 @@ def throughput(rounds: Rounds, name: str, operation: str) -> str:
 
 
 def lateness(rounds: Rounds, name: str, operation: str) -> str:
-    """The medians of the 99th percentile and of the processor's time."""
+    """The medians of the 99th percentile and of the processor's time, and of the ratio of the latter."""
     late, used = values(rounds, name, operation, "p99_ms"), values(rounds, name, operation, "cpu_us")
-    return f"{statistics.median(late):.1f} · {statistics.median(used):.0f}" if late else ""
+    if not late:
+        return ""
+    rates = ratios(rounds, name, operation, "cpu_us")
+    ratio = f" ({1 / statistics.median(rates):.1f})" if rates else ""
+    return f"{statistics.median(late):.1f} · {statistics.median(used):.0f}{ratio}"
 
 
 def values(rounds: Rounds, name: str, operation: str, what: str) -> list[float]:
@@ -206,12 +220,12 @@ def values(rounds: Rounds, name: str, operation: str, what: str) -> list[float]:
     return [one[name][operation][what] for one in rounds if operation in one.get(name, {})]
 
 
-def ratios(rounds: Rounds, name: str, operation: str, basis: str = BASIS) -> list[float]:
-    """The throughput in units of the basis's in the same round."""
+def ratios(rounds: Rounds, name: str, operation: str, what: str = "per_second") -> list[float]:
+    """In units of what the basis has in the same round."""
     return [
-        one[name][operation]["per_second"] / one[basis][operation]["per_second"]
+        one[name][operation][what] / one[BASIS][operation][what]
         for one in rounds
-        if operation in one.get(name, {}) and operation in one.get(basis, {})
+        if operation in one.get(name, {}) and operation in one.get(BASIS, {})
     ]
 
 
