@@ -114,6 +114,10 @@ class Call:
         query: bytes = self._scope["query_string"]
         return query
 
+    def asks(self, allows: Callable[[Scope], bool]) -> bool:
+        """Whether somebody who knows of requests as a whole allows something to this one."""
+        return allows(self._scope)
+
     @property
     def identity(self) -> str | None:
         """The name of the API key that was sent, where the daemon asks for keys; looked up when asked."""

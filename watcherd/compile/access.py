@@ -1,8 +1,7 @@
 """An entity as the code behind methods sees it: the same validators, rules and versions as the API.
 
 Owns the one difference: `read_only` attributes are closed to clients, not to the model's own code,
-which is how they come to have a value. What the server sets stays the server's. Values come and go
-in Python's types.
+which is how they come to have a value. What the server sets stays the server's.
 """
 
 from __future__ import annotations
@@ -46,22 +45,20 @@ class RowAccess:
             (item.name, convert) for item, kind in kinds if (convert := plain(kind, is_list=item.is_list)) is not None
         )
 
-    def get(self, key: Any) -> Step[Found | None]:
+    def found(self, row: Row) -> Found:
+        """A row with its values in Python's types."""
+        found = Found(row.values, row.version)
+        for name, convert in self._plain:
+            if found[name] is not None:
+                found[name] = convert(found[name])
+        return found
+
+    def get(self, key: Any) -> Step[Row | None]:
         """The row of this key, None where there is none."""
         read_key = self._read_key(key)
-        if read_key is None:
-            return lambda _: None
-        getting = self._rows.getting(read_key)
+        return _no_row if read_key is None else self._rows.getting(read_key)
 
-        def step(cursor: Cursor) -> Found | None:
-            row = getting(cursor)
-            return None if row is None else self._found(row)
-
-        return step
-
-    def find(
-        self, conditions: Mapping[str, Any], *, sort: str | None, limit: int | None, skip: int
-    ) -> Step[list[Found]]:
+    def find(self, conditions: Mapping[str, Any], *, sort: str | None, limit: int | None, skip: int) -> Step[list[Row]]:
         """The rows that meet all conditions. ValueError for a condition that makes no sense; TooManyRowsError."""
         most = MAX_FOUND if limit is None else limit
         if not 0 <= most <= MAX_FOUND or skip < 0:
@@ -75,28 +72,28 @@ class RowAccess:
         )
         finding = self._rows.finding(select)
 
-        def step(cursor: Cursor) -> list[Found]:
+        def step(cursor: Cursor) -> list[Row]:
             rows = finding(cursor)
             if limit is None and len(rows) > MAX_FOUND:
                 raise TooManyRowsError(f"find brings over {MAX_FOUND} rows of {self.name}: give it a limit")
-            return [self._found(row) for row in rows]
+            return rows
 
         return step
 
-    def create(self, values: Mapping[str, Any]) -> Step[Found]:
+    def create(self, values: Mapping[str, Any]) -> Step[Row]:
         """A new row."""
         row, findings = created(self._bodies, values)
         if findings:
             raise self._invalid(findings)
         inserting = self._rows.inserting([row])
 
-        def step(cursor: Cursor) -> Found:
+        def step(cursor: Cursor) -> Row:
             [new] = inserting(cursor)
-            return self._found(new)
+            return new
 
         return step
 
-    def update(self, key: Any, changes: Mapping[str, Any], *, version: int | None) -> Step[Found]:
+    def update(self, key: Any, changes: Mapping[str, Any], *, version: int | None) -> Step[Row]:
         """A row with some values changed; JSON attributes are merged, as by a PATCH."""
         sent, known = read(self._bodies, changes, frozenset())
 
@@ -109,11 +106,11 @@ class RowAccess:
 
         updating = self._rows.updating(self._required_key(key), change)
 
-        def step(cursor: Cursor) -> Found:
+        def step(cursor: Cursor) -> Row:
             row = updating(cursor)
             if row is None:
                 raise self._no_such_row(key)
-            return self._found(row)
+            return row
 
         return step
 
@@ -165,19 +162,16 @@ class RowAccess:
             raise self._no_such_row(key)
         return read_key
 
-    def _found(self, row: Row) -> Found:
-        found = Found(row.values, row.version)
-        for name, convert in self._plain:
-            if found[name] is not None:
-                found[name] = convert(found[name])
-        return found
-
     def _invalid(self, findings: list[Finding]) -> Problem:
         problem = reading.invalid(findings)
         return Problem(problem.type, f"{self.name}: {problem.detail}", errors=problem.errors)
 
     def _no_such_row(self, key: Any) -> Problem:
         return Problem(problems.NO_SUCH_ROW, f"{self.name} has no row {str(key)!r}")
+
+
+def _no_row(_: Cursor) -> Row | None:
+    return None
 
 
 def _compared(item: Filterable, operator: str, value: Any) -> Filter:

@@ -31,7 +31,7 @@ from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
 from watcherd.compile.remembering import turn_all
-from watcherd.compile.service import any_has_code, compile_method
+from watcherd.compile.service import any_has_code
 from watcherd.compile.writes import Prepare
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, Service
 from watcherd.revision import Revision
@@ -156,8 +156,7 @@ def _action_paths(
     paths: dict[tuple[str, str], Path] = {}
     for service in linked.spec.services.values():
         for method in service.methods:
-            run = methods.runner(service, method)
-            endpoint = compile_method(linked, service, method, options.clock, run)
+            endpoint = methods.endpoint(service, method)
             template = f"/{service.path}/{method.path}"
             path = Path.of(template, {"POST": _post(linked, template, endpoint.call, tables, options)})
             for owner in (service.path, service.name):

@@ -13,6 +13,7 @@ import uuid_utils
 
 from watcherd.feeds import Feeds
 from watcherd.services import Allowance
+from watcherd.wire import Scope
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -28,6 +29,11 @@ def make_uuid7() -> str:
     return str(uuid_utils.uuid7())
 
 
+def nobody(_: Scope) -> bool:
+    """Who may see the trace of a flow, unless somebody says otherwise."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Settings of every compiled model.
@@ -35,8 +41,8 @@ class Options:
     `api_prefix` is `/api` or empty; `max_body_bytes` and `needs_key` are documented, the gateway
     enforces them; `max_import_bytes` bounds the body of an import, whose lines are bounded by
     `max_body_bytes`; `max_rows` bounds an array of a create; `default_limit` and `max_limit` count
-    rows of a list; `feeds` hear of changed rows; `allowance` is what handlers may use; `clock`
-    answers an aware UTC time.
+    rows of a list; `feeds` hear of changed rows; `allowance` is what handlers may use;
+    `may_trace` says of a request whether its client may see the trace of a flow; `clock` answers an aware UTC time.
     """
 
     api_prefix: str = "/api"
@@ -47,6 +53,7 @@ class Options:
     feeds: Feeds = field(default_factory=Feeds)
     default_limit: int = DEFAULT_LIMIT
     max_limit: int = MAX_LIMIT
+    may_trace: Callable[[Scope], bool] = nobody
     allowance: Allowance = field(default_factory=Allowance)
     clock: Callable[[], datetime] = utc_now
     make_id: Callable[[], str] = make_uuid7

@@ -62,24 +62,29 @@ class MethodEndpoint:
 
     async def call(self, call: Call) -> Work | Performance:
         """What the method does; 422 when the body is not what it takes, 501 when it cannot run."""
-        refuse_parameters(call.query)
-        body = await self._body(call)
-        values, findings = reading.check(self.validator, body, self._known)
-        findings += self._broken(values)
-        given = dict.fromkeys(self.parameters)
-        given |= {name: default.value for name, default in self.defaults.items()}
-        given |= values
-        if self.rules and not findings:
-            findings = broken_rules(self.rules, given, self.clock())
-        if findings:
-            raise reading.invalid(findings)
+        if self.run is None:
+            refuse_parameters(call.query)
+        values = self.accepted(await self._body(call))
         if self.run is None:
             raise Problem(
                 problems.NOT_IMPLEMENTED,
                 f"{self.name} is declared, but nothing executable stands behind it",
                 extra={"lacks": list(self.lacks)},
             )
-        return self.run(call, given)
+        return self.run(call, values)
+
+    def accepted(self, body: Any) -> dict[str, Any]:
+        """The wire values of all parameters; what is not given has its default or null. Raises `Problem` 422."""
+        values, findings = reading.check(self.validator, body, self._known)
+        findings += self._broken(values)
+        given: dict[str, Any] = dict.fromkeys(self.parameters)
+        given |= {name: default.value for name, default in self.defaults.items()}
+        given |= values
+        if self.rules and not findings:
+            findings = broken_rules(self.rules, given, self.clock())
+        if findings:
+            raise reading.invalid(findings)
+        return given
 
     async def _body(self, call: Call) -> Any:
         if not self.parameters and call.header(b"content-type") is None and not (body := await call.body()):
@@ -150,8 +155,11 @@ def is_executable(linked: LinkedModel, method: Method) -> bool:
 
 
 def has_code(linked: LinkedModel, method: Method) -> bool:
-    """Whether code stands behind a method."""
-    return method.handler is not None and bool(linked.code.files)
+    """Whether code stands behind a method: its handler, where those may run, or a flow whose steps all do something."""
+    if method.handler is not None:
+        return bool(linked.code.files)
+    flow = None if method.flow is None else linked.spec.flows.get(method.flow)
+    return flow is not None and flow.is_executable
 
 
 def any_has_code(linked: LinkedModel) -> bool:
@@ -230,7 +238,7 @@ def _lacks(spec: ModelSpec, method: Method) -> Iterator[str]:
     yield "a handler"
     if method.flow is not None:
         flow = spec.flows.get(method.flow)
-        steps = [] if flow is None else [step for step in flow.steps if step.type not in {"start", "end"}]
+        steps = () if flow is None else flow.prose
         if not steps:
             yield f"steps of the flow {method.flow}"
         for step in steps:

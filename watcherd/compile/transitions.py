@@ -61,7 +61,10 @@ class StateChange:
 
     def step(self, call: Call, values: Values) -> Step:
         """The change itself. Raises `Problem`: 404, 409 in another state, 412, 422."""
-        wanted = etag.wanted_versions(call.header(b"if-match"))
+        return self.step_at(etag.wanted_versions(call.header(b"if-match")), values)
+
+    def step_at(self, wanted: Collection[int] | None, values: Values) -> Step:
+        """The same for a row at one of the `wanted` versions, or at any. Raises `Problem`."""
         given = values.get(self._transition.key)
         if given is None:
             place = pointer((self._transition.key,))

@@ -106,6 +106,13 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "PIM423": Code("The function of a handler is missing"),
         "PIM424": Code("A handler's file cannot be loaded"),
         "PIM425": _warning("Handlers are not allowed to run"),
+        # Steps that run
+        "PIM430": Code("A step that does not do one thing"),
+        "PIM431": Code("The outcomes of a decision"),
+        "PIM432": Code("A name in a flow that is taken"),
+        "PIM433": Code("A method that a step cannot call"),
+        "PIM434": Code("A flow that may end without a result"),
+        "PIM435": Code("A malformed code, event or status"),
         # Between files
         "PIM501": Code("Another file serves this domain"),
         "PIM502": Code("A model that is referenced is not loaded"),

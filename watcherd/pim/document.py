@@ -99,6 +99,15 @@ def _next(value: object) -> tuple[tuple[str | None, str], ...]:
     raise _wrong("the id of a step, a list of ids, or a mapping outcome -> id")
 
 
+def _expressions(value: object) -> tuple[tuple[str, str], ...]:
+    """Name -> expression, in the order of the file; one expression alone has the empty name."""
+    if isinstance(value, ScalarNode) and value.kind != "null":
+        return (("", value.text),)
+    if isinstance(value, MapNode) and all(isinstance(item, ScalarNode) for item in value.values()):
+        return tuple((key, item.text) for key, item in value.items() if isinstance(item, ScalarNode))
+    raise _wrong("an expression, or a mapping name -> expression")
+
+
 def _free_map(value: object) -> MapNode:
     if isinstance(value, MapNode):
         return value
@@ -145,6 +154,13 @@ Names = Annotated[tuple[str, ...], PlainValidator(_names, json_schema_input_type
 Next = Annotated[
     tuple[tuple[str | None, str], ...],
     PlainValidator(_next, json_schema_input_type=str | list[str] | dict[str, str]),
+]
+Expressions = Annotated[
+    tuple[tuple[str, str], ...],
+    PlainValidator(
+        _expressions,
+        json_schema_input_type=str | int | float | bool | dict[str, str | int | float | bool | None],
+    ),
 ]
 FreeMap = Annotated[MapNode, PlainValidator(_free_map, json_schema_input_type=dict[str, Any])]
 RuleText = Annotated[Any, PlainValidator(_sentence_or_map, json_schema_input_type=str | dict[str, Any])]
@@ -364,13 +380,46 @@ class ServiceDoc(Part):
     methods: list[MethodDoc] = Field(default_factory=list)
 
 
-class StepDoc(Part):
-    """A step of a flow."""
+class ActionDoc(Part):
+    """A step inside of `do`: one key says what it does."""
+
+    id: Text | None = None
+    label: Text = ""
+    description: Text = ""
+    when: Expressions | None = None
+    get: Text | None = None
+    find: Text | None = None
+    create: Text | None = None
+    update: Text | None = None
+    delete: Text | None = None
+    set: Expressions | None = None
+    each: Text | None = None
+    assert_: Text | None = Field(default=None, alias="assert")
+    call: Text | None = None
+    emit: Text | None = None
+    raise_: Text | None = Field(default=None, alias="raise")
+    return_: Expressions | None = Field(default=None, alias="return")
+    key: Text | None = None
+    where: Expressions | None = None
+    values: Expressions | None = None
+    with_: Expressions | None = Field(default=None, alias="with")
+    data: Expressions | None = None
+    as_: Text | None = Field(default=None, alias="as")
+    do: list[ActionDoc] = Field(default_factory=list)
+    sort: Text | None = None
+    limit: Whole | None = None
+    optional: Flag = False
+    message: Text | None = None
+    code: Text | None = None
+    status: Whole | None = None
+    pointer: Text | None = None
+
+
+class StepDoc(ActionDoc):
+    """A step of a flow: for people alone, or with one key that says what it does."""
 
     id: Text
     type: Text = "action"
-    label: Text = ""
-    description: Text = ""
     next: Next = ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from watcherd.pim.bindings import binding
 from watcherd.pim.findings import Nearest, quote
 from watcherd.pim.spec import Flow, Json, Step
 from watcherd.pim.values import ValueFault, free_value
@@ -51,7 +52,14 @@ def _flow(draft: Draft, path: Path, name: str, document: FlowDoc) -> Flow:
         if kind not in _STEP_TYPES:
             hint = Nearest(kind, _STEP_TYPES, f"known: {', '.join(_STEP_TYPES)}")
             draft.add("PIM409", (*at, "type"), f"{quote(one.type)} is not a type of step", hint)
-        steps[one.id] = Step(id=one.id, type=kind, label=one.label, description=one.description, next=one.next)
+        steps[one.id] = Step(
+            id=one.id,
+            type=kind,
+            label=one.label,
+            description=one.description,
+            next=one.next,
+            binding=binding(draft, at, one),
+        )
         places[one.id] = at
     drawn = diagram_nodes(document.diagram)
     if steps and not draft.is_broken("step", name):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from watcherd.pim.attributes import entity_attributes
 from watcherd.pim.findings import quote
+from watcherd.pim.flow_checks import check_flows
 from watcherd.pim.flows import flows, free_json
 from watcherd.pim.names import Place, Taken, is_domain, is_segment, name_fault, nfc, plural
 from watcherd.pim.relations import EntityParts, Relations, relate
@@ -41,6 +42,8 @@ def resolve(draft: Draft, reserved_domains: frozenset[str]) -> tuple[ModelSpec, 
     _check_not_empty(draft)
     made_services = services(draft, parts, plurals)
     check_method_rules(draft, rules, made_services, entities)
+    made_flows = flows(draft)
+    check_flows(draft, made_flows, made_services, entities)
     metadata = Json.of({}) if document.metadata is None else free_json(draft, ("metadata",), document.metadata)
     declared = _depends_on(draft)
     spec = ModelSpec(
@@ -52,7 +55,7 @@ def resolve(draft: Draft, reserved_domains: frozenset[str]) -> tuple[ModelSpec, 
         depends_on=frozenset({*declared, *(reference.model for reference, _ in relations.foreign)} - {draft.model}),
         entities=_read_only(entities),
         services=_read_only(made_services),
-        flows=_read_only(flows(draft)),
+        flows=_read_only(made_flows),
         rules=_read_only(rules),
         metadata=metadata,
     )

@@ -55,6 +55,47 @@ _DESCRIPTION = "What it is, for people: shown in the documentation of the API."
 _MEMBERS = "The members of an enum: texts, each once. With members and no `type`, the type is enum."
 _REFERENCE = "The entity whose key this holds, `User`, or `user-management.User` of another model: a real foreign key."
 
+_BINDS = "Under this name the expressions of later steps know the result."
+
+_ACTION: Mapping[str, Key] = {
+    "label": Key("Its name for people.", ("Take the payment",)),
+    "description": Key(_DESCRIPTION, ("The card is charged",)),
+    "when": Key(
+        "The condition without which an action is passed over; or, in a step that decides, a condition for each "
+        "outcome but one, tried in this order.",
+        ("quantity > 0", {"enough": "product.stock >= quantity"}),
+    ),
+    "get": Key("Reads a row of this entity by its `key`; without one the flow ends with 404.", ("Product",)),
+    "find": Key("Reads the rows of this entity that meet all conditions of `where`.", ("Product",)),
+    "create": Key("Makes a row of this entity of `values`.", ("Order",)),
+    "update": Key("Changes `values` of the row of this entity with this `key`.", ("Product",)),
+    "delete": Key("Deletes the row of this entity with this `key`.", ("Order",)),
+    "set": Key("Names values: name -> expression.", ({"total": "product.price * quantity"},)),
+    "each": Key("Does the steps of `do` for each item of a list.", ("items",)),
+    "assert": Key("Goes on where the condition holds, else ends with 422 and the `message`.", ("total > 0",)),
+    "call": Key("Runs a method of this model within the same transaction.", ("Payments.reserve",)),
+    "emit": Key("Tells those who listen at `/-/events`, once everything is committed.", ("order.created",)),
+    "raise": Key("Ends with this code and the `message`, 409 unless `status` says otherwise.", ("out_of_stock",)),
+    "return": Key("Ends with this result: an expression, or name -> expression.", ("order", {"id": "order.id"})),
+    "key": Key("The key of the row: an expression.", ("product_id",)),
+    "where": Key(
+        "Conditions: an attribute, perhaps with an operator of lists -> expression.",
+        ({"sku": "sku", "stock__gte": "quantity"},),
+    ),
+    "values": Key("Attribute -> expression.", ({"product_id": "product.id", "total": "total"},)),
+    "with": Key("Parameter of the called method -> expression.", ({"amount": "total"},)),
+    "data": Key("What the event tells: an expression, or name -> expression.", ({"id": "order.id"},)),
+    "as": Key(_BINDS, ("product",)),
+    "do": Key("The steps for each item, one after the other.", ([{"set": {"total": "total + item.price"}}],)),
+    "sort": Key("Attributes, joined by commas, `-` for descending.", ("-created_at",)),
+    "limit": Key("How many rows at most.", (10,)),
+    "optional": Key("Whether a row that is not there is null, and no 404.", (True,)),
+    "message": Key("What people are told; expressions in braces are filled in.", ("only {product.stock} left",)),
+    "code": Key("What clients are told, for programs.", ("total_positive",)),
+    "status": Key("The HTTP status, from 400 to 499.", (422,)),
+    "pointer": Key("The place in the body that it is about.", ("#/quantity",)),
+}
+
 KEYS: Mapping[str, Mapping[str, Key]] = {
     "Model": {
         "domain": Key(
@@ -244,11 +285,11 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "diagram": Key("A flow chart in Mermaid's notation, for people.", ("graph TD\n  pay --> pack",)),
         "steps": Key("What happens, step by step; the first is where it begins.", ([{"id": "pay", "next": "End"}],)),
     },
+    "Action": {"id": Key("Its name, for traces and logs.", ("pay",)), **_ACTION},
     "Step": {
         "id": Key("Its name in the flow.", ("pay",)),
+        **_ACTION,
         "type": Key("What kind of step it is.", ("decision",), values=_STEP_TYPES, pattern=_loose(_STEP_TYPES)),
-        "label": Key("Its name for people.", ("Take the payment",)),
-        "description": Key(_DESCRIPTION, ("The card is charged",)),
         "next": Key(
             "The step after it, several, or one for each outcome.", ("pack", ["pack", "bill"], {"paid": "pack"})
         ),

@@ -160,6 +160,11 @@ def _span(draft: Draft, path: Path, text: str, offset: int) -> Span:
     return Span(place, min(place + 1, node.end) if place < node.end else place)
 
 
+def fault_span(draft: Draft, path: Path, text: str, offset: int) -> Span:
+    """Where a character of the text of the scalar at a path stands in the file."""
+    return _span(draft, path, text, offset)
+
+
 def _after(raw: str, place: int, end: int, character: str) -> int:
     """The place after the next occurrence of a character; any space stands for any other."""
     while place < end:

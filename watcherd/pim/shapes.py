@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pydantic import ValidationError
 
 from watcherd.pim.document import (
+    ActionDoc,
     AttributeDoc,
     ConstraintDoc,
     EntityDoc,
@@ -57,6 +58,8 @@ _PARTS: dict[type[Part], dict[str, type[Part]]] = {
     ServiceDoc: {"methods": MethodDoc},
     MethodDoc: {"parameters": ParameterDoc, "transition": TransitionDoc},
     FlowDoc: {"steps": StepDoc},
+    StepDoc: {"do": ActionDoc},
+    ActionDoc: {"do": ActionDoc},
 }
 _ALONE: dict[type[Part], str] = {StatesDoc: "`states`", TransitionDoc: "`transition`"}
 """Parts that stand under their key by themselves, not in a list or under names."""

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 from watcherd.pim.spec import Kind
-from watcherd.store import Cursor
+from watcherd.store import Cursor, Row
 
 T = TypeVar("T")
 Step = Callable[[Cursor], T]
@@ -35,24 +35,25 @@ class Found(dict[str, Any]):
 
 
 class EntityAccess(Protocol):
-    """One entity. What is not valid raises `Problem`, what the database refuses `ConstraintError`."""
+    """One entity, in wire values. What is not valid raises `Problem`, what the database refuses `ConstraintError`."""
 
     @property
     def name(self) -> str:
         """The entity, as declared."""
 
-    def get(self, key: Any) -> Step[Found | None]:
+    def found(self, row: Row) -> Found:
+        """A row with its values in Python's types."""
+
+    def get(self, key: Any) -> Step[Row | None]:
         """The row of this key, None where there is none."""
 
-    def find(
-        self, conditions: Mapping[str, Any], *, sort: str | None, limit: int | None, skip: int
-    ) -> Step[list[Found]]:
+    def find(self, conditions: Mapping[str, Any], *, sort: str | None, limit: int | None, skip: int) -> Step[list[Row]]:
         """The rows that meet all conditions: `{"stock__gte": 1}`, operators as in the query language of lists."""
 
-    def create(self, values: Mapping[str, Any]) -> Step[Found]:
+    def create(self, values: Mapping[str, Any]) -> Step[Row]:
         """A new row."""
 
-    def update(self, key: Any, changes: Mapping[str, Any], *, version: int | None) -> Step[Found]:
+    def update(self, key: Any, changes: Mapping[str, Any], *, version: int | None) -> Step[Row]:
         """A row with some values changed. `Problem` 404 where there is none, 412 where it is not at `version`."""
 
     def delete(self, key: Any, *, version: int | None) -> Step[None]:

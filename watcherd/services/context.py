@@ -16,8 +16,8 @@ from typing import Any, Final
 import structlog
 
 from watcherd.problems import REFUSED, Finding, Problem
-from watcherd.services.access import EntityAccess, Found, wire
-from watcherd.store import Session
+from watcherd.services.access import EntityAccess, Found, Step, wire
+from watcherd.store import Cursor, Session
 
 MAX_FOUND: Final = 10_000
 """Rows that one `find` may bring."""
@@ -60,6 +60,41 @@ class Core:
         if found is None:
             raise LookupError(f"the model has no entity {name!r}; there are {', '.join(self.entities)}")
         return found
+
+    def get(self, entity: str, key: Any) -> Step[Found | None]:
+        """A row by its key."""
+        access = self.entity(entity)
+        step = access.get(wire(key))
+
+        def found(cursor: Cursor) -> Found | None:
+            row = step(cursor)
+            return None if row is None else access.found(row)
+
+        return found
+
+    def find(
+        self, entity: str, conditions: Mapping[str, Any], *, sort: str | None, limit: int | None, skip: int
+    ) -> Step[list[Found]]:
+        """Rows by conditions."""
+        access = self.entity(entity)
+        step = access.find(wire(conditions), sort=sort, limit=limit, skip=skip)
+        return lambda cursor: [access.found(row) for row in step(cursor)]
+
+    def create(self, entity: str, values: Mapping[str, Any]) -> Step[Found]:
+        """A new row."""
+        access = self.entity(entity)
+        step = access.create(wire(values))
+        return lambda cursor: access.found(step(cursor))
+
+    def update(self, entity: str, key: Any, changes: Mapping[str, Any], version: int | None) -> Step[Found]:
+        """A changed row."""
+        access = self.entity(entity)
+        step = access.update(wire(key), wire(changes), version=version)
+        return lambda cursor: access.found(step(cursor))
+
+    def delete(self, entity: str, key: Any, version: int | None) -> Step[None]:
+        """A row less."""
+        return self.entity(entity).delete(wire(key), version=version)
 
     def emit(self, event: str, payload: Any) -> None:
         """Note an event."""
@@ -124,27 +159,27 @@ class Context(_Shared):
 
     def get(self, entity: str, key: Any) -> Found | None:
         """The row of this key, None where there is none."""
-        return self._core.session.run_here(self._core.entity(entity).get(wire(key)))
+        return self._core.session.run_here(self._core.get(entity, key))
 
     def find(
         self, entity: str, *, sort: str | None = None, limit: int | None = None, skip: int = 0, **conditions: Any
     ) -> list[Found]:
         """The rows that meet all conditions: `ctx.find("Product", stock__gte=1, sort="-price")`."""
-        found = self._core.entity(entity).find(wire(conditions), sort=sort, limit=limit, skip=skip)
+        found = self._core.find(entity, conditions, sort=sort, limit=limit, skip=skip)
         return self._core.session.run_here(found)
 
     def create(self, entity: str, values: Mapping[str, Any]) -> Found:
         """A new row, as it is stored."""
-        return self._core.session.run_here(self._core.entity(entity).create(wire(values)), writes=True)
+        return self._core.session.run_here(self._core.create(entity, values), writes=True)
 
     def update(self, entity: str, key: Any, changes: Mapping[str, Any], *, version: int | None = None) -> Found:
         """A row with some values changed, as it is stored."""
-        step = self._core.entity(entity).update(wire(key), wire(changes), version=version)
+        step = self._core.update(entity, key, changes, version)
         return self._core.session.run_here(step, writes=True)
 
     def delete(self, entity: str, key: Any, *, version: int | None = None) -> None:
         """Delete a row."""
-        step = self._core.entity(entity).delete(wire(key), version=version)
+        step = self._core.delete(entity, key, version)
         self._core.session.run_here(step, writes=True)
 
 
@@ -155,25 +190,25 @@ class AsyncContext(_Shared):
 
     async def get(self, entity: str, key: Any) -> Found | None:
         """The row of this key, None where there is none."""
-        return await self._core.session.run(self._core.entity(entity).get(wire(key)))
+        return await self._core.session.run(self._core.get(entity, key))
 
     async def find(
         self, entity: str, *, sort: str | None = None, limit: int | None = None, skip: int = 0, **conditions: Any
     ) -> list[Found]:
         """The rows that meet all conditions: `await ctx.find("Product", stock__gte=1, sort="-price")`."""
-        found = self._core.entity(entity).find(wire(conditions), sort=sort, limit=limit, skip=skip)
+        found = self._core.find(entity, conditions, sort=sort, limit=limit, skip=skip)
         return await self._core.session.run(found)
 
     async def create(self, entity: str, values: Mapping[str, Any]) -> Found:
         """A new row, as it is stored."""
-        return await self._core.session.run(self._core.entity(entity).create(wire(values)), writes=True)
+        return await self._core.session.run(self._core.create(entity, values), writes=True)
 
     async def update(self, entity: str, key: Any, changes: Mapping[str, Any], *, version: int | None = None) -> Found:
         """A row with some values changed, as it is stored."""
-        step = self._core.entity(entity).update(wire(key), wire(changes), version=version)
+        step = self._core.update(entity, key, changes, version)
         return await self._core.session.run(step, writes=True)
 
     async def delete(self, entity: str, key: Any, *, version: int | None = None) -> None:
         """Delete a row."""
-        step = self._core.entity(entity).delete(wire(key), version=version)
+        step = self._core.delete(entity, key, version)
         await self._core.session.run(step, writes=True)
