@@ -8,6 +8,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
+from starlette.requests import Request
+
+from watcherd.admin.guard import refusal
 from watcherd.compile import Options
 from watcherd.connection import Patience
 from watcherd.cors import Cors
@@ -79,6 +82,7 @@ def make_options(settings: Settings, feeds: Feeds) -> Options:
         default_limit=settings.default_page_size,
         max_limit=settings.max_page_size,
         allowance=Allowance(settings.handler_timeout),
+        may_trace=lambda scope: refusal(Request(scope), settings.admin_token) is None,
     )
 
 
