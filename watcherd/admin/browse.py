@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from watcherd.compile.bodies import required_on_create
-from watcherd.compile.operators import operators_of
 from watcherd.ledger import Live
+from watcherd.pim.operators import operators_of
 from watcherd.pim.spec import Attribute, Entity, Kind, ModelSpec
 
 _NAMELIKE = ("name", "title", "label", "subject", "number", "code", "sku", "slug", "email")

@@ -14,11 +14,12 @@ from typing import Any
 from watcherd import problems
 from watcherd.compile import etag, reading, values
 from watcherd.compile.bodies import Bodies, changed, compile_bodies, created, read
-from watcherd.compile.operators import MEMBERSHIP, ORDER, TEXT, Filterable, filterable
+from watcherd.compile.operators import Filterable, filterable
 from watcherd.compile.options import Options
 from watcherd.compile.query import is_scalar
 from watcherd.compile.reading import nearest
 from watcherd.errors import TooManyRowsError
+from watcherd.pim.operators import MEMBERSHIP, ORDER, TEXT
 from watcherd.pim.spec import Attribute, Entity, LinkedModel
 from watcherd.problems import Finding, Problem
 from watcherd.services.access import Found, Plain, Step, plain
@@ -59,12 +60,19 @@ class RowAccess:
         return _no_row if read_key is None else self._rows.getting(read_key)
 
     def find(self, conditions: Mapping[str, Any], *, sort: str | None, limit: int | None, skip: int) -> Step[list[Row]]:
-        """The rows that meet all conditions. ValueError for a condition that makes no sense; TooManyRowsError."""
+        """The rows that meet all conditions; null is neither above nor below anything, nor part of it.
+
+        ValueError for a condition that makes no sense, `Problem` 422 for a value that none can have,
+        TooManyRowsError.
+        """
         most = MAX_FOUND if limit is None else limit
         if not 0 <= most <= MAX_FOUND or skip < 0:
             raise ValueError(f"find: limit is from 0 to {MAX_FOUND}, and skip is not negative")
+        filters = [self._condition(name, value) for name, value in conditions.items()]
+        if None in filters:
+            return lambda _: []
         select = Select(
-            filters=tuple(self._condition(name, value) for name, value in conditions.items()),
+            filters=tuple(one for one in filters if one is not None),
             sort=self._sort(sort),
             skip=skip,
             limit=most if limit is not None else most + 1,
@@ -125,7 +133,8 @@ class RowAccess:
 
         return step
 
-    def _condition(self, parameter: str, value: Any) -> Filter:
+    def _condition(self, parameter: str, value: Any) -> Filter | None:
+        """The condition of a parameter; None for one that no row meets."""
         name, _, operator = parameter.rpartition("__")
         if not name or parameter in self._filterables:
             name, operator = parameter, "eq"
@@ -138,7 +147,13 @@ class RowAccess:
             raise ValueError(f"find: {name} has no operator {operator!r}{nearest(operator, item.operators)}")
         if operator == "isnull":
             return Filter(name, "is_null" if value else "is_not_null")
-        return _compared(item, operator, value)
+        if value is None:
+            return None
+        try:
+            return _compared(item, operator, value)
+        except (ValueError, TypeError) as error:
+            finding = Finding(reading.pointer(()), "value", f"{self.name}: {parameter}: {error}")
+            raise Problem(problems.VALIDATION, finding.message, errors=[finding]) from error
 
     def _sort(self, text: str | None) -> tuple[tuple[str, bool], ...]:
         order = []
@@ -177,7 +192,9 @@ def _no_row(_: Cursor) -> Row | None:
 def _compared(item: Filterable, operator: str, value: Any) -> Filter:
     assert item.read is not None  # noqa: S101 - an attribute without a reader knows `isnull` alone
     if operator in MEMBERSHIP:
-        return Filter(item.name, operator, tuple(item.read(_text(one)) for one in value))
+        if not isinstance(value, list):
+            raise TypeError("expected a list")
+        return Filter(item.name, operator, tuple(item.read(_text(one)) for one in value if one is not None))
     if item.is_list:
         return Filter(item.name, "has_item", item.read(_text(value)))
     read_value = item.read_text if operator in ORDER or operator in TEXT else item.read

@@ -7,37 +7,19 @@ what an operator finds (store) nor how a query string is taken apart (query).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from watcherd.compile import values
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.validators import Targets
 from watcherd.compile.values import Reader
+from watcherd.pim.operators import MEMBERSHIP, ORDER, TEXT, TEXTS, operators_of
 from watcherd.pim.spec import Attribute, Kind
 from watcherd.store import Filter
 
 MAX_TEXT = 4000
 MAX_VALUES = 1000
-
-EQUALITY = ("eq", "ne")
-ORDER = ("gt", "gte", "lt", "lte")
-MEMBERSHIP = ("in", "not_in")
-TEXT = ("contains", "icontains", "startswith", "endswith")
-NULL = ("isnull",)
-
-_TEXTS = frozenset({Kind.STRING, Kind.TEXT, Kind.EMAIL, Kind.URL})
-_BY_KIND: Mapping[Kind, tuple[str, ...]] = {
-    **dict.fromkeys(_TEXTS, (*EQUALITY, *ORDER, *MEMBERSHIP, *TEXT, *NULL)),
-    **dict.fromkeys(
-        (Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL, Kind.DATETIME, Kind.DATE, Kind.TIME, Kind.UUID),
-        (*EQUALITY, *ORDER, *MEMBERSHIP, *NULL),
-    ),
-    **dict.fromkeys((Kind.ENUM, Kind.REFERENCE), (*EQUALITY, *MEMBERSHIP, *NULL)),
-    Kind.BOOLEAN: (*EQUALITY, *NULL),
-    Kind.JSON: NULL,
-}
-_LIST = ("contains", *NULL)
 
 # One value of a list: in quotes it may hold commas, and a quote that is written twice.
 _ITEM = re.compile(r'"((?:[^"]|"")*)"(?=,|$)|([^,]*)')
@@ -86,17 +68,9 @@ def _filterable(attribute: Attribute, actual: Attribute) -> Filterable:
     )
 
 
-def operators_of(attribute: Attribute) -> tuple[str, ...]:
-    """The operators that an attribute knows; a key is never null."""
-    if attribute.is_list:
-        return NULL if attribute.kind is Kind.JSON else _LIST
-    known = _BY_KIND[Kind.ENUM if attribute.members else attribute.kind]
-    return tuple(name for name in known if name not in NULL) if attribute.primary_key else known
-
-
 def is_text(attribute: Attribute, actual: Attribute) -> bool:
     """Whether what an attribute is ordered by and searched for is any text; `actual` is what its values are."""
-    return not attribute.is_list and (actual.kind in _TEXTS or bool(attribute.members))
+    return not attribute.is_list and (actual.kind in TEXTS or bool(attribute.members))
 
 
 def read_filter(item: Filterable, operator: str, text: str) -> Filter:

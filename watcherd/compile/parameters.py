@@ -13,12 +13,13 @@ from typing import Any
 
 from watcherd.compile import values
 from watcherd.compile.naming import component
-from watcherd.compile.operators import MAX_VALUES, MEMBERSHIP, ORDER, TEXT, is_text, operators_of
+from watcherd.compile.operators import MAX_VALUES, is_text
 from watcherd.compile.options import Options
 from watcherd.compile.query import MAX_SKIP, RESERVED, is_scalar
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.schemas import Schema, bare_schema
 from watcherd.expressions import MAX_LENGTH
+from watcherd.pim.operators import MEMBERSHIP, ORDER, TEXT, operators_of
 from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, ModelSpec
 
 # What text is compared with need not be a value itself: the empty text, or a part of an email address.

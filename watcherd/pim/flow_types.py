@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from watcherd.expressions import ANY, BOOL, NULL, Expression, Scope, Type, list_of
+from watcherd.pim.operators import operators_of
 from watcherd.pim.scopes import attribute_type, parameter_scope, row_type
 from watcherd.pim.spec import Attribute, Binding, Entity, Flow, Method, Service, Step, ValueType
 
@@ -137,6 +138,9 @@ class Walk:
             attribute, operator = condition_of(name, entity.attributes)
             if attribute is None:
                 self._no_attribute((*at, "where", name), name, entity)
+            elif operator not in (known := operators_of(attribute)):
+                message = f"`{attribute.name}` has no operator `{operator}`"
+                self.report("PIM304", (*at, "where", name), message, f"there are {', '.join(known)}")
             else:
                 self._expression((*at, "where", name), text, scope, _compared(attribute, operator))
         for name in (part.strip().removeprefix("-") for part in (binding.sort or "").split(",") if part.strip()):
