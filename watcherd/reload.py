@@ -26,6 +26,7 @@ from watcherd.draft import Draft, dependencies_first
 from watcherd.drain import Drains
 from watcherd.drift import DriftAlarm
 from watcherd.errors import StoreError
+from watcherd.examples import Failure, as_diagnostics, failures
 from watcherd.followers import Followers, Nobody
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
@@ -34,6 +35,7 @@ from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, finger
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.report import Report, Stages, compare, gone, tell
+from watcherd.services import NO_HANDLERS, Handlers
 from watcherd.store import Heard, KeptRevision, Rejection, StalePlanError, Store
 from watcherd.watch import ChangeSet, OvertakenError, Watcher
 
@@ -318,8 +320,8 @@ class Reloader:
 
     async def _serveable(
         self, draft: Draft, model: str, linked: LinkedModel, order: Order, gate: Gate
-    ) -> tuple[Live | None, tuple[Rejection | CodeFault, ...]]:
-        """Plan, load its handlers, compile, expand: what can be put into service, or why it can not."""
+    ) -> tuple[Live | None, tuple[Rejection | CodeFault | Failure, ...]]:
+        """Plan, load handlers, run examples, compile, expand: what can be put into service, or why it can not."""
         path = draft.owners[model]
         entry = draft.files[path]
         if (clash := draft.still_served(linked)) is not None:
@@ -331,17 +333,16 @@ class Reloader:
                 return None, plan.rejections
             old = self.world.live.get(model)
             number = self._applied.number(plan, old)
+            functions, refused = await self._stand_behind(linked, guarded=not draft.serves_last_good(model))
+            if refused:
+                return None, refused
             try:
-                with self._stages.timed("handlers"):
-                    functions = await loaded(linked)
                 with self._stages.timed("compile"):
                     before = None if old is None else old.revision
                     tables = self._store.bind(plan)
                     revision = compile_model(
                         linked, tables, number, options=self._options, before=before, handlers=functions
                     )
-            except CodeRefusedError as refused:
-                return None, (refused.fault,)
             except InvalidDefaultError as error:
                 return None, (_bad_default(error),)
             if not (order.dry_run or self._followers.alone):
@@ -362,6 +363,20 @@ class Reloader:
                 draft.expanded.append((plan, revision))
             warnings = () if self._allow_handlers else not_allowed(linked, entry.parsed)
             return Live(revision, plan, path, entry.source.digest, draft.now, warnings), ()
+
+    async def _stand_behind(
+        self, linked: LinkedModel, *, guarded: bool
+    ) -> tuple[Handlers, tuple[CodeFault | Failure, ...]]:
+        """Load the model's handlers and, where it is `guarded`, let its examples try it: before it is near any row."""
+        try:
+            with self._stages.timed("handlers"):
+                functions = await loaded(linked)
+        except CodeRefusedError as refused:
+            return NO_HANDLERS, (refused.fault,)
+        if not guarded:
+            return functions, ()
+        with self._stages.timed("examples"):
+            return functions, await failures(linked, self._options, functions)
 
     def _tell_plans(self, before: World, draft: Draft) -> None:
         """Say what was done to the tables, and what clients will notice; after the swap, which waits for no words."""
@@ -402,11 +417,12 @@ class Reloader:
                 self._drains.after(new.plan.base.layout.model, loosen)
 
 
-def _as_diagnostics(found: tuple[Rejection | CodeFault, ...], parsed: Parsed) -> list[Diagnostic]:
+def _as_diagnostics(found: tuple[Rejection | CodeFault | Failure, ...], parsed: Parsed) -> list[Diagnostic]:
     """Why a model cannot serve, each at its place."""
     faults = [one for one in found if isinstance(one, CodeFault)]
     rejections = [as_diagnostic(one, parsed) for one in found if isinstance(one, Rejection)]
-    return [*rejections, *code_diagnostics(parsed, faults)]
+    failed = [one for one in found if isinstance(one, Failure)]
+    return [*rejections, *code_diagnostics(parsed, faults), *as_diagnostics(failed, parsed)]
 
 
 def _bad_default(error: InvalidDefaultError) -> Rejection:

@@ -10,6 +10,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,9 @@ def check(
     watch: Annotated[
         bool, typer.Option("--watch", help="Check again at each change of a file; Ctrl-C ends it.")
     ] = False,
+    run: Annotated[
+        bool, typer.Option("--run", help="Run the examples of sound models, too, on a database of their own.")
+    ] = False,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -75,18 +79,24 @@ def check(
             raise typer.BadParameter("goes with the format text alone", param_hint="--watch")
         from watcherd.cli.follow import follow
 
-        raise typer.Exit(follow(asked_for, _look))
+        raise typer.Exit(follow(asked_for, partial(_look, run=run)))
     gc.disable()  # for one look: collecting would take a third of the time, and find nothing
     try:
-        answer = _look(list(read_sources(asked_for)), form)
+        answer = _look(list(read_sources(asked_for)), form, run=run)
     finally:
         gc.enable()
     raise typer.Exit(answer)
 
 
-def _look(sources: Sequence[Source], form: Format = Format.TEXT) -> int:
-    """Examine, print, and say how it ends."""
-    checked = [each for each in examine(sources) if each.source.asked_for]
+def _look(sources: Sequence[Source], form: Format = Format.TEXT, *, run: bool = False) -> int:
+    """Examine, run examples where asked to, print, and say how it ends."""
+    examined = examine(sources)
+    if run:
+        from watcherd.cli.run_examples import run_examples
+        from watcherd.settings import load
+
+        examined = run_examples(examined, sources, allow_handlers=load({}).allow_handlers)
+    checked = [each for each in examined if each.source.asked_for]
     _show(checked, sources, form)
     has_errors = any(finding.is_error for each in checked for finding in each.diagnostics)
     return EXIT_ERRORS if has_errors else 0

@@ -6,7 +6,7 @@ which is how they come to have a value. What the server sets stays the server's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -100,6 +100,16 @@ class RowAccess:
             return new
 
         return step
+
+    def seeding(self, values: Mapping[str, Any]) -> Step[Row]:
+        """A row as an example gives it: in any state, and with a key and times where those are given."""
+        fixed = {name: value for name, value in values.items() if name in self._bodies.unsent and value is not None}
+        begun = replace(self._bodies, states=None)
+        row, findings = created(begun, {name: value for name, value in values.items() if name not in fixed})
+        if findings:
+            raise self._invalid(findings)
+        inserting = self._rows.inserting([{**row, **fixed}])
+        return lambda cursor: inserting(cursor)[0]
 
     def update(self, key: Any, changes: Mapping[str, Any], *, version: int | None) -> Step[Row]:
         """A row with some values changed; JSON attributes are merged, as by a PATCH."""
@@ -213,6 +223,24 @@ def compile_access(linked: LinkedModel, tables: ModelTables, options: Options) -
     return MappingProxyType(
         {entity.name: RowAccess(entity, linked, tables, options) for entity in linked.spec.entities.values()}
     )
+
+
+async def fill(
+    given: Mapping[str, Sequence[Mapping[str, Any]]], linked: LinkedModel, tables: ModelTables, options: Options
+) -> None:
+    """Store rows by entity, those first that others refer to. `Problem`, ConstraintError."""
+    entities = linked.spec.entities
+    unknown = next((name for name in given if name not in entities), None)
+    if unknown is not None:
+        raise Problem(problems.NO_SUCH_ENTITY, f"there is no entity {unknown!r}{nearest(unknown, entities)}")
+    waiting = {name: {end.target.entity for end in entities[name].to_one} - {name} for name in given}
+    while waiting:
+        ready = [name for name, needs in waiting.items() if not needs & waiting.keys()] or list(waiting)
+        for name in ready:
+            access = RowAccess(entities[name], linked, tables, options)
+            for row in given[name]:
+                await tables.write(access.seeding(row))
+            del waiting[name]
 
 
 def plain_parameters(

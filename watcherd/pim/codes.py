@@ -113,6 +113,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "PIM433": Code("A method that a step cannot call"),
         "PIM434": Code("A flow that may end without a result"),
         "PIM435": Code("A malformed code, event or status"),
+        # Examples
+        "PIM440": Code("An example fails"),
+        "PIM441": Code("A malformed example"),
         # Between files
         "PIM501": Code("Another file serves this domain"),
         "PIM502": Code("A model that is referenced is not loaded"),

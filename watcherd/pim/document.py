@@ -309,6 +309,24 @@ class StatesDoc(Part):
     transitions: dict[str, Names] = Field(default_factory=dict)
 
 
+class ExpectDoc(Part):
+    """What comes of an example."""
+
+    status: Whole | None = None
+    code: Text | None = None
+    body: Free = None
+
+
+class ExampleDoc(Part):
+    """An example, which a new revision has to stand before it serves."""
+
+    name: Text = ""
+    given: FreeMap | None = None
+    call: FreeMap | None = None
+    create: FreeMap | None = None
+    expect: ExpectDoc = Field(default_factory=lambda: ExpectDoc.model_validate(MapNode(0, 0)))
+
+
 class EntityDoc(Part):
     """An entity."""
 
@@ -323,6 +341,7 @@ class EntityDoc(Part):
     constraints: list[ConstraintDoc] = Field(default_factory=list)
     indexes: list[IndexDoc] = Field(default_factory=list)
     relationships: list[RelationshipDoc] = Field(default_factory=list)
+    examples: list[ExampleDoc] = Field(default_factory=list)
     states: StatesDoc | None = None
 
 
@@ -369,6 +388,7 @@ class MethodDoc(Part):
     flow: Text | None = None
     rules: Names = ()
     handler: Text | None = None
+    examples: list[ExampleDoc] = Field(default_factory=list)
     transition: TransitionDoc | None = None
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd.pim.attributes import entity_attributes
+from watcherd.pim.examples import examples
 from watcherd.pim.findings import quote
 from watcherd.pim.flow_checks import check_flows
 from watcherd.pim.flows import flows, free_json
@@ -169,6 +170,7 @@ def _entity(draft: Draft, parts: EntityParts, relations: Relations, rules: Mappi
         indexes=_indexes(draft, parts),
         to_one=relations.to_one[parts.name],
         to_many=relations.to_many[parts.name],
+        examples=examples(draft, (*parts.path, "examples"), parts.document.examples, "create"),
     )
 
 

@@ -55,6 +55,8 @@ _DESCRIPTION = "What it is, for people: shown in the documentation of the API."
 _MEMBERS = "The members of an enum: texts, each once. With members and no `type`, the type is enum."
 _REFERENCE = "The entity whose key this holds, `User`, or `user-management.User` of another model: a real foreign key."
 
+_EXAMPLES = "Examples that a new revision has to stand before it serves, on a database of their own."
+
 _BINDS = "Under this name the expressions of later steps know the result."
 
 _ACTION: Mapping[str, Key] = {
@@ -135,6 +137,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "metadata": Key("Free form: shown as it is, and not interpreted.", ({"team": "orders"},)),
     },
     "Entity": {
+        "examples": Key(_EXAMPLES, ([{"create": {"sku": "a1"}, "expect": {"status": 201}}],)),
         "name": Key(
             "In the singular; in ASCII it is PascalCase. Unique in the model.", ("OrderItem",), pattern=_ENTITY
         ),
@@ -238,6 +241,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "methods": Key("Its operations.", ([{"name": "placeOrder", "returns": "Order"}],)),
     },
     "Method": {
+        "examples": Key(_EXAMPLES, ([{"call": {"sku": "a1"}, "expect": {"code": "out_of_stock"}}],)),
         "name": Key("Its part of the address, with dashes: `placeOrder` is `place-order`.", ("placeOrder",)),
         "description": Key(_DESCRIPTION, ("Checks the stock and places the order",)),
         "parameters": Key(
@@ -284,6 +288,18 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "description": Key(_DESCRIPTION, ("From the basket to the parcel",)),
         "diagram": Key("A flow chart in Mermaid's notation, for people.", ("graph TD\n  pay --> pack",)),
         "steps": Key("What happens, step by step; the first is where it begins.", ([{"id": "pay", "next": "End"}],)),
+    },
+    "Example": {
+        "name": Key("What it shows.", ("sells what is there",)),
+        "given": Key("The rows that are there: entity -> rows.", ({"Product": [{"sku": "a1", "stock": 3}]},)),
+        "call": Key("The body of the call, in an example of a method.", ({"sku": "a1", "quantity": 2},)),
+        "create": Key("The body of the row that is created, in an example of an entity.", ({"sku": "a1"},)),
+        "expect": Key("What comes of it; without it, success.", ({"status": 409, "code": "out_of_stock"},)),
+    },
+    "Expect": {
+        "status": Key("The HTTP status.", (409,)),
+        "code": Key("The code of the refusal or of a finding, or the type of the problem.", ("out_of_stock",)),
+        "body": Key("A part of the answer: of objects the named members, of lists every item.", ({"total": "5.00"},)),
     },
     "Action": {"id": Key("Its name, for traces and logs.", ("pay",)), **_ACTION},
     "Step": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from watcherd.pim.attributes import checked_members, default_value, entity_ref
+from watcherd.pim.examples import examples
 from watcherd.pim.findings import Nearest, quote
 from watcherd.pim.kinds import ValueKind, type_hint, type_name
 from watcherd.pim.names import Place, Taken, is_segment, kebab, name_fault, nfc
@@ -87,6 +88,7 @@ def _method(draft: Draft, path: Path, name: str, document: MethodDoc, entities: 
         returns=returns,
         flow=flow,
         rules=document.rules,
+        examples=examples(draft, (*path, "examples"), document.examples, "call"),
         handler=None if document.handler is None else _handler(draft, (*path, "handler"), document.handler),
         transition=transition(draft, path, document, parameters, returns, entities),
     )

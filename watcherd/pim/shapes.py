@@ -17,6 +17,8 @@ from watcherd.pim.document import (
     AttributeDoc,
     ConstraintDoc,
     EntityDoc,
+    ExampleDoc,
+    ExpectDoc,
     FlowDoc,
     IndexDoc,
     MethodDoc,
@@ -54,14 +56,16 @@ _PARTS: dict[type[Part], dict[str, type[Part]]] = {
         "indexes": IndexDoc,
         "relationships": RelationshipDoc,
         "states": StatesDoc,
+        "examples": ExampleDoc,
     },
     ServiceDoc: {"methods": MethodDoc},
-    MethodDoc: {"parameters": ParameterDoc, "transition": TransitionDoc},
+    MethodDoc: {"parameters": ParameterDoc, "transition": TransitionDoc, "examples": ExampleDoc},
+    ExampleDoc: {"expect": ExpectDoc},
     FlowDoc: {"steps": StepDoc},
     StepDoc: {"do": ActionDoc},
     ActionDoc: {"do": ActionDoc},
 }
-_ALONE: dict[type[Part], str] = {StatesDoc: "`states`", TransitionDoc: "`transition`"}
+_ALONE: dict[type[Part], str] = {StatesDoc: "`states`", TransitionDoc: "`transition`", ExpectDoc: "`expect`"}
 """Parts that stand under their key by themselves, not in a list or under names."""
 _TYPE_BEARING = frozenset({"type", "enum", "values", "enum_values", "reference", "reference_entity"})
 _ATTRIBUTE_DEPTH = 4  # entities, index, attributes, name

@@ -215,6 +215,22 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One example of a method or an entity: with the rows that are `given`, a call or a create comes out so.
+
+    `given` maps entities to rows, `body` is what is sent. Without `status` and `code` any success will
+    do; `expected` is a part of the answer.
+    """
+
+    name: str = ""
+    given: Json = Json("{}")
+    body: Json = Json("{}")
+    status: int | None = None
+    code: str | None = None
+    expected: Json | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
     """One entry of `indexes`."""
 
@@ -267,6 +283,7 @@ class Entity:
     indexes: tuple[Index, ...] = ()
     to_one: tuple[ToOne, ...] = ()
     to_many: tuple[ToMany, ...] = ()
+    examples: tuple[Example, ...] = ()
     digest: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -321,6 +338,7 @@ class Method:
     flow: str | None = None
     rules: tuple[str, ...] = ()
     handler: HandlerRef | None = None
+    examples: tuple[Example, ...] = ()
     transition: Transition | None = None
 
 

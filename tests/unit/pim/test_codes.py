@@ -245,7 +245,7 @@ UNREADABLE: list[tuple[str, int, int, bytes]] = [
 ]
 ELSEWHERE = {"PIM501", "PIM502", "PIM503"}
 OF_CODE = {f"PIM{number}" for number in range(420, 426)}
-OF_FLOWS = {f"PIM{number}" for number in range(430, 436)}
+OF_FLOWS = {f"PIM{number}" for number in range(430, 436)} | {"PIM440", "PIM441"}
 """See test_flow_findings."""
 
 FOR_THE_STORE = {f"PIM{number}" for number in range(600, 613)}

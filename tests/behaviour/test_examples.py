@@ -1,0 +1,139 @@
+"""Examples guard the swap: run against the new revision, on a database of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.behaviour.test_flows import MODEL, stock, stocked
+from tests.helpers import model_text, serving
+from watcherd import store
+
+SELLS = """\
+        examples:
+          - name: sells what is there
+            given: {Product: [{sku: a, stock: 10, price: "0.10"}]}
+            call: {customer: c, sku: a, quantity: 3}
+            expect: {status: 200, body: {total: "0.30", customer: c}}
+          - name: does not sell what is not there
+            given: {Product: [{sku: a, stock: 2, price: "0.10"}]}
+            call: {customer: c, sku: a, quantity: 3}
+            expect: {status: 409, code: out_of_stock}
+"""
+GUARDED = MODEL.replace("        flow: create order\n", "        flow: create order\n" + SELLS, 1)
+
+
+async def test_examples_that_hold_let_a_revision_in_and_touch_no_row(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": GUARDED}) as walk:
+        assert (await walk.state("shop.yaml"), await walk.codes("shop.yaml")) == ("live", [])
+        assert (await walk.get("/api/shop/products")).json["total"] == 0
+        await stocked(walk)
+        await walk.save("shop.yaml", GUARDED.replace("product.price * quantity", "quantity * product.price"))
+        assert (walk.revision("shop").number, await stock(walk)) == (2, 10)
+
+
+async def test_an_example_that_fails_keeps_the_revision_out_and_is_shown_with_expected_and_got(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": GUARDED}) as walk:
+        wrong = GUARDED.replace("product.price * quantity", "product.price + 1.0")
+        report = await walk.save("shop.yaml", wrong)
+        assert report.swapped == ()
+        listed = await walk.listed("shop.yaml")
+        [found] = listed["diagnostics"]
+        assert (listed["state"], listed["revision"], found["code"]) == ("stale", 1, "PIM440")
+        assert wrong.splitlines()[found["line"] - 1].strip() == "- name: sells what is there"
+        assert 'expected {"customer":"c","total":"0.30"}, got 200 ' in found["message"]
+        assert '"total":"1.10"' in found["message"]
+        await walk.save("shop.yaml", GUARDED)
+        assert await walk.state("shop.yaml") == "live"
+
+
+async def test_a_file_whose_example_fails_at_the_start_does_not_go_live(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": GUARDED.replace("stock: 2,", "stock: 20,")}) as walk:
+        assert await walk.state("shop.yaml") == "rejected"
+        [found] = (await walk.listed("shop.yaml"))["diagnostics"]
+        assert "expected status 409, got 200" in found["message"]
+
+
+async def test_examples_of_an_entity_create_a_row(tmp_path: Path) -> None:
+    examples = """\
+    examples:
+      - {create: {name: a, size: 1}, expect: {status: 201, body: {size: 1}}}
+      - {name: no size below, create: {name: a, size: -1}, expect: {status: 422, code: minimum}}
+      - {given: {Item: [{name: a, size: 1}]}, create: {name: a, size: 2}, expect: {code: unique}}
+"""
+    text = model_text("shop", "size: {type: integer, minimum: 0}", extra=examples)
+    text = text.replace("name: string", "name: {type: string, unique: true}")
+    async with serving(tmp_path, {"shop.yaml": text}) as walk:
+        assert (await walk.state("shop.yaml"), await walk.codes("shop.yaml")) == ("live", [])
+        await walk.save("shop.yaml", text.replace("minimum: 0", "minimum: -5"))
+        [found] = (await walk.listed("shop.yaml"))["diagnostics"]
+        assert "`no size below` fails: expected status 422, got 201" in found["message"]
+
+
+async def test_what_is_given_has_to_be_possible(tmp_path: Path) -> None:
+    text = GUARDED.replace("stock: 10, price", "stok: 10, price")
+    async with serving(tmp_path, {"shop.yaml": text}) as walk:
+        [found] = (await walk.listed("shop.yaml"))["diagnostics"]
+        assert "what it is given cannot be" in found["message"]
+        assert "stok" in found["message"]
+
+
+async def test_examples_run_the_handlers_of_the_new_revision(tmp_path: Path) -> None:
+    model = (
+        model_text("shop", "size: integer")
+        + """\
+services:
+  - name: Desk
+    methods:
+      - name: double
+        parameters: {n: integer}
+        returns: integer
+        handler: desk.py:double
+        examples: [{call: {n: 2}, expect: {body: 4}}]
+"""
+    )
+    code = "def double(ctx, params):\n    return params['n'] * 2\n"
+    async with serving(tmp_path, {"shop.yaml": model, "desk.py": code}, handlers=True) as walk:
+        assert await walk.state("shop.yaml") == "live"
+        walk.write("desk.py", code.replace("* 2", "* 3"))
+        [refused] = (await walk.see("desk.py")).refused
+        assert "expected 4, got 200 6" in refused.diagnostics[0].message
+        assert (await walk.call("POST", "/api/shop/desk/double", {"n": 5})).json == 10
+
+
+async def test_references_into_other_models_are_plain_values_in_examples(tmp_path: Path) -> None:
+    users = model_text("users", entity="User")
+    orders = model_text(
+        "orders",
+        "user_id: {type: reference, reference: users.User}",
+        extra="    examples: [{create: {name: a, user_id: 019311f0-1c2b-7d3e-8f40-5a6b7c8d9e0f}}]\n",
+    )
+    async with serving(tmp_path, {"users.yaml": users, "orders.yaml": orders}) as walk:
+        assert (await walk.state("orders.yaml"), await walk.codes("orders.yaml")) == ("live", [])
+
+
+async def test_a_model_without_examples_opens_no_other_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, {"shop.yaml": MODEL}) as walk:
+
+        async def refuse(*_: Any, **__: Any) -> Any:
+            raise AssertionError("a database was opened")
+
+        monkeypatch.setattr(store.Store, "open", refuse)
+        report = await walk.save("shop.yaml", MODEL.replace("out_of_stock", "sold_out"))
+        assert report.swapped == ("shop",)
+
+
+def test_check_runs_examples_without_a_daemon(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    for text, status in ((GUARDED, 0), (GUARDED.replace("stock: 2,", "stock: 20,"), 1)):
+        file.write_text(text)
+        command = [sys.executable, "-m", "watcherd", "check", "--run", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        assert ("PIM440" in done.stdout) == bool(status)
