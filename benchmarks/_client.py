@@ -85,10 +85,12 @@ def _read_answer(connection: socket.socket) -> tuple[int, bytes]:
     head = data[:end].lower()
     _, _, rest = head.partition(b"content-length:")
     length = int(rest.partition(b"\r\n")[0])
-    body = data[end + 4 :]
-    while len(body) < length:
-        body += _receive(connection)
-    return int(head[9:12]), body
+    parts = [data[end + 4 :]]
+    missing = length - len(parts[0])
+    while missing > 0:
+        parts.append(_receive(connection))
+        missing -= len(parts[-1])
+    return int(head[9:12]), b"".join(parts)
 
 
 def _receive(connection: socket.socket) -> bytes:
