@@ -17,6 +17,7 @@ from starlette.responses import Response
 from watcherd.admin import browse, entities, overview, sources, views
 from watcherd.admin.drawing.flows import draw_flow
 from watcherd.admin.drawing.relations import draw_relations
+from watcherd.admin.drawing.states import draw_states
 from watcherd.admin.pages import Pages
 from watcherd.admin.parts import Parts
 from watcherd.ledger import Live, World
@@ -148,7 +149,7 @@ def _tabs(subject: Subject) -> list[str]:
     spec, left_out = subject.spec, set[str]()
     if spec is None:
         left_out |= NEED_SPEC
-    elif not (spec.flows or spec.rules):
+    elif not (spec.flows or spec.rules or any(entity.states for entity in spec.entities.values())):
         left_out.add("flows")
     if subject.live is None:
         left_out |= NEED_LIVE
@@ -189,10 +190,9 @@ def _source(content: bytes | None, findings: Sequence[Diagnostic]) -> sources.So
 
 def _flows(spec: ModelSpec | None) -> dict[str, Any]:
     assert spec is not None  # noqa: S101 - the tab is there only then
-    rules: Mapping[str, Any] = {
-        name: rule.text if rule.free is None else rule.free.value for name, rule in spec.rules.items()
-    }
-    return {"flows": [(flow, draw_flow(flow)) for flow in spec.flows.values()], "rules": rules}
+    rules = [(name, rule.text if rule.free is None else rule.free.value, rule) for name, rule in spec.rules.items()]
+    drawn = [(entity, draw_states(entity, spec)) for entity in spec.entities.values() if entity.states is not None]
+    return {"flows": [(flow, draw_flow(flow)) for flow in spec.flows.values()], "rules": rules, "states_of": drawn}
 
 
 def _revisions(kept: Sequence[KeptRevision], live: Live | None) -> list[dict[str, Any]]:

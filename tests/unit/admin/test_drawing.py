@@ -14,8 +14,21 @@ from watcherd.admin.drawing import text
 from watcherd.admin.drawing.flows import MOST_STEPS, draw_flow
 from watcherd.admin.drawing.layers import Box, Placement, place, place_sideways
 from watcherd.admin.drawing.relations import MOST_ENTITIES, draw_relations
+from watcherd.admin.drawing.states import draw_states
 from watcherd.pim import link, parse
-from watcherd.pim.spec import Flow, LinkedModel, Step
+from watcherd.pim.spec import (
+    Attribute,
+    Entity,
+    Flow,
+    Kind,
+    LinkedModel,
+    Method,
+    ModelSpec,
+    Service,
+    States,
+    Step,
+    Transition,
+)
 
 NAMES = [f"n{number}" for number in range(12)]
 SIZES = st.tuples(st.floats(20, 300), st.floats(20, 200))
@@ -197,3 +210,19 @@ def test_a_drawing_has_no_style_of_its_own() -> None:
     svg = draw_relations(linked("domain: m\nentities:\n" + entity("E", "name: string")))
     assert svg is not None
     assert re.search(r"\sstyle=|<style|\son\w+=", svg) is None
+
+
+def test_states_are_drawn_with_what_moves_a_row_on() -> None:
+    status = Attribute(name="status", kind=Kind.ENUM, members=("draft", "placed", "gone"))
+    states = States(field="status", initial=("draft",), moves=(("draft", ("gone",)),))
+    order = Entity(name="Order", plural="orders", attributes={"status": status}, states=states)
+    place_ = Transition(entity="Order", field="status", before=("draft",), to="placed", key="id")
+    drop = Transition(entity="Order", field="status", before=(), to="gone", key="id")
+    methods = [Method(name=name, path=name, transition=one) for name, one in (("place", place_), ("drop", drop))]
+    service = Service(name="S", path="s", methods=tuple(methods))
+    spec = ModelSpec(domain="shop", entities={"Order": order}, services={"S": service})
+
+    found = shown(draw_states(order, spec))
+    assert {"begins", "draft", "placed", "gone"} <= set(found)
+    assert {"by a write, drop", "place", "drop"} <= set(found)
+    assert draw_states(Entity(name="E", plural="e", attributes={}), spec) is None
