@@ -159,3 +159,10 @@ async def test_a_plan_tells_what_rules_and_states_mean_for_clients(tmp_path: Pat
             reply = await walk.send("POST", "/admin/pim/plan", text.encode(), "application/yaml")
             assert {(one["reason"], one["breaking"]) for one in reply.json["plan"]["api"]} == expected
             await walk.save("shop.yaml", text)
+
+
+async def test_the_admin_api_tells_what_of_a_model_is_prose(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": RULED}) as walk:
+        told = (await walk.get("/admin/pim/shop")).json["coverage"]
+        assert told["rules"] == {"total": 4, "covered": 3, "prose": ["polite"]}
+        assert told["constraints"] == {"total": 0, "covered": 0, "prose": []}

@@ -21,6 +21,7 @@ from watcherd.admin.drawing.states import draw_states
 from watcherd.admin.pages import Pages
 from watcherd.admin.parts import Parts
 from watcherd.ledger import Live, World
+from watcherd.pim.coverage import coverage
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import ModelSpec, fold
 from watcherd.store import KeptRevision
@@ -166,6 +167,7 @@ def _overview(subject: Subject) -> dict[str, Any]:
     linked = subject.live.revision.linked if subject.live is not None else None
     return {
         "drawing": draw_relations(linked) if linked is not None else None,
+        "coverage": views.covered(subject.live).as_json() if subject.live is not None else coverage(spec).as_json(),
         "entities": [
             {
                 "entity": entity,

@@ -11,6 +11,7 @@ from typing import Any
 from watcherd.drain import Drains
 from watcherd.followers import Survey
 from watcherd.ledger import Live, World
+from watcherd.pim.coverage import Coverage, coverage
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import Json
 from watcherd.report import Report
@@ -56,10 +57,11 @@ def full(  # noqa: PLR0913, PLR0917 - what is known of it, each from another par
     shown = entry(world, path, drains, survey) | {"drift": [dataclasses.asdict(one) for one in drift]}
     live = world.live_of(path)
     if live is None:
-        return shown | {"endpoints": [], "tables": {}, "spec": None}
+        return shown | {"endpoints": [], "tables": {}, "coverage": None, "spec": None}
     return shown | {
         "endpoints": endpoints(live.revision, api_prefix),
         "tables": tables(live),
+        "coverage": covered(live).as_json(),
         "spec": plain(live.spec),
     }
 
@@ -67,6 +69,11 @@ def full(  # noqa: PLR0913, PLR0917 - what is known of it, each from another par
 def endpoints(revision: Revision, api_prefix: str) -> list[str]:
     """`METHOD /path` of every operation, as a person would call it."""
     return [f"{item.method} {api_prefix}/{revision.domain}{item.path}" for item in revision.operations]
+
+
+def covered(live: Live) -> Coverage:
+    """How much of what serves is enforced or can run."""
+    return coverage(live.spec, handlers=bool(live.revision.linked.code.files))
 
 
 def tables(live: Live) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from watcherd.errors import ModelsDirectoryError
 
 if TYPE_CHECKING:
     from watcherd.pim import Parsed
+    from watcherd.pim.coverage import Coverage
     from watcherd.pim.diagnostics import Diagnostic
     from watcherd.pim.spec import ModelSpec
 
@@ -85,10 +86,15 @@ def summarise(checked: Sequence[Checked]) -> Summary:
         warnings=len(findings) - errors,
         models=len(specs),
         entities=sum(len(spec.entities) for spec in specs),
-        unexecutable=sum(
-            method.handler is None for spec in specs for service in spec.services.values() for method in service.methods
-        ),
+        unexecutable=sum(len(share.methods.prose) for share in coverages(checked).values()),
     )
+
+
+def coverages(checked: Sequence[Checked]) -> dict[str, Coverage]:
+    """How much of each model that could be served is enforced or can run, by domain; as if handlers were allowed."""
+    from watcherd.pim.coverage import coverage
+
+    return {each.spec.domain: coverage(each.spec) for each in checked if each.spec is not None}
 
 
 def read_sources(paths: Sequence[Path]) -> Iterator[Source]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import watcherd
-from watcherd.cli.examine import summarise
+from watcherd.cli.examine import coverages, summarise
 from watcherd.pim.codes import CODES
 from watcherd.pim.diagnostics import Diagnostic, Severity
 from watcherd.pim.explain import explain
@@ -27,9 +27,13 @@ SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schem
 
 
 def as_json(checked: Sequence[Checked]) -> str:
-    """`{"diagnostics": [...], "summary": {...}}`, the findings in the order of the files and of their places."""
+    """`{"diagnostics": [...], "summary": {...}, "coverage": {...}}`, findings in the order of files and places.
+
+    The coverage of each model that could be served, by domain: what is enforced or can run, and what is prose.
+    """
     diagnostics = [diagnostic_json(finding) for finding in _findings(checked)]
-    return _text({"diagnostics": diagnostics, "summary": summarise(checked).as_json()})
+    covered = {domain: one.as_json() for domain, one in coverages(checked).items()}
+    return _text({"diagnostics": diagnostics, "summary": summarise(checked).as_json(), "coverage": covered})
 
 
 def diagnostic_json(finding: Diagnostic) -> dict[str, Any]:

@@ -7,18 +7,19 @@ without control characters, so that a model file cannot write to the terminal.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from watcherd.cli.examine import summarise
+from watcherd.cli.examine import coverages, summarise
 from watcherd.pim.diagnostics import Diagnostic, Severity
 
 if TYPE_CHECKING:
     from watcherd.cli.examine import Checked, Source
+    from watcherd.pim.coverage import Coverage, Share
 
 WINDOW = 160
 """Characters of a source line that are shown at most; of a longer one, those around the finding."""
@@ -41,6 +42,9 @@ def show(checked: Sequence[Checked], sources: Iterable[Source] = (), console: Co
         for finding in each.diagnostics:
             for text in _finding(finding, texts):
                 console.print(text, soft_wrap=True)
+    for domain, covered in coverages(checked).items():
+        if any(share.prose for share in (covered.constraints, covered.rules, covered.methods, covered.steps)):
+            console.print(_coverage(domain, covered), soft_wrap=True)
     console.print(_summary(checked), soft_wrap=True)
 
 
@@ -127,6 +131,18 @@ def _summary(checked: Sequence[Checked]) -> Text:
     without = f", {_count(missing, 'service method')} without anything to execute (501)" if missing else ""
     entities = _count(found.entities, "entity", "entities")
     return Text.assemble((counts, style), f"; {_count(found.models, 'model')} with {entities}{without}.")
+
+
+def _coverage(domain: str, covered: Coverage) -> Text:
+    """What of a model is more than prose; parts that it does not have are left out."""
+    enforced = _shares({"constraints": covered.constraints, "rules": covered.rules})
+    executable = _shares({"methods": covered.methods, "flow steps": covered.steps})
+    told = [f"{shares} {what}" for shares, what in ((enforced, "enforced"), (executable, "executable")) if shares]
+    return Text.assemble((f"{domain}: ", "bold"), f"{', '.join(told)}.")
+
+
+def _shares(shares: Mapping[str, Share]) -> str:
+    return " and ".join(f"{share.covered} of {share.total} {name}" for name, share in shares.items() if share.total)
 
 
 def _count(number: int, noun: str, plural: str | None = None) -> str:

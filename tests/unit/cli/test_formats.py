@@ -31,7 +31,8 @@ def checked(text: str = WRONG, file: str = "pim_models/shop.yaml") -> list[Check
 
 def test_json_has_every_finding_in_full_and_a_summary() -> None:
     told = json.loads(as_json(checked()))
-    assert list(told) == ["diagnostics", "summary"]
+    assert list(told) == ["diagnostics", "summary", "coverage"]
+    assert told["coverage"] == {}
     assert told["summary"] == {
         "files": 1,
         "errors": 2,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from watcherd.cli.examine import Checked, Source
+from watcherd.cli.examine import Checked, Source, examine
 from watcherd.cli.report import WINDOW, show
 from watcherd.pim.diagnostics import Diagnostic, Related, Severity
 
@@ -119,3 +119,16 @@ def test_a_terminal_gets_colours_and_a_pipe_gets_none() -> None:
 
 def test_a_warning_is_counted_as_a_warning() -> None:
     assert lines(b"a\n", finding(severity=Severity.WARNING))[-1].startswith("1 file, 0 errors, 1 warning;")
+
+
+def test_what_of_a_model_is_prose_is_told_before_the_summary() -> None:
+    text = (
+        "domain: shop\nentities:\n- {name: T, attributes: {n: int}, constraints: [n is nice, n must be positive]}\n"
+        "services: [{name: S, methods: [{name: m}]}]\n"
+    )
+    stream = io.StringIO()
+    console = Console(file=stream, width=200, highlight=False)
+    show(examine([Source("shop.yaml", text.encode(), None, asked_for=True)]), console=console)
+    *_, coverage, summary = stream.getvalue().splitlines()
+    assert coverage == "shop: 1 of 2 constraints enforced, 0 of 1 methods executable."
+    assert summary.endswith("1 model with 1 entity, 1 service method without anything to execute (501).")
