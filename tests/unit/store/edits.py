@@ -6,6 +6,7 @@ attribute continues, by the rules that users are told. Does not know how the sto
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -19,6 +20,13 @@ T = TypeVar("T")
 ATTRIBUTES = ("a", "b", "c", "d")
 ENTITIES = ("Team", "User", "Loan")
 DOMAINS = ("shop", "store", "mall")
+CLUB = "club"
+"""Another model, whose entities this one refers to; they are renamed at times."""
+
+KEYS = ("uuid", "integer", "text")
+WIDER = {"integer": ("decimal", "text"), "decimal": ("integer",), "uuid": ("text",)}
+"""The types that each type may become, where every value has a counterpart."""
+
 KINDS = {"text": "string", "integer": "integer", "decimal": "decimal", "json": "json", "tags": "string", "uuid": "uuid"}
 """The types that stay themselves whatever an edit does, with what each is as a kind."""
 
@@ -35,19 +43,33 @@ MEMBERS = ((), ("a",), ("a", "bb"), ("bb", "a", "çç'"))
 _ORDERED = frozenset({"text", "integer", "decimal", "uuid"})
 
 
+Key = str | int
+
+
 @dataclass(slots=True, eq=False)
 class Column:
-    """What was accepted for one attribute, by the key of its row, under whatever name it went."""
+    """What was accepted for one attribute, by the key of its row, under whatever name and type it went.
+
+    `values` are of the type `family`, the last one that was accepted.
+    """
 
     family: str
     last: Shape
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[Key, Any] = field(default_factory=dict)
+
+    def seen_as(self, family: str) -> dict[Key, Any]:
+        """What a revision reads that knows the attribute under another type."""
+        return {row: converted(value, self.family, family) for row, value in self.values.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the file says of an attribute; `left` is the name that it had before, `declared`: the file says so."""
+    """What the file says of an attribute; `left` is the name that it had before, `declared`: the file says so.
 
+    `to` is an entity of the model, or one of the other as `club.Person`.
+    """
+
+    family: str = ""
     required: bool = False
     unique: bool = False
     index: bool = False
@@ -65,7 +87,8 @@ class Shape:
 class Table:
     """An entity: what serves it now, what is parked of it; shared by all its revisions: its rows and `book`."""
 
-    rows: set[str] = field(default_factory=set)
+    key: str = "uuid"
+    rows: set[Any] = field(default_factory=set)
     book: list[Column] = field(default_factory=list)
     live: dict[str, tuple[Column, Shape]] = field(default_factory=dict)
     parked: dict[tuple[str, str], Column] = field(default_factory=dict)
@@ -85,7 +108,7 @@ class Table:
         if column is None:
             column = Column(family, shape)
             self.book.append(column)
-        self.live[name] = column, shape
+        self.live[name] = column, replace(shape, family=family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +127,12 @@ class World:
     def __init__(self) -> None:
         self.domain = "shop"
         self.left: str | None = None
-        self.live: dict[str, Table] = {"Team": Table()}
+        team = Table()
+        for name, family in (("a", "integer"), ("b", "decimal"), ("c", "text")):
+            team.serve(name, family, Shape())
+        self.live: dict[str, Table] = {"Team": team}
         self.parked: dict[str, Table] = {}
+        self.club: dict[str, Table] = {"Person": Table(), "Badge": Table("integer")}
 
     def edited(self, edit: Edit) -> World | None:
         """The model after an edit, with the same columns; None where the edit has no sense."""
@@ -113,11 +140,31 @@ class World:
         after.domain, after.left = self.domain, self.left
         after.live = {name: _copy(table) for name, table in self.live.items()}
         after.parked = {name: _copy(table) for name, table in self.parked.items()}
+        after.club = {name: _copy(table) for name, table in self.club.items()}
         return after if EDITS[edit.what](after, edit) else None
+
+    def settle(self) -> None:
+        """Keep in the book that the model was accepted: what became of values whose type has changed."""
+        for table in self.live.values():
+            for column, shape in table.live.values():
+                column.values = column.seen_as(shape.family)
+                column.family = shape.family
 
     def linked(self) -> LinkedModel:
         entities = [self._entity(name, table) for name, table in self.live.items()]
-        return model(*entities, domain=self.domain, renamed_from=self.left)
+        return model(*entities, domain=self.domain, renamed_from=self.left, others=[self.linked_club()])
+
+    def linked_club(self) -> LinkedModel:
+        return model(*(self._entity(name, table) for name, table in self.club.items()), domain=CLUB)
+
+    def target(self, to: str) -> Table:
+        """The entity that is referred to."""
+        return self.club[to.removeprefix(f"{CLUB}.")] if "." in to else self.live[to]
+
+    def targets(self, family: str) -> list[str]:
+        """The entities whose key is of this type."""
+        own = [name for name, table in self.live.items() if table.key == family]
+        return own + [f"{CLUB}.{name}" for name, table in self.club.items() if table.key == family]
 
     def columns(self) -> Iterable[tuple[str, str, Column]]:
         """Everything that was ever stored, under the names (entity, attribute) by which it comes back."""
@@ -128,20 +175,25 @@ class World:
     def _entity(self, name: str, table: Table) -> Entity:
         return entity(
             name,
-            *(self._attribute(one, column.family, shape) for one, (column, shape) in table.live.items()),
+            *(self._attribute(one, shape) for one, (_, shape) in table.live.items()),
+            key=key_of(table),
             constraints=[_positive(one) for one, (_, shape) in table.live.items() if shape.positive],
             renamed_from=table.left,
         )
 
-    def _attribute(self, name: str, family: str, shape: Shape) -> Attribute:
+    def _attribute(self, name: str, shape: Shape) -> Attribute:
+        family = shape.family
         facts: dict[str, Any] = {
             "required": shape.required,
             "unique": shape.unique,
             "index": shape.index,
             "stable_id": shape.stable_id,
             "renamed_from": shape.left if shape.declared else None,
-            "default": VALUES[family][0] if shape.default else None,
+            "default": VALUES[family][0] if shape.default and shape.to is None else None,
         }
+        if shape.to is not None:
+            to = shape.to if "." in shape.to else f"{self.domain}.{shape.to}"
+            return attribute(name, "reference", to=to, **facts)
         if family == "text":
             facts |= {"max_length": shape.limit, "members": shape.members}
         elif family == "integer":
@@ -150,10 +202,7 @@ class World:
             facts |= {"is_list": True}
         elif family == "decimal":
             facts |= {"scale": 2}
-        kind = "enum" if shape.members else KINDS[family]
-        if shape.to is not None:
-            kind, facts["to"] = "reference", f"{self.domain}.{shape.to}"
-        return attribute(name, kind, **facts)
+        return attribute(name, "enum" if shape.members else KINDS[family], **facts)
 
 
 def plain(world: World, columns: Iterable[tuple[str, str, str]]) -> LinkedModel:
@@ -161,8 +210,12 @@ def plain(world: World, columns: Iterable[tuple[str, str, str]]) -> LinkedModel:
     chosen = list(columns)
     return model(
         *(
-            entity(name, *(world._attribute(one, family, Shape()) for owner, one, family in chosen if owner == name))
-            for name in (*world.live, *world.parked)
+            entity(
+                name,
+                *(world._attribute(one, Shape(family=family)) for owner, one, family in chosen if owner == name),
+                key=key_of(table),
+            )
+            for name, table in (*world.live.items(), *world.parked.items())
         ),
         domain=world.domain,
     )
@@ -173,10 +226,52 @@ def pick(choices: Iterable[T], number: int) -> T:
     return found[number % len(found)]
 
 
-def value_for(family: str, shape: Shape, targets: Iterable[str], number: int) -> Any:
+def key_of(table: Table) -> Attribute:
+    kind = {"text": "string"}.get(table.key, table.key)
+    return attribute("id", kind, primary_key=True, required=True)
+
+
+def key_for(family: str, number: int) -> Key:
+    """A key that no other number gives."""
+    if family == "integer":
+        return number
+    return key(number) if family == "uuid" else f"k{number}"
+
+
+def converted(value: Any, before: str, after: str) -> Any:
+    """A value in another type: None where it has no counterpart there."""
+    if before == after or value is None:
+        return value
+    if before == "text":
+        return _of_text(value, after)
+    if after == "text":
+        return None if before == "decimal" and _integer(value) is None else str(_integer(value) or value)
+    if after == "integer":
+        return _integer(value)
+    return f"{value}.00" if after == "decimal" else None
+
+
+def _of_text(value: str, after: str) -> Any:
+    if after == "uuid":
+        return value if len(value) == len(key(1)) else None
+    if not re.fullmatch("0|-?[1-9][0-9]*", value):
+        return None
+    return int(value) if after == "integer" else f"{value}.00"
+
+
+def _integer(value: Any) -> int | None:
+    """Of an integer, or of a decimal without digits behind the point."""
+    if isinstance(value, int):
+        return value
+    found = re.fullmatch(r"(-?[0-9]+)\.00", value)
+    return None if found is None else int(found[1])
+
+
+def value_for(shape: Shape, targets: Iterable[Key], number: int) -> Any:
     """A value that the revision's validators let through; not always one that the database takes."""
-    if family == "uuid":
-        return pick((*sorted(targets), key(number)), number)
+    family = shape.family
+    if family == "uuid" or shape.to is not None:
+        return pick((*sorted(targets), key_for(family, number)), number)
     fitting = [value for value in VALUES[family] if _fits(family, shape, value)]
     return pick(fitting if shape.required else (*fitting, None), number)
 
@@ -192,7 +287,7 @@ def _positive(name: str) -> Constraint:
 
 
 def _copy(table: Table) -> Table:
-    return Table(table.rows, table.book, dict(table.live), dict(table.parked), table.left)
+    return Table(table.key, table.rows, table.book, dict(table.live), dict(table.parked), table.left)
 
 
 # -- edits: each changes the model that it gets, or answers False ----------------------------------
@@ -219,12 +314,18 @@ def _add(world: World, edit: Edit) -> bool:
         unique=edit.choice % 7 == 0 and family in _ORDERED,
         index=edit.choice % 4 == 1 and family in _ORDERED,
         stable_id=f"id-{edit.choice}-{edit.column}" if edit.choice % 2 == 0 else None,
-        to=pick(world.live, edit.choice) if family == "uuid" and edit.choice % 3 else None,
+        to=_some_target(world, family, edit) if edit.choice % 3 else None,
     )
     if shape.stable_id in {other.stable_id for _, other in table.live.values()}:
         shape = replace(shape, stable_id=None)
     table.serve(name, family, shape)
     return True
+
+
+def _some_target(world: World, family: str, edit: Edit) -> str | None:
+    """Something to refer to; seldom for what is no UUID, so that there are plain values too."""
+    found = world.targets(family)
+    return pick(found, edit.choice) if found and (family == "uuid" or edit.choice % 2) else None
 
 
 def _remove(world: World, edit: Edit) -> bool:
@@ -287,12 +388,24 @@ def _bring_back(world: World, edit: Edit) -> bool:
         return False
     name, family = pick(found, edit.column)
     shape = table.parked[name, family].last if edit.choice % 2 else Shape()
-    if shape.to not in world.live:
+    if shape.to is not None and shape.to not in world.targets(family):
         shape = replace(shape, to=None)
     if not shape.declared:
         shape = replace(shape, left=None)
     table.serve(name, family, shape)
     return True
+
+
+def _change_type(world: World, edit: Edit) -> bool:
+    """Give an attribute another type, and take the limits away that this one may not have."""
+
+    def change(family: str, shape: Shape) -> Shape:
+        if family not in WIDER or shape.to is not None:
+            return shape
+        wider = pick(WIDER[family], edit.choice)
+        return replace(shape, family=wider, limit=None, members=(), positive=False)
+
+    return _change(world, edit, change)
 
 
 def _change(world: World, edit: Edit, change: Callable[[str, Shape], Shape]) -> bool:
@@ -301,7 +414,7 @@ def _change(world: World, edit: Edit, change: Callable[[str, Shape], Shape]) -> 
         return False
     name = pick(table.live, edit.column)
     column, shape = table.live[name]
-    table.live[name] = column, change(column.family, shape)
+    table.live[name] = column, change(shape.family, shape)
     return table.live[name][1] != shape
 
 
@@ -321,7 +434,9 @@ def _check(world: World, edit: Edit) -> bool:
     return _change(
         world,
         edit,
-        lambda family, shape: replace(shape, positive=not shape.positive and family in {"integer", "decimal"}),
+        lambda family, shape: replace(
+            shape, positive=not shape.positive and family in {"integer", "decimal"} and shape.to is None
+        ),
     )
 
 
@@ -338,8 +453,11 @@ def _enumerate(world: World, edit: Edit) -> bool:
 
 
 def _refer(world: World, edit: Edit) -> bool:
-    to = pick((None, *world.live), edit.choice)
-    return _change(world, edit, lambda family, shape: replace(shape, to=to if family == "uuid" else None))
+    def change(family: str, shape: Shape) -> Shape:
+        to = pick((None, *world.targets(family)), edit.choice)
+        return replace(shape, to=to, positive=shape.positive and to is None)
+
+    return _change(world, edit, change)
 
 
 def _tidy(world: World, edit: Edit) -> bool:
@@ -356,7 +474,7 @@ def _add_entity(world: World, edit: Edit) -> bool:
     name = _free(ENTITIES, world.live, edit.choice)
     if name is None:
         return False
-    table = world.parked.pop(name, None) or Table()
+    table = world.parked.pop(name, None) or Table(pick(KEYS, edit.column))
     # What it had is not in the file that brings it back: its attributes are parked one by one.
     for one in list(table.live):
         table.park(one)
@@ -392,6 +510,19 @@ def _rename_entity(world: World, edit: Edit) -> bool:
     return True
 
 
+def _rename_in_the_club(world: World, edit: Edit) -> bool:
+    """The other model renames an entity that this one refers to, in one change set."""
+    old = pick(world.club, edit.table)
+    new = pick([name for name in ("Person", "Human", "Badge", "Token") if name not in world.club], edit.choice)
+    world.club[new] = world.club.pop(old)
+    world.club[new].left = old
+    for table in world.live.values():
+        for name, (column, shape) in table.live.items():
+            if shape.to == f"{CLUB}.{old}":
+                table.live[name] = column, replace(shape, to=f"{CLUB}.{new}")
+    return True
+
+
 def _rename_model(world: World, edit: Edit) -> bool:
     world.left, world.domain = world.domain, pick((one for one in DOMAINS if one != world.domain), edit.choice)
     return True
@@ -411,9 +542,11 @@ EDITS: dict[str, Callable[[World, Edit], bool]] = {
     "limit": _limit,
     "enumerate": _enumerate,
     "refer": _refer,
+    "change the type": _change_type,
     "tidy": _tidy,
     "add an entity": _add_entity,
     "remove an entity": _remove_entity,
     "rename an entity": _rename_entity,
     "rename the model": _rename_model,
+    "rename in the club": _rename_in_the_club,
 }

@@ -13,12 +13,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.postgres import Postgres
-from tests.unit.store.edits import EDITS, Column, Edit, Shape, Table, World, pick, plain, value_for
-from tests.unit.store.models import apply, key, record
+from tests.unit.store.edits import (
+    CLUB,
+    EDITS,
+    Column,
+    Edit,
+    Key,
+    Shape,
+    Table,
+    World,
+    converted,
+    key_for,
+    pick,
+    plain,
+    value_for,
+)
+from tests.unit.store.models import apply, record
 from watcherd.errors import ConstraintError
 from watcherd.store import Rows, SchemaPlan, Select, Store
 
 EDITS_OF_A_LIFE = 30
+OFTEN = ("add", "add", "bring back", "change the type", "change the type", "change the type", "change the type")
+"""Edits that much depends on, or that seldom have a sense."""
+
 HELD = 3
 """Older revisions that are still in flight at most."""
 
@@ -58,7 +75,7 @@ numbers = st.integers(0, 60)
 writes = st.builds(
     Write, st.sampled_from(["insert", "insert", "insert", "update", "delete"]), numbers, numbers, numbers
 )
-edits = st.builds(Edit, st.sampled_from([*EDITS, "add", "add", "bring back"]), numbers, numbers, numbers)
+edits = st.builds(Edit, st.sampled_from([*EDITS, *OFTEN]), numbers, numbers, numbers)
 steps = st.builds(
     Step,
     edits,
@@ -111,27 +128,34 @@ async def _live_through(steps: list[Step], database_url: str) -> None:
 async def _edit(store: Store, steps: list[Step]) -> World:
     """Make the edits; those that the rows or the rules forbid are refused, and change nothing."""
     world = World()
+    club = await _club(store, world, 1)
     plan = await store.plan(world.linked())
     await store.expand(plan, record(world.linked()))
-    held = [_revision(store, plan, world)]
+    held = [club | _revision(store, plan, world)]
     rows = 0
+    for entity in range(2 * len(held[0])):
+        rows += 1
+        await _write(held, Write("insert", 0, entity, rows), rows)
     for number, step in enumerate(steps, start=2):
         after = world.edited(step.edit)
         if after is not None:
+            if after.club.keys() != world.club.keys():
+                club = await _club(store, after, number)
             planned = await store.plan(after.linked())
             for write in step.between:
                 rows += 1
-                await _write(held, write, key(rows))
+                await _write(held, write, rows)
             refused = planned.rejections or await store.expand(planned, record(after.linked(), number))
             assert "PIM600" not in {one.code for one in refused}, refused
             if not refused:
                 world, plan = after, planned
-                held = [*held[-HELD:], _revision(store, plan, world)]
+                world.settle()
+                held = [*held[-HELD:], club | _revision(store, plan, world)]
                 names = [(entity, name, column.family) for entity, name, column in world.columns()]
                 assert len(names) == len(set(names)), "of two with one name and type only one could come back"
         for write in step.after:
             rows += 1
-            await _write(held, write, key(rows))
+            await _write(held, write, rows)
         if step.drained:
             await store.loosen(plan)
             held = held[-1:]
@@ -140,19 +164,26 @@ async def _edit(store: Store, steps: list[Step]) -> World:
     return world
 
 
+async def _club(store: Store, world: World, number: int) -> Revision:
+    """Apply the other model, which nothing stands in the way of."""
+    tables = await apply(store, world.linked_club(), number)
+    return {f"{CLUB}.{name}": Serving(tables[name], table, {}) for name, table in world.club.items()}
+
+
 def _revision(store: Store, plan: SchemaPlan, world: World) -> Revision:
     bound = store.bind(plan).entities
     return {name: Serving(bound[name], table, dict(table.live)) for name, table in world.live.items()}
 
 
-async def _write(held: list[Revision], write: Write, new_key: str) -> None:
+async def _write(held: list[Revision], write: Write, number: int) -> None:
     """Write with one of the revisions in flight, and keep in the book what was accepted."""
     revision = pick(reversed(held), write.revision)
     serving = pick(revision.values(), write.entity)
     values = {
-        name: value_for(column.family, shape, revision[shape.to].table.rows if shape.to else (), write.seed + place)
-        for place, (name, (column, shape)) in enumerate(serving.columns.items())
+        name: value_for(shape, revision[shape.to].table.rows if shape.to else (), write.seed + place)
+        for place, (name, (_, shape)) in enumerate(serving.columns.items())
     }
+    new_key = key_for(serving.table.key, number)
     try:
         if write.what == "insert":
             await serving.rows.insert([{"id": new_key, **values}])
@@ -175,13 +206,14 @@ async def _write(held: list[Revision], write: Write, new_key: str) -> None:
         return
 
 
-def _keep(serving: Serving, row: str, values: Mapping[str, object]) -> None:
+def _keep(serving: Serving, row: Key, values: Mapping[str, object]) -> None:
     for name, value in values.items():
-        column = serving.columns[name][0]
-        if value is None:
-            column.values.pop(row, None)
-        else:
-            column.values[row] = value
+        column, shape = serving.columns[name]
+        if value is not None:
+            column.values[row] = converted(value, shape.family, column.family)
+        elif converted(column.values.get(row), column.family, shape.family) is not None:
+            column.values.pop(row)
+        # Else it was no value for the revision that has taken it away: there was nothing to change.
 
 
 async def _check(revision: Revision) -> None:
@@ -189,8 +221,8 @@ async def _check(revision: Revision) -> None:
     for serving in revision.values():
         found = {row.values["id"]: row.values for row in (await serving.rows.list(Select())).rows}
         assert found.keys() == serving.table.rows
-        for name, (column, _) in serving.columns.items():
-            assert {row: found[row][name] for row in column.values} == column.values
+        for name, (column, shape) in serving.columns.items():
+            assert {row: found[row][name] for row in column.values} == column.seen_as(shape.family)
 
 
 async def _bring_everything_back(store: Store, world: World) -> None:
