@@ -84,6 +84,9 @@ class Cursor(Protocol):
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Self:
         """Run one statement; `?` are filled by position."""
 
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]], /) -> object:
+        """Run one statement for each row of parameters; where one fails, others may have been run."""
+
     def fetchone(self) -> Any:
         """The next row as a tuple, or None."""
 
@@ -135,4 +138,12 @@ def run(cursor: Cursor, sql: str, parameters: Sequence[Any]) -> Cursor:
         return cursor.execute(sql, parameters)
     except (OverflowError, UnicodeEncodeError) as error:
         # An integer beyond 64 bits, a lone surrogate in a text.
+        raise StoreError(f"the database cannot hold a value: {error}") from error
+
+
+def run_many(cursor: Cursor, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """The same for many rows at once, to be called with a savepoint to go back to."""
+    try:
+        cursor.executemany(sql, rows)
+    except (OverflowError, UnicodeEncodeError) as error:
         raise StoreError(f"the database cannot hold a value: {error}") from error

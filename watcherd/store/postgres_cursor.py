@@ -75,6 +75,10 @@ class PostgresCursor:
         await_only(self.run(sql, parameters))
         return self
 
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]], /) -> None:
+        """Run one statement for each row, without an answer between one and the next."""
+        await_only(self._run_many(_read(sql)[0], rows))
+
     def fetchone(self) -> Any:
         """The next row, or None."""
         return next(self._rows, None)
@@ -124,6 +128,15 @@ class PostgresCursor:
                 raise StoreError(f"the database cannot hold a value: {error.args[0]}") from error
             raise translated(error) from error
         self._remember(sql)
+
+    async def _run_many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        try:
+            await self._connection.executemany(text, rows, timeout=self._timeout)
+        except DRIVER_ERRORS as error:
+            await self._step_back()
+            if isinstance(error, asyncpg.DataError):
+                raise StoreError(f"the database cannot hold a value: {error.args[0]}") from error
+            raise translated(error) from error
 
     async def begin(self, isolation: Isolation | None = None, *, readonly: bool = False) -> None:
         """Begin the transaction; without an isolation level it is READ COMMITTED."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 from watcherd.errors import ConstraintError, PreconditionError, StoreError
 from watcherd.store.codecs import Codec
-from watcherd.store.cursor import Cursor, IntegrityError, run
+from watcherd.store.cursor import Cursor, IntegrityError, run, run_many
 from watcherd.store.database import Database
 from watcherd.store.layout import StoredEntity
 from watcherd.store.queries import Statements
@@ -98,8 +98,7 @@ class Rows(ReadRows):
         """
         cursor.execute("SAVEPOINT many")
         try:
-            for row in rows:
-                run(cursor, self._statements.insert_only, row)
+            run_many(cursor, self._statements.insert_only, rows)
             refused: Refusals = []
         except IntegrityError:
             cursor.execute("ROLLBACK TO many")

@@ -6,6 +6,8 @@ import pytest
 
 from watcherd.pim.spec import Attribute, EntityRef, Kind
 
+ON_BOTH_DATABASES = True
+
 KEY = "019311f0-1c2b-7d3e-8f40-5a6b7c8d9e0f"
 PRODUCT = {"sku": "A1", "price": "12.5"}
 

@@ -10,9 +10,11 @@ import pytest
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.pim.spec import Attribute, Entity, Kind
-from watcherd.store import Store
-from watcherd.store import sqlite as sqlite_module
+from watcherd.store import Select, Store
+from watcherd.store.queries import Bound, Statements
 from watcherd.wire import Answer, Call, ClientGoneError, Message, close_stream, send_answer
+
+ON_BOTH_DATABASES = True
 
 
 @pytest.fixture
@@ -205,7 +207,8 @@ async def test_an_export_that_is_cancelled_holds_nothing(
 
 
 async def test_exports_are_bounded_in_number(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "MAX_STREAMS", 1)
+    for module in ("sqlite", "postgres"):
+        monkeypatch.setattr(f"watcherd.store.{module}.MAX_STREAMS", 1)
     answer, _ = await start(many)
     refused = await many.get("/products/-/export")
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
@@ -217,8 +220,14 @@ async def test_exports_are_bounded_in_number(many: Any, monkeypatch: pytest.Monk
 async def test_a_stream_that_cannot_be_opened_is_forgotten(
     many: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watcherd.store.sqlite_stream._PRAGMAS", ("NONSENSE",))
-    with pytest.raises(StoreError, match="NONSENSE"):
+    select = Statements.select
+
+    def nonsense(statements: Statements, query: Select) -> tuple[Bound, Bound]:
+        rows, count = select(statements, query)
+        return rows._replace(sql="SELECT NONSENSE"), count
+
+    monkeypatch.setattr(Statements, "select", nonsense)
+    with pytest.raises(StoreError, match=r"(?i)nonsense"):
         await many.get("/products/-/export")
     assert not store._database._streams
 
@@ -228,6 +237,6 @@ async def test_closing_the_store_ends_exports(many: Any, store: Store) -> None:
     assert answer.stream is not None
     await anext(answer.stream)
     await store.close()
-    with pytest.raises(StoreUnavailableError, match="database is closing"):
+    with pytest.raises(StoreUnavailableError, match="the database is"):
         await anext(answer.stream)
     await close_stream(answer.stream)

@@ -17,6 +17,8 @@ from watcherd.pim.spec import Attribute, EntityRef, Kind
 from watcherd.problems import Problem
 from watcherd.store import Cursor, ModelTables
 
+ON_BOTH_DATABASES = True
+
 PATH = "/products/-/import"
 
 
