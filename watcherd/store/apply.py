@@ -3,6 +3,14 @@
 Owns the order: the plan is made again if the catalog has changed, the rows are looked at, the DDL
 runs, the catalog follows. All of it is one transaction, so that a kill at any moment leaves either
 everything or nothing.
+
+So on PostgreSQL, too: no index is made CONCURRENTLY and no check VALIDATEd later, which would need
+intents in the catalog, indexes that are left invalid, and a window in which rows can come in the
+way. It is the writers who wait for a lock that readers do not notice (`keep_writers_out`), for as
+long as the scan and the indexes take; what readers wait for, ALTER TABLE, comes in a transaction of
+its own before (`add_columns`) or at the very end. Over a million rows the longest read during a scan
+with a new unique index, a check and a column took 10 ms, and 25 ms while an attribute got another
+type; each lock is waited for `LOCK_TIMEOUT_MS` at most, and tried again.
 """
 
 from __future__ import annotations

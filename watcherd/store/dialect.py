@@ -75,6 +75,10 @@ class Dialect(Protocol):
         """The time of the epoch by the database's clock, also in the middle of a transaction."""
 
     @property
+    def first_version(self) -> str:
+        """A version that no row had before: the time in milliseconds, and 20 bits by chance."""
+
+    @property
     def blob(self) -> str:
         """The type of bytes."""
 
@@ -145,6 +149,7 @@ class Sqlite:
     readers_wait: Final = False
     is_server: Final = False
     milliseconds: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    first_version: Final = f"({milliseconds} * 1048576 + (random() & 1048575))"
     blob: Final = "BLOB"
     new_row: Final = "NEW."
     position: Final = "instr"
@@ -227,6 +232,7 @@ class Postgresql:
     readers_wait: Final = True
     is_server: Final = True
     milliseconds: Final = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+    first_version: Final = f"({milliseconds} * 1048576 + CAST(floor(random() * 1048576) AS BIGINT))"
     blob: Final = "BYTEA"
     new_row: Final = ""
     position: Final = "strpos"

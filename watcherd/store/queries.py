@@ -95,7 +95,8 @@ class Bound(NamedTuple):
 class Statements:
     """The statements of one entity; `columns` by attribute name, in attribute order.
 
-    `numbered` says whether the database gives a key to rows that come without; `conditions` translate
+    `numbered` says whether the database gives a key to rows that come without, `chosen` whether
+    clients may give one: then it may come again after its row was deleted. `conditions` translate
     the expressions that lists are filtered by.
     """
 
@@ -108,6 +109,7 @@ class Statements:
         codecs: Mapping[str, Codec],
         *,
         numbered: bool,
+        chosen: bool,
         conditions: Conditions,
     ) -> None:
         self._dialect = dialect
@@ -127,6 +129,9 @@ class Statements:
         if numbered:
             name = self._columns[key].name
             values[name] = dialect.numbered(table, name, values[name])
+        if chosen:
+            # Another one than every version of a row that had this key before.
+            values[VERSION_COLUMN] = sa.literal_column(dialect.first_version)
         # The simple ones by hand: SQLAlchemy takes a millisecond for them, and an edit makes them anew.
         shown = ", ".join(quoted(column.name) for column in row)
         one = f"FROM {quoted(table)} WHERE {quoted(self._columns[key].name)} = {dialect.first}"

@@ -74,6 +74,7 @@ class SqliteDatabase:
         self._abandoned = False
         try:
             self.at_once = AtOnce(self._connect_reader())
+            self._file = _identity(path)
             self._writer = Writer(self._connect, max_waiting=max_waiting)
         except sqlite3.Error as error:
             for connection in self._readers:
@@ -152,6 +153,12 @@ class SqliteDatabase:
             await self.fetch_row("SELECT 1", ())
         except StoreError as error:
             return str(error)
+        if _identity(self.path) != self._file:
+            # Reads and writes go on, in a file that nobody can open any more.
+            return (
+                f"the database {self.path} was deleted or replaced while it is open: what is written from now on "
+                "is lost when this process ends; put the file back and restart"
+            )
         return None
 
     async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
@@ -250,3 +257,12 @@ class SqliteDatabase:
             connection.close()
             raise
         return connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to, whatever it is called; None: to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -313,8 +313,12 @@ class Store:
         if shape is None or not shape.fits(columns, key, held):
             codecs = {one: codec_for(kept) for one, kept in zip(attributes, held, strict=True)}
             numbered = key.type == "integer"
+            declared = attributes[key.name]
+            chosen = not (declared.implied or declared.auto_increment)
             dialect = self._database.dialect
             conditions = Conditions(dialect, name, dict(zip(attributes, held, strict=True)), columns)
-            statements = Statements(dialect, table, columns, key.name, codecs, numbered=numbered, conditions=conditions)
+            statements = Statements(
+                dialect, table, columns, key.name, codecs, numbered=numbered, chosen=chosen, conditions=conditions
+            )
             shape = self._shapes[table] = Shape(columns, key, held, codecs, statements)
         return shape

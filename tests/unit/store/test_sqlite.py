@@ -342,3 +342,17 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot make the data directory"):
         database_path(None, tmp_path / "file" / "data")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_deleted_under_the_daemon_is_told_of(tmp_path: Path, replaced: bool) -> None:
+    database = SqliteDatabase(tmp_path / "x.db")
+    await database.write(lambda cursor: cursor.execute("CREATE TABLE t (x)") and None)
+    assert await database.health() is None
+    (tmp_path / "x.db").rename(tmp_path / "kept.db")
+    if replaced:
+        (tmp_path / "x.db").write_bytes(b"")
+    assert "was deleted or replaced while it is open" in str(await database.health())
+    (tmp_path / "kept.db").replace(tmp_path / "x.db")
+    assert await database.health() is None
+    await database.close()
