@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from watcherd.ledger import FileEntry, Live, Rollback, World
 from watcherd.pim import fingerprint, parse
-from watcherd.store import Applied, Record, Rejection, SchemaPlan, Store
+from watcherd.store import Applied, Record, Rejection, SchemaPlan, StalePlanError, Store
 
 
 class AppliedModels:
@@ -103,7 +103,11 @@ class AppliedModels:
         applied = self._records.get(linked.spec.name)
         overrides = None if rollback is None else rollback.overrides
         if applied is not None and (applied.file, applied.overrides) != (entry.path, overrides):
-            await self.expand(await self._store.plan(linked), live.revision.number, entry, rollback)
+            try:
+                await self.expand(await self._store.plan(linked), live.revision.number, entry, rollback)
+            except StalePlanError:
+                # Another process has gone on: it has noted its file with its revision, which is taken up soon.
+                await self.learn(linked.spec.name)
 
     async def write_decisions(self, before: World, after: World) -> None:
         """Write an administrator's decisions down before they take effect, so that they are kept."""

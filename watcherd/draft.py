@@ -47,12 +47,15 @@ class Draft:
         full: bool,
         code: Mapping[str, SourceFile] = MappingProxyType({}),
         allow_handlers: bool = False,
+        behind: frozenset[str] = frozenset(),
     ) -> None:
+        """`behind` are models to be built again though nothing has changed here."""
         self.before = world
         self.code = code
         self._allow_handlers = allow_handlers
         self._sources: Mapping[str, bytes] | None = None
         self.files = files
+        self._behind = behind
         self.unloaded = unloaded
         self.full = full
         self.rolled_back = dict(world.rolled_back)
@@ -162,6 +165,8 @@ class Draft:
         self._specs = specs = self._meant()
         live = self.before.live
         looked_at, touched = self._looked_at(specs)
+        behind = self._behind & specs.keys()
+        looked_at, touched = looked_at | behind, touched | behind
         linked: dict[str, LinkedModel] = {}
         for model in [model for model in specs if model in looked_at]:
             spec, path = specs[model], self.owners[model]

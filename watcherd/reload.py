@@ -140,7 +140,7 @@ class Reloader:
         builds it again. With other files than the others have, nothing here follows theirs.
         """
         live = self.world.live
-        behind = set(live) if heard.lapsed else set()
+        behind = set()
         for model, (revision, print_) in heard.applied.items():
             mine = live[model].revision if model in live else None
             if (
@@ -207,6 +207,7 @@ class Reloader:
             full=change.full,
             code=taken.code,
             allow_handlers=self._allow_handlers,
+            behind=frozenset(self._behind),
         )
         if order.rollback is not None:
             draft.order_rollback(order.rollback)

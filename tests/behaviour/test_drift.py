@@ -56,6 +56,9 @@ async def test_a_start_finds_what_was_changed_meanwhile_and_serves(tmp_path: Pat
 async def test_what_is_parked_is_watched_over_as_well(tmp_path: Path) -> None:
     async with serving(tmp_path, FILES) as walk:
         await walk.remove("shop.yaml")
+        assert "drift" not in (await walk.get("/admin/pim/shop")).json
         meddle(tmp_path, "DROP TABLE shop__item")
         await walk.reload_all()
         assert drifted(walk) == [events.SchemaDrifted("shop", ("the table shop__item is missing",))]
+        shown = await walk.get("/admin/pim/shop")
+        assert (shown.status, [one["kind"] for one in shown.json["drift"]]) == (404, ["table"])

@@ -7,6 +7,7 @@ Owns what these requests mean and how they are answered. What they do is a reloa
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -192,7 +193,10 @@ class Api:
         if owner not in world.files:
             owner = next((path for path in world.files if fold(world.name_of(path)) == fold(name)), None)
         if owner is None:
-            raise Problem(problems.NO_SUCH_MODEL, f"no file speaks for a model named {name}")
+            # The tables of one whose file is gone may have drifted all the same.
+            drifted = [dataclasses.asdict(one) for one in self._reloader.drift.of(fold(name))]
+            extra = {"drift": drifted} if drifted else None
+            raise Problem(problems.NO_SUCH_MODEL, f"no file speaks for a model named {name}", extra=extra)
         drift = self._reloader.drift.of(fold(world.name_of(owner)))
         return views.full(world, owner, self._drains, survey, self._prefix, drift)
 

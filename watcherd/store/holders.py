@@ -46,8 +46,9 @@ class Me:
 class Heard:
     """What a heartbeat finds out.
 
-    `lapsed`: this process was taken for dead, and what it held may be gone. `applied` are revision
-    and fingerprint of every model in service, by folded name; empty where nobody else lives.
+    `lapsed`: this process was taken for dead, and what older revisions needed may be gone. `applied`
+    are revision and fingerprint of every model in service, by folded name; empty where nobody else
+    lives, or has lived meanwhile.
     """
 
     lapsed: bool
@@ -101,7 +102,7 @@ def speak(cursor: Cursor, me: Me, holds: Mapping[str, int] | None) -> Heard:
                 "INSERT INTO watcherd_hold (process, model, revision) VALUES (?, ?, ?)", (me.process, model, revision)
             )
     cursor.execute("UPDATE watcherd_process SET spoken = spoken + 1 WHERE process = ?", (me.process,))
-    if not others:
+    if not others and not lapsed:
         return Heard(lapsed, {})
     rows = cursor.execute("SELECT model, revision, fingerprint FROM watcherd_model WHERE state = 'live'").fetchall()
     return Heard(lapsed, {model: (revision, fingerprint) for model, revision, fingerprint in rows})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from watcherd.errors import StoreError
-from watcherd.store import backup, catalog, holders, records
+from watcherd.store import backup, catalog, holders, records, sync
 from watcherd.store.cursor import Cursor
 from watcherd.store.layout import Layout, StoredEntity
 from watcherd.store.names import quoted
@@ -78,7 +78,7 @@ def drop(cursor: Cursor, chosen: Sequence[Parked]) -> None:
         for entity in layout.entities:
             gone = {column for table, column in columns if table == entity.table}
             if entity.table in tables:
-                cursor.execute(f"DROP TABLE {quoted(entity.table)}")
+                _drop_table(cursor, entity)
                 continue
             if gone:
                 drop_columns(cursor, entity, gone)
@@ -114,6 +114,15 @@ def save_and_drop(cursor: Cursor, chosen: Sequence[Parked], data_dir: Path) -> P
     backup.save_description(target, content)
     drop(cursor, chosen)
     return target
+
+
+def _drop_table(cursor: Cursor, entity: StoredEntity) -> None:
+    for constraint in entity.constraints:
+        if constraint.kind == "sync":
+            # On a server its function would be left.
+            for statement in sync.drop(cursor.dialect, constraint.name, entity.table):
+                cursor.execute(statement)
+    cursor.execute(f"DROP TABLE {quoted(entity.table)}")
 
 
 def _table(cursor: Cursor, model: str, entity: StoredEntity, gone: Gone) -> Parked:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,6 +152,11 @@ async def server(postgres: Postgres, schema: str, tmp_path: Path) -> AsyncIterat
     await store.close()
 
 
+@pytest.fixture
+def query_server(postgres: Postgres, schema: str) -> Callable[[str], list[Any]]:
+    return lambda sql: postgres.query(schema, sql)
+
+
 async def test_on_a_server_the_rows_that_go_are_saved(server: Store, tmp_path: Path) -> None:
     parked = await server.parked()
     saved = await server.prune(parked)
@@ -188,6 +194,20 @@ async def test_nothing_is_dropped_while_a_process_holds_an_older_revision(
     await other.close()
     await server.prune(await server.parked())
     assert await server.parked() == ()
+
+
+async def test_on_a_server_nothing_is_left_of_a_table_whose_columns_were_in_step(
+    server: Store, query_server: Callable[[str], list[Any]]
+) -> None:
+    await apply(server, model(entity("Box", attribute("size", "integer")), domain="boxes"))
+    await apply(server, model(entity("Box", attribute("size", "decimal")), domain="boxes"), 2)
+    functions = (
+        "SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND proname LIKE 'sy%'"
+    )
+    assert query_server(functions) == [(1,)]
+    await server.park("boxes")
+    await server.prune([one for one in await server.parked() if one.model == "boxes"])
+    assert query_server(functions) == [(0,)]
 
 
 async def test_what_cannot_be_saved_is_not_dropped(server: Store, tmp_path: Path) -> None:
