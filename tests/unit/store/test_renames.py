@@ -289,6 +289,7 @@ async def test_a_catalog_of_the_first_version_is_brought_to_this_one(store: Stor
         ("watcherd_entity", "renamed_from"),
         ("watcherd_model", "renamed_from"),
         ("watcherd_model", "overrides"),
+        ("watcherd_revision", "code"),
     ):
         query(f"ALTER TABLE {table} DROP COLUMN {column}")
     for table in ("watcherd_process", "watcherd_hold"):
