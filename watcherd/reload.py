@@ -28,6 +28,7 @@ from watcherd.drift import DriftAlarm
 from watcherd.errors import StoreError
 from watcherd.examples import Failure, as_diagnostics, failures
 from watcherd.followers import Followers, Nobody
+from watcherd.gate import Gate, Turns
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
@@ -53,30 +54,6 @@ class Order:
     unload: str | None = None
     rollback: Rollback | None = None
     dry_run: bool = False
-
-
-class Gate:
-    """What comes after it changes something for good: an early change set passes once it has settled as it was seen.
-
-    `announce` is called when it is certain that there is a reload.
-    """
-
-    def __init__(self, settled: Callable[[], Awaitable[bool]] | None, announce: Callable[[], None]) -> None:
-        self._settled = settled
-        self._announce = announce
-        if settled is None:
-            announce()
-        self._asking = asyncio.Lock()  # of several models that are built side by side, one asks
-
-    async def passed(self) -> None:
-        """Wait until it has settled. Raises OvertakenError when something else has happened meanwhile."""
-        async with self._asking:
-            if self._settled is None:
-                return
-            if not await self._settled():
-                raise OvertakenError("what was read has changed since")
-            self._settled = None
-            self._announce()
 
 
 SIDE_BY_SIDE = 50
@@ -114,6 +91,7 @@ class Reloader:
         self._publish = publish
         self._followers = followers or Nobody()
         self._lock = asyncio.Lock()
+        self._turns = Turns()
         self._applied = AppliedModels(store)
         self._behind: set[str] = set()
         self._stages = Stages()
@@ -290,7 +268,7 @@ class Reloader:
         if old is not None and old.refused == linked and not (draft.full or last_good or rollback):
             draft.refuse(path, old.diagnostics, linked)
             return False
-        await asyncio.sleep(0)
+        await self._turns.take()
         try:
             live, rejections = await self._serveable(draft, model, linked, order, gate)
         except (StoreError, OvertakenError):
@@ -337,6 +315,7 @@ class Reloader:
             functions, refused = await self._stand_behind(linked, guarded=not draft.serves_last_good(model))
             if refused:
                 return None, refused
+            await self._turns.take()
             try:
                 with self._stages.timed("compile"):
                     before = None if old is None else old.revision

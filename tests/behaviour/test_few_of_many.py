@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers import Walk, model_text, serving
-from watcherd import ledger
+from watcherd import ledger, reload
 from watcherd.ledger import World
+from watcherd.store.differ import differ
 
 LIBRARY = model_text("library", "author", entity="Book")
 LOANS = model_text("loans", "book: {type: reference, reference: library.Book}", entity="Loan")
@@ -68,3 +72,34 @@ async def test_the_owners_of_all_files_are_not_settled_for_one(tmp_path: Path, m
         assert (await walk.save("shop.yaml", model_text("shop", "size"))).swapped == ("shop",)
         monkeypatch.setattr(ledger, "referrers_of", refuse)
         assert (await walk.save("library.yaml", EDITS["another attribute"][1])).swapped == ("library",)
+
+
+async def test_between_any_two_models_that_are_built_requests_have_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"m{number}.yaml": model_text(f"m{number}") for number in range(20)}
+    rounds, built = 0, []
+
+    async def count_rounds() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    def noted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            built.append(rounds)
+            return function(*arguments, **more)
+
+        return call
+
+    async with serving(tmp_path, files) as walk:
+        monkeypatch.setattr(reload, "compile_model", noted(reload.compile_model))
+        monkeypatch.setattr("watcherd.store.store.differ", noted(differ))
+        for path in files:
+            walk.write(path, model_text(path.removesuffix(".yaml"), "color"))
+        counting = asyncio.create_task(count_rounds())
+        assert len((await walk.see(*files)).swapped) == 20
+        counting.cancel()
+    assert len(built) >= 40
+    assert len(set(built)) == len(built)
