@@ -37,6 +37,7 @@ class EntityParameter:
     names: Collection[str]
     checks: Checks
     partial: bool
+    defaults: Mapping[str, Json]
 
 
 Run = Callable[[Call, Mapping[str, Any]], Work | Performance]
@@ -76,6 +77,7 @@ class MethodEndpoint:
     def accepted(self, body: Any) -> dict[str, Any]:
         """The wire values of all parameters; what is not given has its default or null. Raises `Problem` 422."""
         values, findings = reading.check(self.validator, body, self._known)
+        self._add_defaults(values)
         findings += self._broken(values)
         given: dict[str, Any] = dict.fromkeys(self.parameters)
         given |= {name: default.value for name, default in self.defaults.items()}
@@ -85,6 +87,14 @@ class MethodEndpoint:
         if findings:
             raise reading.invalid(findings)
         return given
+
+    def _add_defaults(self, values: Mapping[str, Any]) -> None:
+        """Give entities that are passed whole the defaults of what they lack, as a create does."""
+        for name, parameter in self.entities.items():
+            given = values.get(name)
+            for row in given if isinstance(given, list) else [given]:
+                if row is not None:
+                    row.update({key: one.value for key, one in parameter.defaults.items() if key not in row})
 
     async def _body(self, call: Call) -> Any:
         if not self.parameters and call.header(b"content-type") is None and not (body := await call.body()):
@@ -228,7 +238,9 @@ def _entity_schema(entity: Entity, parameter: Parameter, targets: Targets) -> Co
 def _entity_parameter(entity: Entity, parameter: Parameter, targets: Targets) -> EntityParameter:
     names = tuple(item.name for item in given_attributes(entity, parameter))
     checks = tuple((about, check) for about, check in compile_checks(entity, targets) if about <= set(names))
-    return EntityParameter(entity.name, names, checks, parameter.partial)
+    given = () if parameter.partial else given_attributes(entity, parameter)
+    defaults = {item.name: item.default for item in given if item.default is not None}
+    return EntityParameter(entity.name, names, checks, parameter.partial, defaults)
 
 
 def _lacks(spec: ModelSpec, method: Method) -> Iterator[str]:
