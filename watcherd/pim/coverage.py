@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 from watcherd.pim.spec import Flow, Method, ModelSpec
 
-_MARKS = frozenset({"start", "end"})
-
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -76,13 +74,11 @@ def _runs(spec: ModelSpec, method: Method, *, handlers: bool) -> bool:
         return handlers
     if method.flow is None:
         return method.transition is not None
-    steps = dict(_steps(spec.flows[method.flow])) if method.flow in spec.flows else {}
-    return bool(steps) and all(steps.values())
+    return method.flow in spec.flows and spec.flows[method.flow].is_executable
 
 
 def _steps(flow: Flow) -> Iterator[tuple[str, bool]]:
     """The steps of a flow that stand for something to be done, and whether they say what they do."""
     for step in flow.steps:
-        is_bound = getattr(step, "binding", None) is not None
-        if is_bound or not ({step.type, step.id.lower()} & _MARKS):
-            yield f"{flow.name}: {step.id}", is_bound
+        if not step.is_marker:
+            yield f"{flow.name}: {step.id}", step.binding is not None

@@ -402,7 +402,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """One flow: prose with a shape, until its steps have bindings."""
+    """One flow; a step without a binding is prose, and a flow with such a step cannot run."""
 
     name: str
     description: str = ""

@@ -73,3 +73,9 @@ rules: {valid_email: Email must contain @ symbol and valid domain}
         },
         "steps": {"total": 2, "covered": 0, "prose": ["register: A", "register: B"]},
     }  # fmt: skip
+
+
+def test_a_flow_whose_steps_say_what_they_do_covers_them_and_its_methods() -> None:
+    text = SHOP.replace("{id: A, next: End}", '{id: A, return: "1", next: End}')
+    found = of(text)
+    assert (found.steps, "Desk.wish" in found.methods.prose) == (Share(1, ()), False)
