@@ -14,6 +14,7 @@ from typing import Any
 from watcherd import problems
 from watcherd.compile import etag, reading, values
 from watcherd.compile.bodies import Bodies, changed, compile_bodies, created, read
+from watcherd.compile.entity import Rules
 from watcherd.compile.operators import Filterable, filterable
 from watcherd.compile.options import Options
 from watcherd.compile.query import is_scalar
@@ -32,12 +33,17 @@ class RowAccess:
 
     __slots__ = ("_bodies", "_filterables", "_key", "_plain", "_rows", "_sortable", "name")
 
-    def __init__(self, entity: Entity, linked: LinkedModel, tables: ModelTables, options: Options) -> None:
+    def __init__(
+        self, entity: Entity, linked: LinkedModel, tables: ModelTables, options: Options, bodies: Bodies | None = None
+    ) -> None:
+        """`bodies` are those of the API, where they are at hand: without `read_only` attributes they will do."""
         targets = linked.targets
-        open_ = {name: replace(item, read_only=False) for name, item in entity.attributes.items()}
         self.name = entity.name
         self._rows = tables.entities[entity.name]
-        self._bodies: Bodies = compile_bodies(replace(entity, attributes=MappingProxyType(open_)), targets, options)
+        if bodies is None or any(item.read_only for item in entity.attributes.values()):
+            open_ = {name: replace(item, read_only=False) for name, item in entity.attributes.items()}
+            bodies = compile_bodies(replace(entity, attributes=MappingProxyType(open_)), targets, options)
+        self._bodies: Bodies = bodies
         self._filterables = {item.name: filterable(item, targets) for item in entity.attributes.values()}
         self._sortable = tuple(item.name for item in entity.attributes.values() if is_scalar(item))
         self._key = values.text_reader(entity.key, targets)
@@ -218,10 +224,15 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def compile_access(linked: LinkedModel, tables: ModelTables, options: Options) -> Mapping[str, RowAccess]:
-    """The entities of a model, by name, for its methods."""
+def compile_access(
+    linked: LinkedModel, tables: ModelTables, options: Options, rules: Mapping[str, Rules]
+) -> Mapping[str, RowAccess]:
+    """The entities of a model, by name, for its methods; `rules` are what its requests are held to."""
     return MappingProxyType(
-        {entity.name: RowAccess(entity, linked, tables, options) for entity in linked.spec.entities.values()}
+        {
+            entity.name: RowAccess(entity, linked, tables, options, rules[entity.name].bodies)
+            for entity in linked.spec.entities.values()
+        }
     )
 
 

@@ -72,7 +72,7 @@ class Methods:
         self._flows: dict[str, CompiledFlow] = {}
         self._entities: Mapping[str, EntityAccess] = {}
         if any_has_code(linked):
-            self._entities = compile_access(linked, tables, options)
+            self._entities = compile_access(linked, tables, options, rules)
 
     def endpoint(self, service: Service, method: Method) -> MethodEndpoint:
         """The endpoint of a method."""
