@@ -24,6 +24,7 @@ from watcherd.compile.dispatch import Dispatcher
 from watcherd.gateway import RouteTable
 from watcherd.revision import Revision
 from watcherd.store import Rows
+from watcherd.store.sqlite import READERS
 
 NEIGHBOUR = model_text("library", "shelf", entity="Book")
 WARM_UP = 40
@@ -99,6 +100,9 @@ async def reload_under_requests(walk: Walk, numbers: range) -> None:
 async def test_11_reloads_leave_memory_threads_descriptors_and_tasks_as_they_were(tmp_path: Path, count: int) -> None:
     async with serving(tmp_path, {"shop.yaml": shop(0), "library.yaml": NEIGHBOUR}) as walk:
         await reload_under_requests(walk, range(WARM_UP))
+        # Readers are started when they are needed, which is seldom: all of them now.
+        together = threading.Barrier(READERS)
+        await asyncio.gather(*(walk.store._database.read(lambda _: together.wait(30)) for _ in range(READERS)))
         tracemalloc.start()
         try:
             # What was made before is not traced: the objects of the last warm-up are replaced first.
