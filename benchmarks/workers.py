@@ -36,6 +36,8 @@ from _wrk import Target, find_wrk, run_wrk
 MODEL = Path(__file__).resolve().parent / "models" / "shop.yaml"
 ROWS = 10_000
 CONNECTIONS = 16
+"""For each worker."""
+
 OPERATIONS = {"get": "GET by id", "list": "list of 20"}
 
 
@@ -86,17 +88,17 @@ def main() -> int:
 
 def measure(workers: int, processors: list[int], seconds: int) -> dict[str, Seen]:
     """Operation -> what was seen."""
-    everybody, found = os.sched_getaffinity(0), {}
+    everybody, found, connections = os.sched_getaffinity(0), {}, CONNECTIONS * workers
     os.sched_setaffinity(0, processors)  # whatever is started now stays on these
     try:
         with tempfile.TemporaryDirectory(prefix="workers-") as workspace, serving(Path(workspace), workers) as daemon:
             pid, port = daemon
             target = Target(port, "/api/shop/products", "?limit=20", fill(port, Path(workspace)))
             for operation in OPERATIONS:
-                run_wrk(target, operation, "warm", seconds=1, connections=CONNECTIONS, processor=None)
+                run_wrk(target, operation, "warm", seconds=1, connections=connections, processor=None)
                 daemon_before, wrk_before = processor_seconds(pid), wrk_seconds()
                 busy_before, began = busy_seconds(processors), time.monotonic()
-                load = run_wrk(target, operation, "m", seconds=seconds, connections=CONNECTIONS, processor=None)
+                load = run_wrk(target, operation, "m", seconds=seconds, connections=connections, processor=None)
                 took = time.monotonic() - began
                 if load.refused or load.broken:
                     print(f"{workers} workers, {operation}: {load}", file=sys.stderr)

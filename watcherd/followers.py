@@ -66,7 +66,7 @@ class Figures:
     """What workers have in hand now, added up.
 
     `in_flight` by folded model, retired revisions too; `host` are requests that are not to models;
-    `waiting` to `connections` are those of the database.
+    `waiting` to `connections` are those of the database. `cpu` (seconds) and `memory` (bytes) by worker.
     """
 
     in_flight: Mapping[str, int]
@@ -78,6 +78,8 @@ class Figures:
     connections: int
     workers: int
     restarts: int
+    cpu: Mapping[str, float]
+    memory: Mapping[str, float]
 
 
 class Followers(Protocol):

@@ -68,6 +68,8 @@ class State:
     database_connections: int = 0
     workers: int = 1
     worker_restarts: int = 0
+    worker_cpu: Mapping[str, float] = field(default_factory=dict)
+    worker_memory: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,9 @@ class Metrics:
         yield _counter("watcherd_drain_timeouts", "Retired revisions that were cut short", counted.drain_timeouts)
         yield _gauge("watcherd_workers", "Processes that answer requests", state.workers)
         yield _counter("watcherd_worker_restarts", "Workers that ended and were replaced", state.worker_restarts)
+        if state.worker_cpu:  # of a single process the client library tells it
+            yield _counter("watcherd_worker_cpu_seconds", "Processor time of a worker", state.worker_cpu, "worker")
+            yield _gauge("watcherd_worker_resident_bytes", "Memory of a worker", state.worker_memory, "worker")
         yield _gauge("watcherd_generation", "The number of the route table", state.generation)
         yield _gauge("watcherd_model_revision", "The revision that serves", state.revisions, "model")
         yield _gauge("watcherd_models_rejected", "Files whose content is refused", state.rejected)

@@ -279,6 +279,9 @@ async def test_metrics_are_of_the_whole_whoever_is_asked_and_never_fall_when_a_w
         values = figures((await client.get("/metrics")).text)
         assert values[created] == 3 * WORKERS
         assert values["watcherd_workers",] == WORKERS
+        for worker in ("1", "2"):
+            assert values["watcherd_worker_cpu_seconds_total", ("worker", worker)] > 0
+            assert values["watcherd_worker_resident_bytes", ("worker", worker)] > 2**20
         assert values["watcherd_requests_in_flight", ("model", "-")] == 1
 
     (victim,) = [one["pid"] for one in await workers(each[2]) if one["worker"] == 1]

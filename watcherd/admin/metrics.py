@@ -90,6 +90,8 @@ def _of_the_whole(state: State, figures: Figures) -> State:
         database_connections=state.database_connections + figures.connections,
         workers=figures.workers,
         worker_restarts=figures.restarts,
+        worker_cpu=figures.cpu,
+        worker_memory=figures.memory,
     )
 
 

@@ -153,7 +153,8 @@ class Crew:
 
     async def figures(self) -> Figures:
         """What all have in hand; what they have counted is up to date afterwards."""
-        answers = [answer for _, answer in await self._ask_all() if answer is not None]
+        asked = [(member.number, answer) for member, answer in await self._ask_all() if answer is not None]
+        answers = [answer for _, answer in asked]
         in_flight: Counter[str] = Counter()
         for answer in answers:
             in_flight.update(answer["in_flight"])
@@ -169,6 +170,8 @@ class Crew:
             connections=sum(usage[3] for usage in usages),
             workers=len(self._in_service()),
             restarts=self._restarts.total(),
+            cpu={str(number): answer["cpu"] for number, answer in asked},
+            memory={str(number): answer["memory"] for number, answer in asked},
         )
 
     def tally(self) -> Tally:

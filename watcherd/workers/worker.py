@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -243,6 +245,8 @@ class Worker:
                 "streams": self._feeds.readers.open,
                 "usage": [waiting.waiting, waiting.waiting_max, waiting.used, waiting.connections],
                 "tally": self._metrics.tally().as_json(),
+                "cpu": time.process_time(),
+                "memory": _resident_bytes(),
             }
         )
 
@@ -302,6 +306,12 @@ class Worker:
 
     def _in_flight(self) -> list[InFlight]:
         return [*self._gateway.in_flight(), *self._drains.in_flight()]
+
+
+def _resident_bytes() -> int:
+    """The memory that this process has in use now."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 def _held(revision: Revision, request: InFlight) -> list[Any]:
