@@ -116,7 +116,8 @@ def _place(error: BaseException, package: str, path: str) -> tuple[str, int]:
 
 def _unload(package: str) -> None:
     files = _FINDER.remove(package)
-    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+    # A copy of the names first, made in one go: other threads import meanwhile.
+    for name in [name for name in list(sys.modules) if name == package or name.startswith(f"{package}.")]:
         sys.modules.pop(name, None)
     for path in files:
         linecache.cache.pop(f"{package}/{path}", None)
@@ -136,8 +137,7 @@ class _Finder(MetaPathFinder):
                 sys.meta_path.insert(0, self)
 
     def remove(self, package: str) -> Mapping[str, bytes]:
-        with self._lock:
-            return self._copies.pop(package, {})
+        return self._copies.pop(package, {})  # in one go, and without the lock: a collection may call this anywhere
 
     def find_spec(
         self,
