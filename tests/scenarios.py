@@ -228,7 +228,7 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "a network file system": (f"{WATCHER}::test_a_network_file_system_is_polled_and_said_to_be_one",),
         "an exception in the watcher": (
             f"{WATCHER}::test_whatever_goes_wrong_is_published_and_the_watcher_starts_again",
-            f"{WATCHER}::test_where_a_thread_watches_a_name_that_is_not_utf8_restarts_the_watcher_which_goes_on",
+            f"{WATCHER}::test_a_name_that_is_not_utf8_restarts_the_watcher_which_goes_on",
         ),
         "a missing directory at the start": (
             f"{LIFE}::test_a_missing_directory_serves_what_the_catalog_knows_and_says_so",

@@ -1,8 +1,8 @@
-"""Events of a directory, from whatever the system has: inotify by itself on Linux, else watchfiles.
+"""inotify, through watchfiles: the one module that knows it.
 
-On Linux the event loop waits for the descriptor itself: an event is there after a fraction of a
-millisecond. Elsewhere a thread of our own waits for watchfiles, the only module that knows it, and
-throws what it says over to the event loop, after one to two of its steps.
+A thread of our own waits for raw events and throws them over to the event loop. watchfiles' own
+`awatch` starts a task group and borrows a pool thread for each batch, which costs about half a
+millisecond a save, and ends at the first file name that is not UTF-8 without a way to go on.
 
 Knows nothing of models: it tells which paths had an event, as they are, and when it is over.
 """
@@ -12,17 +12,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from watchfiles import Change
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from watcherd.errors import WatcherdError
-from watcherd.watch.inotify import Inotify, RawEvents
 
 _JOIN_SECONDS = 5.0
 
@@ -35,80 +33,43 @@ class NotifyFailedError(WatcherdError):
     """A running watch ended; changes may have been missed."""
 
 
-Deliver = Callable[[RawEvents | NotifyFailedError], None]
-"""Called on the event loop; after a failure comes nothing more."""
+@dataclass(frozen=True, slots=True)
+class RawEvents:
+    """Paths relative to the root that had events; the root itself is the empty path."""
+
+    changed: frozenset[str]
+    deleted: frozenset[str]
 
 
-class Notifier(Protocol):
-    """Watches one directory, recursively, from construction until `close` or a failure."""
+class Notifier:
+    """Watches one directory, recursively, from construction until `close` or a failure.
 
-    def close(self) -> None:
-        """Stop, and give the descriptors back; may be called twice."""
-
-
-def watch(root: Path, deliver: Deliver, *, step_ms: int) -> Notifier:
-    """Start to watch; `step_ms` is how often watchfiles looks at its own queue, where it is needed.
-
-    Raises:
-        NotifyUnavailableError: there is no inotify to be had, for instance as a limit is reached.
-        FileNotFoundError: the directory is missing.
-
-    """
-    absolute = os.path.abspath(root)  # noqa: PTH100 - not resolved: events name what was asked for
-    if sys.platform == "linux":
-        return _Descriptor(absolute, deliver)
-    return _Thread(absolute, deliver, step_ms)
-
-
-class _Descriptor:
-    """inotify, on the event loop that was running at construction."""
-
-    def __init__(self, root: str, deliver: Deliver) -> None:
-        self._deliver = deliver
-        self._loop = asyncio.get_running_loop()
-        try:
-            self._inotify = Inotify(root)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise NotifyUnavailableError(_explain(error)) from error
-        self._loop.add_reader(self._inotify.fileno(), self._read)
-
-    def close(self) -> None:
-        if self._inotify.fileno() >= 0:
-            self._loop.remove_reader(self._inotify.fileno())
-            self._inotify.close()
-
-    def _read(self) -> None:
-        try:
-            events = self._inotify.read()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the watcher starts again and looks at all
-            self.close()
-            self._deliver(_failure(error))
-        else:
-            if events.changed or events.lost:
-                self._deliver(events)
-
-
-class _Thread:
-    """watchfiles, in a thread.
-
-    Its own `awatch` starts a task group and borrows a pool thread for each batch, and ends at the
-    first file name that is not UTF-8 without a way to go on.
+    Batches of events arrive at `deliver`, on the event loop that was running at construction;
+    after a failure comes one `NotifyFailedError`, and nothing more.
     """
 
-    def __init__(self, root: str, deliver: Deliver, step_ms: int) -> None:
-        self._root = root
+    def __init__(self, root: Path, deliver: Callable[[RawEvents | NotifyFailedError], None], *, step_ms: int) -> None:
+        """Start to watch.
+
+        `step_ms` is how often watchfiles looks at its own queue: an event takes one to two steps,
+        and one millisecond keeps about 3 % of a core busy.
+
+        Raises:
+            NotifyUnavailableError: there is no inotify to be had, for instance as a limit is reached.
+            FileNotFoundError: the directory is missing.
+
+        """
+        self._root = os.path.abspath(root)  # noqa: PTH100 - not resolved: events name what was asked for
         self._deliver = deliver
         self._step_ms = step_ms
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
-        self._notify = _arm(root)
+        self._notify = _arm(self._root)
         self._thread = threading.Thread(target=self._wait_for_events, name="watcherd-notify", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Takes a few milliseconds."""
+        """Stop the thread and give the descriptors back. Takes a few milliseconds; may be called twice."""
         self._stopped.set()
         self._thread.join(_JOIN_SECONDS)
         self._notify.close()
@@ -152,14 +113,9 @@ def _arm(root: str) -> RustNotify:
 def _explain(error: Exception) -> str:
     """Say which limit to raise. watchfiles gives the number of the system's error in its text alone."""
     text = str(error)
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOSPC or "watch limit" in text or f"os error {errno.ENOSPC}" in text:
+    if "watch limit" in text or f"os error {errno.ENOSPC}" in text:
         return "inotify has no watches left: raise the sysctl fs.inotify.max_user_watches"
-    if (
-        number in {errno.EMFILE, errno.ENFILE}
-        or f"os error {errno.EMFILE}" in text
-        or f"os error {errno.ENFILE}" in text
-    ):
+    if f"os error {errno.EMFILE}" in text or f"os error {errno.ENFILE}" in text:
         return (
             "inotify has no instances left: raise the sysctl fs.inotify.max_user_instances, "
             "or the limit of open files (LimitNOFILE=) when that is what ran out"

