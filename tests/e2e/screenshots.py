@@ -54,6 +54,7 @@ entities:
 PAGES = {
     "dashboard": "/",
     "model": "/admin/models/library",
+    "coverage": "/admin/models/order-management",
     "file": "/admin/models/invoicing",
     "data": "/admin/models/library/data?entity=Book&q=subjects__contains%3Dfiction%26sort%3D-published",
     "flows": "/admin/models/order-management/flows",

@@ -23,6 +23,7 @@ entities:
     attributes:
       name: {type: string, required: true}
   - name: Item
+    constraints: [the moon must be full]
     attributes:
       sku: {type: string, required: true, unique: true, pattern: '^[A-Z][0-9]+$'}
       name: {type: string, required: true, max_length: 40}

@@ -21,7 +21,7 @@ from watcherd.admin.drawing.states import draw_states
 from watcherd.admin.pages import Pages
 from watcherd.admin.parts import Parts
 from watcherd.ledger import Live, World
-from watcherd.pim.coverage import coverage
+from watcherd.pim.coverage import Coverage, coverage
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import ModelSpec, fold
 from watcherd.store import KeptRevision
@@ -29,6 +29,13 @@ from watcherd.store import KeptRevision
 TABS = ("overview", "data", "api", "flows", "file", "revisions")
 NEED_SPEC = frozenset({"overview", "flows"})
 NEED_LIVE = frozenset({"data", "api"})
+SHARES = {
+    "constraints": ("Constraints", "enforced"),
+    "rules": ("Rules", "enforced"),
+    "methods": ("Methods", "executable"),
+    "steps": ("Flow steps", "executable"),
+}
+"""What each part of a coverage is called, and what is said of those that are more than prose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ class ModelPages:
                 address = str(request.base_url).rstrip("/") + common["base"]
                 found = {"groups": await asyncio.to_thread(_groups, subject, address)}
             case "flows":
-                found = await asyncio.to_thread(_flows, subject.spec)
+                found = await asyncio.to_thread(_flows, subject)
             case "file":
                 content = reloader.world.files[subject.path].source.content
                 found = {"source": await asyncio.to_thread(_source, content, common["findings"])}
@@ -165,9 +172,11 @@ def _overview(subject: Subject) -> dict[str, Any]:
     spec = subject.spec
     assert spec is not None  # noqa: S101 - the tab is there only then
     linked = subject.live.revision.linked if subject.live is not None else None
+    covered = _covered(subject, spec)
     return {
         "drawing": draw_relations(linked) if linked is not None else None,
-        "coverage": views.covered(subject.live).as_json() if subject.live is not None else coverage(spec).as_json(),
+        "shares": _shares(covered),
+        "idle": frozenset(covered.methods.prose),
         "entities": [
             {
                 "entity": entity,
@@ -181,6 +190,20 @@ def _overview(subject: Subject) -> dict[str, Any]:
     }
 
 
+def _covered(subject: Subject, spec: ModelSpec) -> Coverage:
+    """Of what serves; of a file that does not serve, as if its handlers were there."""
+    return views.covered(subject.live) if subject.live is not None else coverage(spec)
+
+
+def _shares(covered: Coverage) -> list[dict[str, Any]]:
+    """The parts that the model has: `title`, `word`, `total`, `covered`, and `prose`, the names of the others."""
+    return [
+        {"title": SHARES[name][0], "word": SHARES[name][1], **share}
+        for name, share in covered.as_json().items()
+        if share["total"]
+    ]
+
+
 def _groups(subject: Subject, address: str) -> list[entities.EndpointGroup]:
     assert subject.live is not None  # noqa: S101 - the tab is there only then
     return entities.endpoints(subject.live.revision, subject.live.spec, address)
@@ -190,11 +213,19 @@ def _source(content: bytes | None, findings: Sequence[Diagnostic]) -> sources.So
     return None if content is None else sources.annotated(content, findings)
 
 
-def _flows(spec: ModelSpec | None) -> dict[str, Any]:
+def _flows(subject: Subject) -> dict[str, Any]:
+    spec = subject.spec
     assert spec is not None  # noqa: S101 - the tab is there only then
+    covered = _covered(subject, spec)
     rules = [(name, rule.text if rule.free is None else rule.free.value, rule) for name, rule in spec.rules.items()]
     drawn = [(entity, draw_states(entity, spec)) for entity in spec.entities.values() if entity.states is not None]
-    return {"flows": [(flow, draw_flow(flow)) for flow in spec.flows.values()], "rules": rules, "states_of": drawn}
+    return {
+        "flows": [(flow, draw_flow(flow)) for flow in spec.flows.values()],
+        "rules": rules,
+        "states_of": drawn,
+        "idle": frozenset(covered.rules.prose),
+        "wordy": frozenset(covered.steps.prose),
+    }
 
 
 def _revisions(kept: Sequence[KeptRevision], live: Live | None) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ writes `{{ root }}static/...`, where `root` leads from the page's own path to `/
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +57,14 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._templates.filters |= {"moment": moment, "ms": milliseconds, "count": count, "rate": per_second, "q": q}
+        self._templates.filters |= {
+            "moment": moment,
+            "ms": milliseconds,
+            "count": count,
+            "rate": per_second,
+            "q": q,
+            "written": written,
+        }
         self._templates.globals |= {"version": watcherd.__version__, "signed_in": signed_in}
 
     async def answer(
@@ -109,6 +117,11 @@ def per_second(rate: float | None) -> str:
     if rate == 0:
         return "0"
     return f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"  # noqa: PLR2004 - as above
+
+
+def written(value: object) -> str:
+    """A value of a model file: text as it is, all else as JSON; other alphabets than Latin stay readable."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

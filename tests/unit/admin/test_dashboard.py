@@ -261,6 +261,8 @@ entities:
     description: Something
     attributes:
       name: {type: string, required: true, max_length: 40}
+      state: {type: enum, values: [开放, 关闭], default: 开放}
+      sizes: {type: "integer[]", default: [1, 2]}
       parent: {type: reference, reference: Item}
     constraints:
       - name cannot be empty
@@ -290,6 +292,8 @@ async def test_a_models_pages_show_what_it_consists_of(tmp_path: Path) -> None:
     assert '<svg class="drawing"' in overview
     assert re.search(r"the moon must be full\s*<span[^>]*>not enforced", overview)
     assert "name cannot be empty</li>" in overview
+    assert "default 开放<" in overview
+    assert "default [1, 2]<" in overview
     assert "curl -s http://127.0.0.1:8000/api/shop/items" in api
     assert "/till/pay" in api
     assert "Take the money" in flows
@@ -297,6 +301,67 @@ async def test_a_models_pages_show_what_it_consists_of(tmp_path: Path) -> None:
     assert 'id="line-3"' in file
     assert "Revision 1" in revisions
     assert "Serving" in revisions
+
+
+HOLDS = """\
+domain: shop
+entities:
+  - name: Order
+    attributes: {total: decimal}
+    constraints: [total cannot be negative, orders are <nice>]
+services:
+  - name: Desk
+    methods:
+      - {name: code}
+      - {name: idle}
+flows:
+  wishing: {steps: [{id: Start, type: start, next: A}, {id: A, label: Wish, next: End}, {id: End, type: end}]}
+rules:
+  positive: {on: Order, assert: self.total > 0}
+  unused: {assert: 1 > 0}
+  words: Customers are thanked
+"""
+
+
+async def test_a_models_page_tells_what_holds_and_names_what_is_prose(tmp_path: Path) -> None:
+    async with board(tmp_path, {"shop.yaml": HOLDS}) as made:
+        overview, flows = [await made.page(f"/admin/models/shop/{tab}") for tab in ("overview", "flows")]
+
+    (section,) = re.findall(r'<section class="card coverage".*?</section>', overview, re.DOTALL)
+    assert re.findall(r'data-kind="(\w+)">([^<]+)<', section) == [
+        ("warning", "1 of 2 enforced"),
+        ("warning", "1 of 3 enforced"),
+        ("warning", "0 of 2 executable"),
+        ("warning", "0 of 1 executable"),
+    ]
+    assert re.findall(r"<li>([^<]+)</li>", section) == [
+        "Order: orders are &lt;nice&gt;",
+        "unused",
+        "words",
+        "Desk.code",
+        "Desk.idle",
+        "wishing: A",
+    ]
+    assert re.search(r"Enforced or executable</dt><dd><a[^>]*>2 of 8<", overview)
+    assert overview.count("answers 501") == 2
+    marked = dict(re.findall(r'<th scope="row">(\w+)</th><td><span[^>]*>([^<]+)', flows))
+    assert marked == {"positive": "enforced", "unused": "not enforced", "words": "not enforced"}
+    assert re.search(r"<code>A</code> Wish <span[^>]*>not executable", flows)
+    assert not re.search(r"<code>(Start|End)</code>[^<]*<span[^>]*>not executable", flows)
+
+
+async def test_what_holds_as_a_whole_is_said_and_what_a_model_lacks_is_not(tmp_path: Path) -> None:
+    whole = (
+        "domain: whole\nentities:\n  - name: A\n    attributes: {n: integer}\n    constraints: [n cannot be negative]\n"
+    )
+    async with board(tmp_path, {"whole.yaml": whole, "none.yaml": model_text("none")}) as made:
+        pages = [await made.page(f"/admin/models/{name}") for name in ("whole", "none")]
+
+    (section,) = re.findall(r'<section class="card coverage".*?</section>', pages[0], re.DOTALL)
+    assert re.findall(r'data-kind="(\w+)">([^<]+)<', section) == [("live", "1 enforced")]
+    assert "<details" not in section
+    assert "What holds" not in pages[1]
+    assert "Enforced or executable" not in pages[1]
 
 
 @pytest.mark.parametrize("tab", ["", "/overview", "/data", "/api", "/flows"])
