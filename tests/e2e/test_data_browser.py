@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -43,23 +44,61 @@ entities:
 """
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def shop(tmp_path: Path) -> AsyncIterator[Process]:
-    models = tmp_path / "models"
+@asynccontextmanager
+async def shop_in(directory: Path) -> AsyncIterator[Process]:
+    models = directory / "models"
     models.mkdir()
     (models / "shop.yaml").write_text(SHOP, encoding="utf-8")
-    async with running(models, tmp_path / "data") as process:
+    async with running(models, directory / "data") as process:
+        yield process
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Process]:
+    """A daemon for all tests that leave the model as it is."""
+    async with shop_in(tmp_path_factory.mktemp("shared")) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shop(shared: Process) -> AsyncIterator[Process]:
+    """The shared daemon, without a row; the rows of a test go with it."""
+    yield shared
+    async with shared.client() as client:
+        for plural in ("items", "makers"):  # items refer to makers
+            found = (await client.get(f"/api/shop/{plural}", params={"limit": 100})).json()
+            assert found["next"] is None
+            for row in found["items"]:
+                (await client.delete(f"/api/shop/{plural}/{row['id']}")).raise_for_status()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own(tmp_path: Path) -> AsyncIterator[Process]:
+    """A daemon for one test that changes the model."""
+    async with shop_in(tmp_path) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stale(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Process]:
+    """A daemon with one row, whose file has been rejected since; to be looked at."""
+    async with shop_in(tmp_path_factory.mktemp("stale")) as process:
+        async with process.client() as client:
+            await stored(client, "/api/shop/items", sku="B1", name="Trowel")
+        process.write("shop.yaml", SHOP.replace("weight: float", "weight: flaot"))
+        await process.wait_for("model.rejected")
         yield process
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(shop: Process) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"{shop.address}/api/shop", timeout=30) as client:
-        yield client
+    async with shop.client() as made:
+        made.base_url = httpx.URL(f"{shop.address}/api/shop")
+        yield made
 
 
-async def stored(client: httpx.AsyncClient, plural: str, **values: object) -> str:
-    answer = await client.post(f"/{plural}", json=values)
+async def stored(client: httpx.AsyncClient, path: str, **values: object) -> str:
+    answer = await client.post(path, json=values)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 
@@ -75,7 +114,7 @@ async def save(page: Page) -> None:
 async def test_a_row_that_is_typed_in_is_there_for_every_client(
     browser: Browser, shop: Process, client: httpx.AsyncClient
 ) -> None:
-    maker = await stored(client, "makers", name="Acme")
+    maker = await stored(client, "/makers", name="Acme")
     async with reading(browser, shop.address) as reader:
         reader.expected = ["422"]
         page = reader.page
@@ -138,7 +177,9 @@ async def test_an_edit_sends_what_was_touched_and_overwrites_nobody(
     browser: Browser, shop: Process, client: httpx.AsyncClient
 ) -> None:
     precise = {"seen": "2026-01-31T12:30:15.123456Z", "opens": "08:30:00.000000"}
-    key = await stored(client, "items", sku="A1", name="Trowel", price="12.50", color="red", tags=["garden"], **precise)
+    key = await stored(
+        client, "/items", sku="A1", name="Trowel", price="12.50", color="red", tags=["garden"], **precise
+    )
     async with reading(browser, shop.address) as reader:
         reader.expected = ["412"]
         page = reader.page
@@ -165,8 +206,8 @@ async def test_an_edit_sends_what_was_touched_and_overwrites_nobody(
 async def test_a_row_is_deleted_only_when_it_is_meant_and_as_it_was_seen(
     browser: Browser, shop: Process, client: httpx.AsyncClient
 ) -> None:
-    maker = await stored(client, "makers", name="Acme")
-    await stored(client, "items", sku="A1", name="Trowel", makerId=maker)
+    maker = await stored(client, "/makers", name="Acme")
+    await stored(client, "/items", sku="A1", name="Trowel", makerId=maker)
     async with reading(browser, shop.address) as reader:
         reader.expected = ["409"]
         page = reader.page
@@ -237,21 +278,22 @@ async def test_what_others_write_appears_by_itself(browser: Browser, shop: Proce
         page = reader.page
         async with page.expect_response("**/items/-/events"):
             await page.goto("/admin/models/shop/data?entity=Item")
-        await stored(client, "items", sku="B1", name="From elsewhere")
+        await stored(client, "/items", sku="B1", name="From elsewhere")
         await expect(rows(page)).to_contain_text("From elsewhere")
 
 
 async def test_a_new_attribute_is_a_new_column_and_a_form_that_is_open_keeps_what_is_typed(
-    browser: Browser, shop: Process, client: httpx.AsyncClient
+    browser: Browser, own: Process
 ) -> None:
-    await stored(client, "items", sku="B1", name="Trowel")
-    async with reading(browser, shop.address) as reader:
+    async with own.client() as client:
+        await stored(client, "/api/shop/items", sku="B1", name="Trowel")
+    async with reading(browser, own.address) as reader:
         page = reader.page
         await page.goto("/admin/models/shop/data?entity=Item")
         await expect(rows(page)).to_have_count(1)
         await page.get_by_role("button", name="New Item").click()
         await page.locator("#row").get_by_label("name").fill("Half typed")
-        shop.write("shop.yaml", SHOP + "      brand: {type: string, default: none}\n")
+        own.write("shop.yaml", SHOP + "      brand: {type: string, default: none}\n")
         await expect(page.locator("#row .notice")).to_contain_text("The model has changed")
         await expect(page.locator("#row").get_by_label("name")).to_have_value("Half typed")
         await page.locator("#row").get_by_label("sku").fill("B2")
@@ -284,13 +326,8 @@ async def test_where_the_api_asks_for_a_key_the_browser_does_too(browser: Browse
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_nothing_keeps_people_from_using_a_models_pages(
-    browser: Browser, shop: Process, client: httpx.AsyncClient, scheme: str
-) -> None:
-    await stored(client, "items", sku="B1", name="Trowel")
-    shop.write("shop.yaml", SHOP.replace("weight: float", "weight: flaot"))
-    await shop.wait_for("model.rejected")
-    async with reading(browser, shop.address, scheme="dark" if scheme == "dark" else "light", width=400) as reader:
+async def test_nothing_keeps_people_from_using_a_models_pages(browser: Browser, stale: Process, scheme: str) -> None:
+    async with reading(browser, stale.address, scheme="dark" if scheme == "dark" else "light", width=400) as reader:
         page = reader.page
         for tab in ("overview", "data", "api", "file", "revisions"):
             await page.goto(f"/admin/models/shop/{tab}")
