@@ -15,14 +15,15 @@ on; its timer runs from the connection's start or its first byte, and ends with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from watcherd import problems
@@ -66,8 +67,12 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Expect a head."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
+        self._running: RequestResponseCycle | None = None
         self._expects_head = True
         self._head_bytes = 0
+        self._doubtful_bytes = 0
+        self._has_ended_one = False
         self._chunk_bytes = 0
         self._lingers = False
         self._is_one_piece = False
@@ -76,9 +81,8 @@ class Connection(HttpToolsProtocol):
         self._date: tuple[object, bytes] = (None, b"")
         self._problem: Problem | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
-        self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(
-            self.patience.head_seconds, self._head_is_late
-        )
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers, which would keep the connection in memory; tell who still sends."""
@@ -86,11 +90,15 @@ class Connection(HttpToolsProtocol):
         self._end_stall_timer()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
-        cycle: RequestResponseCycle | None = self.cycle
+        # Not the last that came, which may wait behind the one that runs; those that wait never begin.
+        cycle = self._running
+        self.pipeline.clear()
         if cycle is not None and not cycle.response_complete:
             scope = cast("Scope", cycle.scope)
             scope[GONE] = True
             scope.pop(REPLY, None)  # it leads back here
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -100,19 +108,27 @@ class Connection(HttpToolsProtocol):
         self._chunk_bytes = len(data)
         self._head_bytes += self._chunk_bytes
         self._prompt_left = _PROMPT_IN_A_CHUNK
+        self._has_ended_one = False
         super().data_received(data)
         self._is_one_piece = False
         if self.transport.is_closing() or not (self._expects_head and self._head_bytes):
             return
-        if self._head_bytes > self.patience.head_bytes:
+        if self._head_bytes - self._doubtful_bytes > self.patience.head_bytes:
             self._answer_and_close(self._too_large())
         elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.patience.head_seconds, self._head_is_late)
+            self._start_head_timer()
 
     def on_message_begin(self) -> None:
-        """The first byte of a head: what came before it in this chunk counts as part of it."""
+        """The first byte of a head: what came before it in this chunk counts as part of it, with a doubt."""
         super().on_message_begin()
         self._head_bytes = self._chunk_bytes
+        # The parser does not tell where in the chunk it is: others may have had most of it.
+        self._doubtful_bytes = self._chunk_bytes if self._has_ended_one else 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; one that comes after the body is dropped: it has not been measured, and looks like any other."""
+        if self._expects_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Let a head of a fair size become a request."""
@@ -136,7 +152,7 @@ class Connection(HttpToolsProtocol):
         cycle: RequestResponseCycle = self.cycle
         if self._is_one_piece and not cycle.response_complete and len(cycle.body) <= HIGH_WATER_LIMIT:
             cast("Scope", cycle.scope)[BODY] = bytes(cycle.body)
-        self._expects_head = True
+        self._expects_head = self._has_ended_one = True
         self._head_bytes = 0
 
     def send_400_response(self, msg: str) -> None:
@@ -151,13 +167,18 @@ class Connection(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        if self._head_bytes == 0:
+        if self.flow.read_paused:
+            self._start_head_timer()  # the rest may have come: it is this side that does not look
+        elif self._head_bytes == 0:
             self.transport.close()  # a connection that nobody has used
         else:
             seconds = self.patience.head_seconds
             self._answer_and_close(
                 Problem(problems.REQUEST_TIMEOUT, f"the headers were not complete after {seconds:g} seconds")
             )
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.patience.head_seconds, self._head_is_late)
 
     def _end_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -232,11 +253,18 @@ class Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
-            self._rest()
+            return
+        if self.flow.read_paused and self._head_timer is not None:
+            self._end_head_timer()
+            self._start_head_timer()
+        self.flow.resume_reading()
+        self._rest()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _unset_keepalive_if_required(self) -> None:
         """Leave the timer: it looks when it is due. To end it and to set it again costs each request more."""
@@ -309,6 +337,21 @@ class Connection(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+class _Flow(FlowControl):
+    """uvicorn's, which reads nothing more while requests that have been read wait for their turn.
+
+    Otherwise each answer would let in another piece with a thousand requests.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
 
 
 class _Answered:

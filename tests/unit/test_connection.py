@@ -436,3 +436,119 @@ class Written:
     def write(self, data: bytes) -> None:
         self._pieces.append(data)
         self._transport.write(data)
+
+
+# -- several requests in one piece -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_", [NOW + b"\r\n", GET + b"\r\n", post(b"x" * 700)])
+async def test_many_requests_at_once_are_no_large_head(request_: bytes) -> None:
+    number = 300 * KIB // len(request_)
+    async with serving(a_prompt_revision(), patience=Patience(head_bytes=KIB)) as served, served.connected() as ends:
+        reader, writer = ends
+        writer.write(request_ * number)
+        heads = [head for head, _ in await answers(reader, number)]
+    assert all(head.startswith(b"HTTP/1.1 200 ") for head in heads)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+async def test_a_head_behind_another_request_is_held_to_the_limit_too(end: bytes) -> None:
+    large = NOW + b"x-filler: "
+    async with serving(a_prompt_revision(), patience=Patience(head_bytes=KIB)) as served, served.connected() as ends:
+        reader, writer = ends
+        writer.write(NOW + b"\r\n" + large)
+        await answers(reader, 1)
+        writer.write(b"x" * 2 * KIB + end)
+        assert problem_of(await reader.read())["status"] == 431
+
+
+async def test_nothing_more_is_read_while_requests_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = 0
+    complete = Connection.on_headers_complete
+    go = asyncio.Semaphore(0)
+
+    def count(self: Connection) -> None:
+        nonlocal heads
+        heads += 1
+        complete(self)
+
+    async def wait(call: Call) -> Answer:
+        await anext(call.chunks(KIB), None)  # as who reads a body as it comes
+        await go.acquire()
+        return Answer(200, b"done")
+
+    monkeypatch.setattr(Connection, "on_headers_complete", count)
+    async with serving(a_revision(wait)) as served, served.connected() as (reader, writer):
+        writer.write(post(b"x") * 20_000)
+        before = 0
+        while before != heads or not heads:
+            before = heads
+            await asyncio.sleep(0.05)
+        for _ in range(10):
+            go.release()
+            await answers(reader, 1)
+            await asyncio.sleep(0.01)
+        assert heads == before
+        writer.transport.abort()
+        for _ in range(20_000):
+            go.release()
+
+
+async def test_a_head_that_waits_for_requests_before_it_is_not_late() -> None:
+    go = asyncio.Event()
+
+    async def wait(_call: Call) -> Answer:
+        await go.wait()
+        return Answer(200, b"done")
+
+    async with (
+        serving(a_revision(wait), patience=Patience(head_seconds=0.1)) as served,
+        served.connected() as (reader, writer),
+    ):
+        writer.write((GET + b"\r\n") * 2 + GET)
+        await asyncio.sleep(0.01)
+        writer.write(b"\r\n")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.3)
+        go.set()
+        assert [body for _, body in await answers(reader, 3)] == [b"done"] * 3
+
+
+async def test_a_client_that_goes_while_requests_wait_behind_a_stream_ends_the_stream() -> None:
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    async def endless(_call: Call) -> Answer:
+        async def chunks() -> AsyncIterator[bytes]:
+            entered.set()
+            try:
+                while True:
+                    yield b"tick"
+                    await asyncio.sleep(0.01)
+            finally:
+                left.set()
+
+        return Answer(200, stream=chunks(), leave=lambda _reason: None)
+
+    revision = a_revision(endless)
+    async with serving(revision) as served, served.connected() as (_, writer):
+        writer.write(GET + b"\r\n")
+        await entered.wait()
+        writer.write((GET + b"\r\n") * 2)
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            await left.wait()
+        while revision.in_flight:
+            await asyncio.sleep(0)
+
+
+async def test_what_comes_after_a_body_is_no_header_of_the_request() -> None:
+    async def headers(call: Call) -> Answer:
+        await call.body()
+        return Answer(200, call.header(b"x-late") or b"none")
+
+    head = b"POST /api/shop/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with serving(a_revision(headers)) as served, served.connected() as (reader, writer):
+        writer.write(head + b"1\r\nx\r\n0\r\nx-late: yes\r\n\r\n")
+        writer.write(GET + b"x-late: in time\r\n\r\n")
+        assert [body for _, body in await answers(reader, 2)] == [b"none", b"in time"]
