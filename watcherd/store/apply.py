@@ -225,15 +225,25 @@ def _refuse_stale_number(cursor: Cursor, plan: SchemaPlan, record: Record) -> No
 
 def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
     """The plan, made again from what is there now (rows may have gone, too); its names must still hold."""
-    names_new_tables = any(step.kind is StepKind.CREATE_TABLE for step in plan.steps)
     refers_elsewhere = any(ref.model != plan.after.model for ref in plan.linked.targets)
-    depends_on_others = plan.changes_schema and (names_new_tables or refers_elsewhere)
+    depends_on_others = plan.changes_schema and (refers_elsewhere or _names_are_taken(cursor, plan))
     if not (depends_on_others or plan.rejections) and catalog.layout(cursor, plan.after.model) == plan.base.layout:
         return plan
     fresh = make_plan(cursor, plan.linked)
     if fresh.names != plan.names or (fresh.rebuilds and not plan.rebuilds):
         raise StalePlanError(f"the tables of {plan.linked.spec.domain} have changed since the plan was made")
     return fresh
+
+
+def _names_are_taken(cursor: Cursor, plan: SchemaPlan) -> bool:
+    """Whether a table that the plan makes is there by now.
+
+    These few are looked up: a plan that is made again reads the names of all tables, which a start
+    with ten thousand models would do ten thousand times.
+    """
+    known = {entity.table for entity in plan.base.layout.entities}
+    new = [names.table for names in plan.names.values() if names.table not in known]
+    return any(catalog.has_table(cursor, table) for table in new)
 
 
 def _database_rejection(error: AnyDatabaseError) -> Rejection:

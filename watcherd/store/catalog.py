@@ -163,6 +163,11 @@ def _forget_entity(cursor: Cursor, entity: StoredEntity) -> None:
         cursor.execute(f"DELETE FROM {table} WHERE table_name = ?", (entity.table,))  # noqa: S608 - our own names
 
 
+def has_table(cursor: Cursor, table: str) -> bool:
+    """Whether a table of this name is in the catalog, of whatever model."""
+    return cursor.execute("SELECT 1 FROM watcherd_entity WHERE table_name = ?", (table,)).fetchone() is not None
+
+
 def surroundings(cursor: Cursor, targets: Iterable[Target]) -> Surroundings:
     """What a plan has to know of the tables there are, and of the `targets` in other models.
 

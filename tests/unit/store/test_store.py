@@ -59,6 +59,34 @@ async def test_the_tables_of_all_models_are_read_once_however_many_are_planned(
     await again.close()
 
 
+async def test_new_tables_are_made_without_reading_the_names_of_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("a start with many models would do this for each of them")
+
+    monkeypatch.setattr(catalog, "surroundings", refused)
+    rows = await apply(store, USER)
+    await rows["User"].insert([{"id": key(1), "name": "a"}])
+    assert await rows["User"].get(key(1)) is not None
+
+
+async def test_a_plan_whose_table_another_process_has_made_meanwhile_is_made_again(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    mine = model(entity("Z", attribute("name")), domain="x--y")
+    theirs = model(entity("Y__Z", attribute("name")), domain="x")
+    plan = await store.plan(mine)
+    other = await Store.open(database_url, tmp_path)
+    rows = await apply(other, theirs)
+    await rows["Y__Z"].insert([{"id": key(1), "name": "theirs"}])
+    with pytest.raises(StalePlanError, match="have changed since the plan was made"):
+        await store.expand(plan, record(mine))
+    again = await apply(store, mine)
+    assert await again["Z"].get(key(1)) is None
+    await other.close()
+
+
 async def test_revision_numbers_never_go_back(store: Store) -> None:
     await apply(store, USER, 7)
     await store.park("user_management")
