@@ -12,6 +12,44 @@ The walk of a request::
 
 Reads that take microseconds are answered while their head is still being parsed: the same walk, in
 one step, see `prompt`.
+
+The layers, from the top; a module imports only from those below its line, which the contract in
+`pyproject.toml` holds to (`make check`)::
+
+    __main__      python -m watcherd
+    cli           the commands, one module each
+    daemon        one process, from its start to its exit
+    workers       several processes behind one address, led by one
+    composition   what every process that answers is made of
+    stop          the stages of a stop and their bounds
+    admin         the management API, dashboard, documentation, health, metrics pages
+      server, watchdog      uvicorn's life; signs of life to the service manager
+    connection    what a client may send before a request is one
+      balance               connections spread over workers
+    heartbeat     which revisions this process holds, told in the database
+    reload        THE STORY
+    intake        reading what a change set points at
+      draft, gate, behind, examples     a reload in the making and what may hold it back
+      plan, applied, drift, report      what it does to tables and API, and what is told of it
+    watch         from changes on disk to change sets
+      gateway, drain        the route table and the swap; revisions that end
+      compile               spec -> revision: endpoints, validators, OpenAPI
+    prompt        requests that are answered while their head is read
+    exchange      one request at the edge
+      keys, cors            who may, and from where
+    services      methods that run: flows and handlers
+    followers     processes that serve beside this one, as a reload sees them
+    ledger        what every file says, and what serves now
+    store         tables and rows, SQLite and PostgreSQL
+      directory             the model files as they are
+    revision      what a compiled model is
+    wire          a call and an answer, free of any framework
+    problems      the problem types
+    metrics       what is counted
+    pim           the modelling language: bytes in, spec or diagnostics out
+    expressions   CEL, typed and exact
+    settings, events, logs, sdnotify, feeds, tally    the ground: values, logs, streams, counts
+    errors        what everything raises from
 """
 
 __version__ = "0.1.0"
