@@ -137,3 +137,4 @@ def test_check_runs_examples_without_a_daemon(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
         assert done.returncode == status, done.stdout + done.stderr
         assert ("PIM440" in done.stdout) == bool(status)
+        assert done.stdout.rstrip().endswith(" examples run.")

@@ -50,6 +50,8 @@ class Checked:
     source: Source
     spec: ModelSpec | None
     diagnostics: tuple[Diagnostic, ...]
+    examples: int | None = None
+    """How many of its examples were run; None where nobody asked for that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,9 @@ def _summary(checked: Sequence[Checked]) -> Text:
     missing = found.unexecutable
     without = f", {_count(missing, 'service method')} without anything to execute (501)" if missing else ""
     entities = _count(found.entities, "entity", "entities")
-    return Text.assemble((counts, style), f"; {_count(found.models, 'model')} with {entities}{without}.")
+    ran = [each.examples for each in checked if each.examples is not None]
+    examples = f", {_count(sum(ran), 'example')} run" if ran else ""
+    return Text.assemble((counts, style), f"; {_count(found.models, 'model')} with {entities}{without}{examples}.")
 
 
 def _coverage(domain: str, covered: Coverage) -> Text:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run_examples(checked: Sequence[Checked], sources: Sequence[Source], *, allow_handlers: bool) -> list[Checked]:
-    """What was checked, with the examples that fail among the findings of each model."""
+    """What was checked, with how many examples were run, and those that fail among the findings of each model."""
     models = {each.spec.name: each.spec for each in checked if each.spec is not None}
     code = {one.file: one.content for one in sources if one.is_code and one.content is not None}
     return asyncio.run(_run(checked, models, code if allow_handlers else {}))
@@ -32,20 +32,21 @@ async def _run(checked: Sequence[Checked], models: Mapping[str, ModelSpec], code
 async def _with_examples(each: Checked, models: Mapping[str, ModelSpec], code: Mapping[str, bytes]) -> Checked:
     if each.spec is None or each.source.content is None or not each.source.asked_for:
         return each
-    found = await _failures(each.source, each.spec, models, code)
+    ran, found = await _failures(each.source, each.spec, models, code)
     if not found:
-        return each
+        return replace(each, examples=ran)
     diagnostics = sorted((*each.diagnostics, *found), key=lambda one: (one.line, one.column))
-    return replace(each, spec=None, diagnostics=tuple(diagnostics))
+    return replace(each, spec=None, diagnostics=tuple(diagnostics), examples=ran)
 
 
 async def _failures(
     source: Source, spec: ModelSpec, models: Mapping[str, ModelSpec], code: Mapping[str, bytes]
-) -> tuple[Diagnostic, ...]:
+) -> tuple[int, tuple[Diagnostic, ...]]:
+    """How many examples were run, and the findings about those that failed."""
     from watcherd import pim
     from watcherd.behind import CodeRefusedError, loaded
     from watcherd.compile import Options
-    from watcherd.examples import as_diagnostics, failures
+    from watcherd.examples import as_diagnostics, examples, failures
     from watcherd.pim.spec import NO_CODE, Code, LinkedModel
 
     assert source.content is not None  # noqa: S101 - it was parsed
@@ -53,12 +54,13 @@ async def _failures(
     gathered = pim.gather(spec, source.file.rpartition("/")[0], code) if code else NO_CODE
     linked = pim.link(spec, models, gathered if isinstance(gathered, Code) else NO_CODE)
     if not isinstance(linked, LinkedModel):
-        return ()  # told already
+        return 0, ()  # told already
     try:
         handlers = await loaded(linked)
     except CodeRefusedError as error:
-        return pim.code_diagnostics(parsed, (error.fault,))
+        return 0, pim.code_diagnostics(parsed, (error.fault,))
     try:
-        return as_diagnostics(await failures(linked, Options(), handlers), parsed)
+        found = await failures(linked, Options(), handlers)
+        return len(list(examples(linked))), as_diagnostics(found, parsed)
     finally:
         handlers.unload()
