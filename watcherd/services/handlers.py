@@ -15,6 +15,7 @@ import itertools
 import linecache
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -53,15 +54,18 @@ class Handlers:
     def __init__(self, package: str, functions: Mapping[HandlerRef, Callable[..., Any]]) -> None:
         self.package = package
         self.functions = functions
-
-    def __del__(self) -> None:
-        self.unload()  # a copy that came too late, or of a model that was refused after all
+        self._gone: Callable[[], object] | None = None
+        if package:
+            # For a copy that came too late, or of a model that was refused after all. Not `__del__`,
+            # which would also run at the end of the interpreter, when what it calls is gone.
+            self._gone = gone = weakref.finalize(self, _unload, package)
+            gone.atexit = False
 
     def unload(self) -> None:
         """Take the modules out of `sys.modules`: what nobody runs any more is freed."""
         self.functions = MappingProxyType({})
-        if self.package:
-            _unload(self.package)
+        if self._gone is not None:
+            self._gone()
 
 
 NO_HANDLERS: Final = Handlers("", MappingProxyType({}))
