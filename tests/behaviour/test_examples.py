@@ -24,6 +24,15 @@ SELLS = """\
             call: {customer: c, sku: a, quantity: 3}
             expect: {status: 409, code: out_of_stock}
 """
+PRICED = """\
+services:
+  - name: Desk
+    methods:
+      - name: price
+        returns: integer
+        handler: desk.py:price
+        examples: [{call: {}, expect: {status: 200, body: 4}}]
+"""
 GUARDED = MODEL.replace("        flow: create order\n", "        flow: create order\n" + SELLS, 1)
 
 
@@ -103,6 +112,21 @@ services:
         [refused] = (await walk.see("desk.py")).refused
         assert "expected 4, got 200 6" in refused.diagnostics[0].message
         assert (await walk.call("POST", "/api/shop/desk/double", {"n": 5})).json == 10
+
+
+@pytest.mark.parametrize("raised", ["__import__('asyncio').CancelledError()", "type('Odd', (BaseException,), {})()"])
+async def test_an_example_that_a_handler_ends_in_an_odd_way_fails_and_the_next_save_is_seen(
+    tmp_path: Path, raised: str
+) -> None:
+    text = model_text("shop", extra=PRICED)
+    files = {"shop.yaml": text, "desk.py": "async def price(ctx, params):\n    return 4\n"}
+    async with serving(tmp_path, files, handlers=True) as walk:
+        walk.write("desk.py", f"async def price(ctx, params):\n    raise {raised}\n")
+        [refused] = (await walk.see("desk.py")).refused
+        assert "the handler raised" in refused.diagnostics[0].message
+        walk.write("desk.py", "async def price(ctx, params):\n    return 2 + 2\n")
+        await walk.see("desk.py")
+        assert (await walk.state("shop.yaml"), walk.revision("shop").number) == ("live", 2)
 
 
 async def test_references_into_other_models_are_plain_values_in_examples(tmp_path: Path) -> None:

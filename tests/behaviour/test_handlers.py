@@ -63,6 +63,15 @@ IN_A_THREAD = ORDERS.replace("async def", "def").replace("await ", "")
 PRICING = "def total_of(price, quantity):\n    return price * quantity\n"
 
 PATH = "/api/shop/desk/order"
+RAISED = [
+    "ValueError('inside')",
+    "SystemExit(3)",
+    "KeyboardInterrupt()",
+    "StopIteration()",
+    "__import__('asyncio').CancelledError()",
+    "type('Odd', (BaseException,), {})()",
+    "BaseExceptionGroup('several', [KeyboardInterrupt()])",
+]
 FORMS = pytest.mark.parametrize("orders", [ORDERS, IN_A_THREAD], ids=["async", "thread"])
 BYTES_AT_ALL = 150_000
 """What caches go on filling with for a while, over 250 edits. Copies that stayed would be 3.7 MB."""
@@ -145,7 +154,7 @@ async def test_a_refusal_undoes_everything_and_tells_its_code_and_place(tmp_path
 
 
 @FORMS
-@pytest.mark.parametrize("raised", ["ValueError('inside')", "SystemExit(3)", "KeyboardInterrupt()", "StopIteration()"])
+@pytest.mark.parametrize("raised", RAISED)
 async def test_an_exception_is_a_500_with_the_request_id_and_nothing_is_written(
     tmp_path: Path, orders: str, raised: str
 ) -> None:
@@ -168,6 +177,20 @@ async def test_what_a_handler_writes_is_held_to_the_rules_of_the_model(tmp_path:
         reply = await walk.call("POST", PATH, {"sku": "a"})
         assert (reply.status, reply.json["errors"][0]["code"]) == (422, "minimum")
         assert reply.json["detail"] == "Product: expected at least 0"
+
+
+@BOTH
+async def test_nothing_is_among_nothing(tmp_path: Path, kind: str) -> None:
+    counts = """\
+async def order(ctx, params):
+    among = await ctx.find("Product", sku__in=[])
+    others = await ctx.find("Product", secret__not_in=[None])
+    raise ctx.refused("found", f"{len(among)} and {len(others)}")
+"""
+    async with serving(tmp_path, files(counts), handlers=True) as walk:
+        await stocked(walk)
+        reply = await walk.call("POST", PATH, {"sku": "a"})
+        assert (reply.status, reply.json["detail"]) == (409, "0 and 1")
 
 
 @FORMS

@@ -31,7 +31,7 @@ from watcherd.store import Cursor, Filter, ModelTables, Row, Select
 class RowAccess:
     """One entity, for the methods of one revision."""
 
-    __slots__ = ("_bodies", "_filterables", "_key", "_plain", "_rows", "_sortable", "name")
+    __slots__ = ("_bodies", "_filterables", "_key", "_key_name", "_plain", "_rows", "_sortable", "name")
 
     def __init__(
         self, entity: Entity, linked: LinkedModel, tables: ModelTables, options: Options, bodies: Bodies | None = None
@@ -47,6 +47,7 @@ class RowAccess:
         self._filterables = {item.name: filterable(item, targets) for item in entity.attributes.values()}
         self._sortable = tuple(item.name for item in entity.attributes.values() if is_scalar(item))
         self._key = values.text_reader(entity.key, targets)
+        self._key_name = entity.key.name
         kinds = ((item, values.resolve(item, targets).kind) for item in entity.attributes.values())
         self._plain = tuple(
             (item.name, convert) for item, kind in kinds if (convert := plain(kind, is_list=item.is_list)) is not None
@@ -166,10 +167,14 @@ class RowAccess:
         if value is None:
             return None
         try:
-            return _compared(item, operator, value)
+            compared = _compared(item, operator, value)
         except (ValueError, TypeError) as error:
             finding = Finding(reading.pointer(()), "value", f"{self.name}: {parameter}: {error}")
             raise Problem(problems.VALIDATION, finding.message, errors=[finding]) from error
+        if operator in MEMBERSHIP and not compared.value:
+            # Nothing is among nothing, and everything is not: the key is never null.
+            return None if operator == "in" else Filter(self._key_name, "is_not_null")
+        return compared
 
     def _sort(self, text: str | None) -> tuple[tuple[str, bool], ...]:
         order = []

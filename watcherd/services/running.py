@@ -124,8 +124,19 @@ async def _called(invocation: Invocation, core: Core, params: dict[str, Any]) ->
         return await _in_thread(invocation.allowance, lambda: function(Context(core), params))
     try:
         return await function(AsyncContext(core), params)
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+    except Exception:
+        raise
+    except BaseException as error:
+        # A cancellation that nobody asked for is of a task of the handler's own: it ends no more than its request.
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         raise HandlerFailedError(f"the handler raised {type(error).__name__}") from error
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants the request to end: its client is gone, or its time is over."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _in_thread(allowance: Allowance, call: Callable[[], Any]) -> Any:
