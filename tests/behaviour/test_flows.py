@@ -300,3 +300,56 @@ async def test_an_expression_without_an_answer_is_told_with_its_step(tmp_path: P
         reply = await order(walk)
         assert (reply.status, reply.json["code"]) == (422, "evaluation")
         assert reply.json["detail"].startswith("step reserve: ")
+
+
+ANYTHING = """\
+domain: shop
+entities: [{name: Item, attributes: {name: string, n: integer}}]
+services:
+  - name: Desk
+    methods:
+      - {name: promise, parameters: {x: json}, returns: integer, flow: promise}
+      - {name: caller, parameters: {x: json}, returns: json, flow: caller}
+      - {name: count, parameters: {x: json}, returns: integer, flow: count}
+      - {name: among, parameters: {x: json}, returns: 'Item[]', flow: among}
+      - {name: refuse, parameters: {x: json}, flow: refuse}
+flows:
+  promise: {steps: [{id: done, return: x}]}
+  caller: {steps: [{id: ask, call: Desk.promise, with: {x: x}, as: n, next: done}, {id: done, return: {n: n + 1}}]}
+  count:
+    steps:
+      - {id: begin, set: {n: "0"}, next: each}
+      - {id: each, each: x, as: one, do: [{set: {n: n + 1}}], next: done}
+      - {id: done, return: n}
+  among: {steps: [{id: find, find: Item, where: {n__in: x}, as: found, next: done}, {id: done, return: found}]}
+  refuse: {steps: [{id: no, raise: refused, message: "not {x}"}]}
+"""
+
+
+@pytest.mark.parametrize("x", ["abc", "1.5", 1.5, True, [], {}])
+async def test_what_a_called_method_must_not_return_comes_to_no_caller(tmp_path: Path, x: Any) -> None:
+    async with serving(tmp_path, {"shop.yaml": ANYTHING}) as walk:
+        assert (await walk.call("POST", "/api/shop/desk/caller", {"x": 1})).json == {"n": 2}
+        assert (await walk.call("POST", "/api/shop/desk/caller", {"x": x})).status == 500
+
+
+@pytest.mark.parametrize("x", ["abc", 1.5, True, 3, {"a": 1}])
+async def test_each_goes_through_nothing_but_a_list(tmp_path: Path, x: Any) -> None:
+    async with serving(tmp_path, {"shop.yaml": ANYTHING}) as walk:
+        assert (await walk.call("POST", "/api/shop/desk/count", {"x": ["a", 1]})).json == 2
+        reply = await walk.call("POST", "/api/shop/desk/count", {"x": x})
+        assert (reply.status, reply.json["detail"]) == (422, "step each: each goes through a list")
+
+
+@BOTH
+async def test_nothing_is_found_among_nothing(tmp_path: Path, kind: str) -> None:
+    async with serving(tmp_path, {"shop.yaml": ANYTHING}) as walk:
+        await walk.post("/api/shop/items", {"name": "a", "n": 1})
+        found = [(await walk.call("POST", "/api/shop/desk/among", {"x": x})).json for x in ([1], [], [None])]
+        assert [len(rows) for rows in found] == [1, 0, 0]
+
+
+async def test_a_message_shows_an_object_as_json(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": ANYTHING}) as walk:
+        reply = await walk.call("POST", "/api/shop/desk/refuse", {"x": {"a": [True, None]}})
+        assert reply.json["detail"] == 'not {"a":[true,null]}'

@@ -118,12 +118,16 @@ class Methods:
         service = spec.services[target.rpartition(".")[0]]
         endpoint = compile_method(self._linked, service, method, self._options.clock)
         transition = compile_transition(target, method, self._linked, self._tables, self._rules)
+        promised = None if method.returns is None else compile_result(self._linked, target, method)
 
         def callee(run: FlowRun, given: Mapping[str, Any]) -> Any:
             values = endpoint.accepted({name: value for name, value in given.items() if value is not None})
             if transition is not None:
                 transition.step_at(None, values)(run.cursor)
-            return flow.run(run, values)
+            value = flow.run(run, values)
+            if promised is not None and value is not None:
+                promised(value)  # the caller was checked against what the method says that it returns
+            return value
 
         return callee, flow.writes or transition is not None
 

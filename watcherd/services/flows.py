@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 from watcherd import problems
 from watcherd.errors import EvaluationError, InvalidExpressionError
 from watcherd.expressions import Expression, compile_expression
@@ -315,7 +317,7 @@ class _Maker:
 
         def act(run: Run, values: Values) -> Any:
             items = listed(run, values)
-            if items is not None and not isinstance(items, Sequence):
+            if items is not None and (isinstance(items, str) or not isinstance(items, Sequence)):
                 raise EvaluationError(f"{name} goes through a list")
             for one in items or ():
                 run.count()
@@ -420,4 +422,6 @@ def _bind(binding: Binding, values: Values, row: Row) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return to_json(value).decode()
     return "null" if value is None else str(value)
