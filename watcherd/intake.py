@@ -19,7 +19,7 @@ from watcherd import directory
 from watcherd.directory import SourceFile, Stamp, display_name
 from watcherd.errors import ModelsDirectoryError
 from watcherd.ledger import FileEntry, World, shrinks
-from watcherd.pim import Parsed, Pieces, parse, shared
+from watcherd.pim import Parsed, Pieces, parse, shared, ways
 from watcherd.store import Applied
 from watcherd.watch import ChangeSet, OvertakenError
 
@@ -170,10 +170,13 @@ class Intake:
         before = None if known is None else known.spec
         if parsed.spec is None:
             return parsed
+        live = world.live_of(source.path)
+        if before is not None and (live is None or before is not live.spec) and ways(before) != ways(parsed.spec):
+            # It means the same as what was refused before, but says how the stored rows get there.
+            before = None
         if parsed.spec == before:
             # The same meaning is the same object: what follows compares by identity first.
             return replace(parsed, spec=before)
-        live = world.live_of(source.path)
         if before is None and live is not None:
             before = live.spec
         return parsed if before is None else replace(parsed, spec=shared(parsed.spec, before))

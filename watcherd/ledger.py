@@ -200,6 +200,8 @@ def as_diagnostic(notice: Notice, parsed: Parsed) -> Diagnostic:
         if notice.attribute is not None:
             path += ["attributes", notice.attribute]
     place = parsed.locate(*path)
+    if notice.using is not None:
+        place = parsed.locate_character((*path, "using"), notice.using, notice.offset)
     severity = CODES[notice.code].severity
     return Diagnostic(notice.code, severity, parsed.file, place.line, place.column, notice.message, notice.hint)
 

@@ -32,7 +32,7 @@ from watcherd.gate import Gate, Turns
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
-from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, fingerprint
+from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, fingerprint, ways
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.report import Report, Stages, compare, gone, tell
@@ -265,7 +265,8 @@ class Reloader:
                     await self._applied.note_file(known, entry, rollback)
                 return True
         old = self.world.refusals.get(path)
-        if old is not None and old.refused == linked and not (draft.full or last_good or rollback):
+        known_bad = old is not None and old.refused == linked and ways(old.refused.spec) == ways(linked.spec)
+        if old is not None and known_bad and not (draft.full or last_good or rollback):
             draft.refuse(path, old.diagnostics, linked)
             return False
         await self._turns.take()

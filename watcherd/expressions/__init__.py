@@ -39,7 +39,7 @@ Pure: knows no file, no model, no database.
 """
 
 from watcherd.expressions.checking import Typed
-from watcherd.expressions.compiled import Expression, compile_expression, constant_of
+from watcherd.expressions.compiled import Expression, check_syntax, compile_expression, constant_of
 from watcherd.expressions.lowering import MAX_WORK
 from watcherd.expressions.syntax import MAX_DEPTH, MAX_LENGTH
 from watcherd.expressions.types import (
@@ -81,6 +81,7 @@ __all__ = [
     "Scope",
     "Type",
     "Typed",
+    "check_syntax",
     "compile_expression",
     "constant_of",
     "enum_of",

@@ -69,6 +69,11 @@ def compile_expression(text: str, scope: Scope, expects: Type | None = None, *, 
     return _compiled(text, frozenset(scope.items()), expects, clock)
 
 
+def check_syntax(text: str) -> None:
+    """Read a text whose scope is not known yet. Raises `InvalidExpressionError` as `compile_expression` does."""
+    _parsed(text)
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def _compiled(text: str, scope: frozenset[tuple[str, Type]], expects: Type | None, clock: bool) -> Expression:  # noqa: FBT001 - a part of what is remembered by
     known = dict(scope)

@@ -21,7 +21,7 @@ from watcherd.pim.linking import file_diagnostic, link, link_diagnostics, owned_
 from watcherd.pim.parsing import Parsed, parse
 from watcherd.pim.pieces import Pieces
 from watcherd.pim.schema import json_schema
-from watcherd.pim.sharing import shared
+from watcherd.pim.sharing import shared, ways
 from watcherd.pim.source import DEFAULT_LIMITS, Limits
 
 __all__ = [
@@ -47,4 +47,5 @@ __all__ = [
     "owned_elsewhere",
     "parse",
     "shared",
+    "ways",
 ]

@@ -14,6 +14,7 @@ from watcherd.pim.kinds import ValueKind, type_hint, type_name
 from watcherd.pim.limits import checked_limits
 from watcherd.pim.names import Place, Taken, name_fault, nfc, snake
 from watcherd.pim.nodes import Node, ScalarNode
+from watcherd.pim.scopes import has_syntax
 from watcherd.pim.spec import Attribute, EntityRef, Json, Kind, OnDelete, fold
 from watcherd.pim.values import (
     TEMPORAL,
@@ -130,6 +131,7 @@ def _attribute(
         write_only=document.write_only,
         renamed_from=_renamed_from(draft, at, document),
         stable_id=document.id,
+        using=_using(draft, at, document),
     )
 
 
@@ -307,6 +309,13 @@ def _renamed_from(draft: Draft, at: Path, document: AttributeDoc) -> str | None:
         draft.add("PIM203", (*at, "renamed_from"), f"{quote(old)} was never the name of an attribute: {fault}")
         return None
     return old
+
+
+def _using(draft: Draft, at: Path, document: AttributeDoc) -> str | None:
+    """The text, if it is an expression; what it may name is known to the plan alone, by the model as it was."""
+    if document.using is None or not has_syntax(draft, (*at, "using"), document.using):
+        return None
+    return document.using
 
 
 def _with_one_key(draft: Draft, at: Path, declared: dict[str, Attribute]) -> dict[str, Attribute]:

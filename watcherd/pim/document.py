@@ -255,6 +255,7 @@ class AttributeDoc(Part):
     read_only: Flag = False
     write_only: Flag = False
     renamed_from: Text | None = None
+    using: Text | None = None
     id: Text | None = None
 
 

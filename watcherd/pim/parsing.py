@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from watcherd.pim.findings import Findings, SourceText, Span, quote
 from watcherd.pim.names import is_domain
-from watcherd.pim.nodes import MapNode, Node, ScalarNode, read_tree, span_at
+from watcherd.pim.nodes import MapNode, Node, ScalarNode, node_at, read_tree, span_at
 from watcherd.pim.pieces import Pieces
 from watcherd.pim.resolve import resolve
+from watcherd.pim.scopes import character_span
 from watcherd.pim.shapes import shape
 from watcherd.pim.source import DEFAULT_LIMITS, Limits, decode
 
@@ -52,6 +53,13 @@ class Parsed:
         where its name is.
         """
         return self._source.position(span_at(self._root(), path).start)
+
+    def locate_character(self, path: tuple[str | int, ...], text: str, offset: int) -> Position:
+        """Where a character of a scalar's text is written; where the scalar is, if it has another text."""
+        node = node_at(self._root(), path)
+        if not isinstance(node, ScalarNode):
+            return self.locate(*path)
+        return self._source.position(character_span(self._source.text, node, text, offset).start)
 
     def _root(self) -> Node | None:
         """The tree, read again: few files are ever asked for a place, and a tree is many times its text."""

@@ -213,6 +213,11 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "read_only": Key("Whether clients cannot set it; equal values are accepted.", (True,)),
         "write_only": Key("Whether it is never shown, as a password.", (True,)),
         "renamed_from": Key("The old name, when it is changed: the stored data follows.", ("mail",), pattern=_NAME),
+        "using": Key(
+            "When the type changes: an expression over the row as it was, for the value as it is to be. "
+            "Means nothing once the change is made.",
+            ("int(size)",),
+        ),
         "id": Key("An identity that survives renames.", ("customer-email",)),
     },
     "Constraint": {

@@ -26,6 +26,7 @@ from watcherd.expressions import (
     Expression,
     Scope,
     Type,
+    check_syntax,
     compile_expression,
     enum_of,
     list_of,
@@ -138,16 +139,29 @@ def checked_expression(  # noqa: PLR0913 - an expression, its place, and what it
         return None
 
 
+def has_syntax(draft: Draft, path: Path, text: str) -> bool:
+    """Whether the text at a path can be an expression, whatever it names; else a finding at the fault."""
+    try:
+        check_syntax(text)
+    except InvalidExpressionError as fault:
+        draft.findings.add("PIM312", _span(draft, path, text, fault.offset), f"{fault}", fault.hint)
+        return False
+    return True
+
+
 def _span(draft: Draft, path: Path, text: str, offset: int) -> Span:
+    node = draft.node(path)
+    if not isinstance(node, ScalarNode):
+        return draft.span(path)
+    return character_span(draft.findings.source.text, node, text, offset)
+
+
+def character_span(raw: str, node: ScalarNode, text: str, offset: int) -> Span:
     """Where a character of a scalar's text stands in the file.
 
     The two differ by quotes, escapes, folding and indentation, so they are walked along together:
     every character of the text is written somewhere, in the same order.
     """
-    node = draft.node(path)
-    if not isinstance(node, ScalarNode):
-        return draft.span(path)
-    raw = draft.findings.source.text
     place = node.start
     if raw[place : place + 1] in {'"', "'"}:
         place += 1

@@ -36,6 +36,16 @@ def shared(new: ModelSpec, old: ModelSpec) -> ModelSpec:
     )
 
 
+def ways(spec: ModelSpec) -> frozenset[tuple[str, str, str]]:
+    """How stored rows get to a new type: entity, attribute and `using`. No part of what the model means."""
+    return frozenset(
+        (entity.name, one.name, one.using)
+        for entity in spec.entities.values()
+        for one in entity.attributes.values()
+        if one.using is not None
+    )
+
+
 def _entity(new: Entity, old: Entity) -> Entity:
     attributes = _taken_up(new.attributes, old.attributes)
     taken_up = replace(new, attributes=_each(attributes))

@@ -116,6 +116,8 @@ class Attribute:
     write_only: bool = False
     renamed_from: str | None = None
     stable_id: str | None = None
+    using: str | None = field(default=None, compare=False)
+    """The values of a new type, from the rows of the old one: how to get there, no part of what the model means."""
     implied: bool = False
 
     @property

@@ -9,9 +9,11 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from watcherd.errors import InvalidExpressionError
 from watcherd.pim.spec import Attribute, Entity, EntityRef, Kind, LinkedModel
 from watcherd.store import tables
 from watcherd.store.codecs import physical, same_type, signature
+from watcherd.store.conditions import UntranslatableError
 from watcherd.store.constraints import Wanted, wanted_constraints
 from watcherd.store.conversions import Conversion, widening
 from watcherd.store.defaults import default_literal
@@ -22,6 +24,7 @@ from watcherd.store.names import column_name, quoted
 from watcherd.store.plan import KEY_ALIAS, Notice, Rejection, Scan, Step, StepKind
 from watcherd.store.renames import Clash, look_alike, predecessor, same_id
 from watcherd.store.rewrites import Rewrite, begun
+from watcherd.store.using import computed
 
 _CREATE = {
     "check": StepKind.CREATE_CHECK,
@@ -145,6 +148,8 @@ class ColumnChanges:
 
     def _kept(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
         """An attribute that was there: limits may change, the column does not."""
+        if attribute.using is not None and not attribute.primary_key and self._is_remade(live, wanted):
+            return self._computed(attribute, live, wanted, attribute.using)
         if not _fits(live, wanted):
             conversion = widening(live.type, wanted.type)
             if conversion is not None:
@@ -156,13 +161,50 @@ class ColumnChanges:
         old_name = wanted.renamed_from or live.renamed_from
         return self._referring(attribute, live, replace(wanted, facts=_with_old_name(wanted.facts, old_name)))
 
+    @staticmethod
+    def _is_remade(live: StoredAttribute, wanted: StoredAttribute) -> bool:
+        """Whether `using` has something to do: another type, or members that it does not have any more."""
+        return not _fits(live, wanted) or "members" in tightened(live.facts, wanted.facts)
+
+    def _computed(
+        self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute, using: str
+    ) -> StoredAttribute:
+        """An attribute whose values are computed from the old rows."""
+        before = self._before
+        assert before is not None  # noqa: S101 - something is live
+        try:
+            conversion = computed(self._dialect, before, attribute, wanted)
+        except InvalidExpressionError as fault:
+            self._refuse_using(attribute, using, f"{fault}", fault.offset, fault.hint)
+            return live
+        except UntranslatableError as fault:
+            hint = "say it with what the database computes, or add an attribute with another name and fill it in"
+            self._refuse_using(attribute, using, f"{fault}", fault.offset, hint)
+            return live
+        return self._rewritten(attribute, live, wanted, conversion)
+
+    def _refuse_using(self, attribute: Attribute, using: str, why: str, offset: int, hint: str | None) -> None:
+        name = f"{self._entity.name}.{attribute.name}"
+        self.rejections.append(
+            Rejection(
+                code="PIM613",
+                entity=self._entity.name,
+                attribute=attribute.name,
+                message=f"{name} cannot be computed from the rows as they are: {why}",
+                hint=hint,
+                using=using,
+                offset=offset,
+            )
+        )
+
     def _rewritten(
         self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute, conversion: Conversion
     ) -> StoredAttribute:
         """An attribute of another type: a new column, filled, and kept in step with the old one from then on."""
         before = self._before
         assert before is not None  # noqa: S101 - something is live
-        if any(_fits(one, wanted) for one in before.attributes if one.name == attribute.name and not one.is_rest):
+        parked = [one for one in before.attributes if one.name == attribute.name and not one.is_rest]
+        if conversion.exact and any(_fits(one, wanted) for one in parked):
             name = f"{self._entity.name}.{attribute.name}"
             message = f"{name} cannot become {wanted.type}: it is parked with stored data of that type"
             hint = "keep the type, or drop what is parked with `watcherd prune`, or add an attribute with another name"
@@ -176,7 +218,8 @@ class ColumnChanges:
         if (scan := rewrite.scan(self._entity.name, _MEND_HINT)) is not None:
             self.scans.append(scan)
         # Whether the digits suffice is among the conversion's own demands.
-        self._scan_limits(attribute, {**live.facts, "precision": wanted.facts.get("precision")}, wanted.facts)
+        old_facts = {**live.facts, "precision": wanted.facts.get("precision")} if conversion.exact else {}
+        self._scan_limits(attribute, old_facts, wanted.facts)
         if made is None:
             stored = StoredEntity(name=self._entity.name, table=self._table)
             text = f"add a column for {self._entity.name}.{attribute.name} as {wanted.type}"
@@ -223,6 +266,10 @@ class ColumnChanges:
 
     def _added(self, attribute: Attribute, wanted: StoredAttribute) -> StoredAttribute:
         """A new column; its default is in the DDL, so that draining revisions, too, write it."""
+        if attribute.using is not None:
+            message = "it is new, and `using` is for an attribute whose type changes"
+            hint = "remove `using`, and fill the attribute in once it is there"
+            self._refuse_using(attribute, attribute.using, message, 0, hint)
         default = default_literal(attribute, self._held[attribute.name], self._now)
         self._values[attribute.name] = self._dialect.typed(default or "NULL", wanted.type)
         # A foreign key can only be added with null; its default is filled in right after.
@@ -329,7 +376,8 @@ class ColumnChanges:
             self._constrain(new)
             kept.append(new.stored)
         for rewrite in self.rewrites.values():
-            step, known = rewrite.keep_in_step(self._dialect, self._entity.name)
+            serving = {*self.rewrites, *(one.column for one in self.columns.values())}
+            step, known = rewrite.keep_in_step(self._dialect, self._entity.name, serving)
             self.constraint_steps.append(step)
             kept.append(known)
         return tuple(kept)
@@ -361,7 +409,12 @@ class ColumnChanges:
     def _refuse_type(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> None:
         name = f"{self._entity.name}.{attribute.name}"
         message = f"{name} is stored as {live.type} and cannot become {wanted.type}"
-        self._reject("PIM601", attribute, message, "keep it as it was, or add an attribute with another name")
+        self._reject(
+            "PIM601",
+            attribute,
+            message,
+            "say with `using` how the new values are computed from the old ones, or add an attribute with another name",
+        )
 
     def _reject(self, code: str, attribute: Attribute, message: str, hint: str) -> None:
         self.rejections.append(

@@ -49,6 +49,20 @@ class Conversion:
     exact: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed(Conversion):
+    """A conversion by an expression over the row, which has no way back: see `using`.
+
+    `of_row` is the new value over columns behind a prefix, such as `NEW.`. `reads` are the columns
+    that it is made of. `refused` is true for a row (of columns without a prefix) whose new value
+    fails, or breaks a limit of the new attribute.
+    """
+
+    of_row: Sql
+    refused: str
+    reads: tuple[str, ...]
+
+
 def widening(old: str, new: str) -> Conversion | None:
     """The conversion between two signatures (see `codecs.signature`); None where values could mean something else.
 
@@ -70,7 +84,7 @@ def widening(old: str, new: str) -> Conversion | None:
 
 def _to_text(old: str) -> Conversion | None:
     if old == "integer":
-        return Conversion(forward=lambda value: f"CAST({value} AS TEXT)", backward=_integer_of_text, demand="")
+        return Conversion(forward=lambda value: f"CAST({value} AS TEXT)", backward=integer_of_text, demand="")
     if old not in _FORMS:
         return None
     form = _FORMS[old]
@@ -120,8 +134,8 @@ def _integer_of_float(value: str) -> str:
     return f"CASE WHEN {whole} THEN CAST({value} AS BIGINT) END"
 
 
-def _integer_of_text(value: str) -> str:
-    """Where it is written as an integer is, and within 64 bits."""
+def integer_of_text(value: str) -> str:
+    """The number in a text; null where it is not written as an integer is, or not within 64 bits."""
     rest = f"substr({value}, 2)"
     negative = f"substr({value}, 1, 1) = '-' AND {rest} <> '0' AND {_is_digits(rest, _MAX_INTEGER + 1)}"
     return f"CASE WHEN {_is_digits(value, _MAX_INTEGER)} OR ({negative}) THEN CAST({value} AS BIGINT) END"

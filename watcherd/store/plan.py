@@ -71,13 +71,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What should be known of a change; `entity` None: the model itself, `attribute` None: the entity."""
+    """What should be known of a change; `entity` None: the model itself, `attribute` None: the entity.
+
+    With `using` it is about that expression of the attribute, at the character `offset`.
+    """
 
     code: str
     entity: str | None
     attribute: str | None
     message: str
     hint: str | None = None
+    using: str | None = None
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

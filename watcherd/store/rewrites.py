@@ -7,10 +7,11 @@ column. Which conversions there are is in `conversions`; `columns` decides when 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 from watcherd.store import sync
-from watcherd.store.conversions import Conversion
+from watcherd.store.conversions import Computed, Conversion
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
 from watcherd.store.limits import SUPERSEDED, UNFILLED
@@ -66,17 +67,21 @@ class Rewrite:
             filled=((self.new.column, self.value),),
         )
 
-    def keep_in_step(self, dialect: Dialect, entity: str) -> tuple[Step, StoredConstraint]:
+    def keep_in_step(self, dialect: Dialect, entity: str, serving: Container[str]) -> tuple[Step, StoredConstraint]:
         """The step that makes the triggers, and what the catalog says of them.
 
-        Nothing in service wants them from the beginning: they go when no older revision is in use.
+        `serving` are the columns that newer revisions write, too: what they write there is no word
+        of an older one. Nothing in service wants the triggers from the beginning: they go when no
+        older revision is in use.
         """
+        reads = self.conversion.reads if isinstance(self.conversion, Computed) else ()
         pair = Sync(
             table=self.before.table,
             key=self.before.key.column,
             old=self.old.column,
             new=self.new.column,
             conversion=self.conversion,
+            watched=tuple(one for one in reads if one != self.old.column and one not in serving),
         )
         step = Step(
             kind=StepKind.CREATE_SYNC,

@@ -6,6 +6,10 @@ one column in the other, and stop where the two agree already, so that chains of
 that was changed twice) end. A value that the newer type cannot hold is refused like one that breaks
 a check, which is a 409.
 
+Values that an expression computes have no way back: what a newer revision writes is null in the old
+column. The two agree where the new value is the one computed. Taking the old value away must not
+look like an older revision that writes null: before that wrote, the two agreed.
+
 Neither column may have a default: what nobody wrote would look written. A row that is inserted by
 a revision older than both columns has null in both.
 """
@@ -15,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from watcherd.store.conversions import Conversion
+from watcherd.store.conversions import Computed, Conversion
 from watcherd.store.dialect import Dialect
 from watcherd.store.names import constraint_name, quoted
 
@@ -25,13 +29,17 @@ _SUFFIXES: Final = ("_io", "_in", "_uo", "_un")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """The columns of one table: names as they are, not quoted."""
+    """The columns of one table: names as they are, not quoted.
+
+    `watched` are other columns that the value is computed from, which older revisions alone write.
+    """
 
     table: str
     key: str
     old: str
     new: str
     conversion: Conversion
+    watched: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -50,6 +58,8 @@ def create(dialect: Dialect, sync: Sync) -> tuple[str, ...]:
     if dialect.compiler.name == "postgresql":
         return _create_on_postgresql(sync)
     on_insert_old, on_insert_new, on_update_old, on_update_new = objects(dialect, sync.name)
+    if isinstance(sync.conversion, Computed):
+        return _compute_on_sqlite(sync, sync.conversion, objects(dialect, sync.name))
     old, new = quoted(sync.old), quoted(sync.new)
     refused = _refused(sync)
     guard = f"SELECT RAISE(ABORT, 'watcherd:check:{sync.name}') WHERE {refused}; " if refused else ""
@@ -79,7 +89,7 @@ def drop(dialect: Dialect, name: str, table: str) -> tuple[str, ...]:
 
 def _create_on_postgresql(sync: Sync) -> tuple[str, ...]:
     """One function for all, after each row: what it writes calls the triggers of other pairs in turn."""
-    old, new, name = quoted(sync.old), quoted(sync.new), quoted(sync.name)
+    old, new = quoted(sync.old), quoted(sync.new)
     refused = _refused(sync)
     guard = ""
     if refused:
@@ -88,8 +98,6 @@ def _create_on_postgresql(sync: Sync) -> tuple[str, ...]:
     agree = f"NEW.{old} IS NOT DISTINCT FROM {sync.conversion.backward(f'NEW.{new}')}"
     # A column may be called like a variable that every function has.
     body = f"""
-#variable_conflict use_column
-BEGIN
   IF TG_OP = 'INSERT' THEN
     IF NEW.{new} IS NOT NULL THEN {_backward(sync)};
     ELSIF NEW.{old} IS NOT NULL THEN {guard} {_forward(sync)};
@@ -98,19 +106,110 @@ BEGIN
     IF NEW.{new} IS DISTINCT FROM OLD.{new} THEN {_backward(sync)};
     ELSIF NEW.{old} IS DISTINCT FROM OLD.{old} THEN {guard} {_forward(sync)};
     END IF;
-  END IF;
+  END IF;"""
+    if isinstance(sync.conversion, Computed):
+        body = _computing_body(sync, sync.conversion, guard)
+    return _function_on_postgresql(sync, body)
+
+
+def _function_on_postgresql(sync: Sync, does: str) -> tuple[str, ...]:
+    name = quoted(sync.name)
+    body = f"""
+#variable_conflict use_column
+BEGIN{does}
   RETURN NULL;
 END"""
-    events = f"INSERT OR UPDATE OF {old}, {new} ON {quoted(sync.table)}"
+    columns = ", ".join(quoted(one) for one in (sync.old, sync.new, *sync.watched))
+    events = f"INSERT OR UPDATE OF {columns} ON {quoted(sync.table)}"
     return (
         f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $watcherd${body}$watcherd$",
         f"CREATE TRIGGER {name} AFTER {events} FOR EACH ROW EXECUTE FUNCTION {name}()",
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Computing:
+    """When the triggers of a computed pair do something, as SQL; `same` compares two values, null included."""
+
+    sync: Sync
+    conversion: Computed
+    same: str
+
+    @property
+    def inserted(self) -> str:
+        """A row without the new value, in which an older revision wrote something that it is made of."""
+        new = quoted(self.sync.new)
+        return f"NEW.{new} IS NULL AND ({' OR '.join(f'NEW.{one} IS NOT NULL' for one in self._sources)})"
+
+    @property
+    def agree(self) -> str:
+        """Whether the new value is the computed one."""
+        return self._agreed("NEW")
+
+    @property
+    def by_the_new(self) -> str:
+        """A new value, which is none that was computed just now."""
+        return f"{self._changed(quoted(self.sync.new))} AND NOT ({self.agree})"
+
+    @property
+    def by_the_old(self) -> str:
+        """What it is made of was written by an older revision, and not taken away by these triggers."""
+        old, new = quoted(self.sync.old), quoted(self.sync.new)
+        changed = " OR ".join(self._changed(one) for one in self._sources)
+        written = f"(NEW.{old} IS NOT NULL AND {self._changed(old)}) OR {self._agreed('OLD')}"
+        return f"NOT {self._changed(new)} AND ({changed}) AND NOT ({self.agree}) AND ({written})"
+
+    @property
+    def _sources(self) -> tuple[str, ...]:
+        return tuple(quoted(one) for one in (self.sync.old, *self.sync.watched))
+
+    def _agreed(self, row: str) -> str:
+        return f"{row}.{quoted(self.sync.new)} {self.same} {self.conversion.of_row(f'{row}.')}"
+
+    def _changed(self, column: str) -> str:
+        return f"(NOT (NEW.{column} {self.same} OLD.{column}))"
+
+
+def _compute_on_sqlite(sync: Sync, conversion: Computed, names: tuple[str, ...]) -> tuple[str, ...]:
+    on_insert_old, on_insert_new, on_update_old, on_update_new = names
+    old, new = quoted(sync.old), quoted(sync.new)
+    when = _Computing(sync, conversion, "IS")
+    guard = f"SELECT RAISE(ABORT, 'watcherd:check:{sync.name}') WHERE {_refused(sync)}; "
+    forward, backward = f"{guard}{_forward(sync)}; ", f"{_backward(sync)}; "
+    both = f"NEW.{new} IS NOT NULL AND NEW.{old} IS NOT NULL AND NOT ({when.agree})"
+    sources = ", ".join(quoted(one) for one in (sync.old, *sync.watched))
+    parts = (
+        (on_insert_old, "INSERT", when.inserted, forward),
+        (on_insert_new, "INSERT", both, backward),
+        (on_update_old, f"UPDATE OF {sources}", when.by_the_old, forward),
+        (on_update_new, f"UPDATE OF {new}", when.by_the_new, backward),
+    )
+    return tuple(
+        f"CREATE TRIGGER {quoted(name)} AFTER {event} ON {quoted(sync.table)} WHEN {condition} BEGIN {does}END"
+        for name, event, condition, does in parts
+    )
+
+
+def _computing_body(sync: Sync, conversion: Computed, guard: str) -> str:
+    old, new = quoted(sync.old), quoted(sync.new)
+    when = _Computing(sync, conversion, "IS NOT DISTINCT FROM")
+    return f"""
+  IF TG_OP = 'INSERT' THEN
+    IF {when.inserted} THEN {guard} {_forward(sync)};
+    ELSIF NEW.{new} IS NOT NULL AND NEW.{old} IS NOT NULL AND NOT ({when.agree}) THEN {_backward(sync)};
+    END IF;
+  ELSIF {when.by_the_new} THEN {_backward(sync)};
+  ELSIF {when.by_the_old} THEN {guard} {_forward(sync)};
+  END IF;"""
+
+
 def _refused(sync: Sync) -> str | None:
     """Whether the new column could not hold what the old one got; over the row as it is in the table."""
-    violation = sync.conversion.violation
+    conversion = sync.conversion
+    violation = conversion.violation
+    if isinstance(conversion, Computed):
+        refused = conversion.refused
+        violation = lambda _: refused  # noqa: E731 - as a conversion has it
     if violation is None:
         return None
     return f"EXISTS (SELECT 1 FROM {quoted(sync.table)} WHERE {_this_row(sync)} AND {violation(quoted(sync.old))})"  # noqa: S608 - quoted names
