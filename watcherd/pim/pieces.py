@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
 _DEPTH: Final = 8
 _AS_A_WHOLE: Final = re.compile(
-    r"[\t\r\x85\u2028\u2029\ufeff]|^%|^---|^\.\.\.|^ *[-?](?: *$|  )|^ *\? |<<|(?:^|[\s:,\[{-])[&*!]\S", re.MULTILINE
+    r"[\t\r\x85\u2028\u2029\ufeff]|^%|^---|^\.\.\.|^ *[-?](?: *$|  )|^ *\? |<<|(?:^|[\s:,\[{-])(?:&(?!&)|\*|!(?!=))\S",
+    re.MULTILINE,
 )
-"""What gives a text meaning beyond its line: marks, anchors, tags, merge keys, and rare ways to write a block."""
+"""What gives a text meaning beyond its line: marks, anchors, tags, merge keys, and rare ways to write a block.
+
+`&&` and `!=` are operators of expressions; where they are an anchor or a tag, the piece has a finding.
+"""
 _SIGNS: Final = (
     "\t",
     "\r",
