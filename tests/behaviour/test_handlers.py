@@ -513,6 +513,7 @@ async def edits_under_traffic(tmp_path: Path, count: int, *, measure: bool = Fal
             modules += [weakref.ref(sys.modules[name]) for name in copies() if name.endswith(".pricing")][-1:]
             walk.events.clear()
             if measure and number in {count // 2, count - 1}:
+                await drained(walk, "shop")
                 gc.collect()
                 marks.append(tracemalloc.get_traced_memory()[0])
         stop.set()
