@@ -207,7 +207,12 @@ form.dialog.addEventListener("close", () => {
 });
 part("new").addEventListener("click", () => form.create(description));
 part("previous").addEventListener("click", () => { pages.pop(); refresh(); });
-part("next").addEventListener("click", () => { pages.push(next); refresh(); });
+part("next").addEventListener("click", async () => {
+  part("next").disabled = true; // until the page is there: `next` is still the one of the page that is left
+  pages.push(next);
+  await refresh();
+  part("next").disabled = next === null;
+});
 part("key").addEventListener("submit", (event) => {
   event.preventDefault();
   keepKey(new FormData(event.target).get("key").trim());
