@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,14 @@ import pytest
 
 from tests.helpers import Walk, drained, serving
 
+ON_BOTH_DATABASES = True
+
 ATTRIBUTES = "{name: string, price: decimal, cost: decimal, tags: 'string[]', userId: uuid}"
 PLAIN = f"domain: shop\nentities:\n  - name: Product\n    attributes: {ATTRIBUTES}\n"
 CHECKED = PLAIN + "    constraints:\n      - check: price >= cost\n        message: sold at a loss\n"
 # No database counts the items of a list here: this one is kept by the daemon alone.
 UNWATCHED = PLAIN + "    constraints:\n      - check: tags.size() < 3 && tags.all(t, t != '')\n"
 PRODUCTS = "/api/shop/products"
-
-Database = Callable[[str], str]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, make_database_url: Database) -> str:
-    return make_database_url(request.param)
 
 
 async def every_way(walk: Walk, path: str, key: str, broken: dict[str, Any]) -> dict[str, tuple[int, Any]]:

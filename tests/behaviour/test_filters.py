@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
 
 from tests.helpers import Reply, Walk, serving
+
+ON_BOTH_DATABASES = True
 
 SHOP = """
 domain: shop
@@ -26,13 +27,6 @@ entities:
       parent: {type: reference, reference: Product}
 """
 PRODUCTS = "/api/shop/products"
-
-Database = Callable[[str], str]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, make_database_url: Database) -> str:
-    return make_database_url(request.param)
 
 
 async def filtered(walk: Walk, text: str, **more: str) -> Reply:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers import Reply, Walk, serving
+
+ON_BOTH_DATABASES = True
 
 ORDERS = "/api/shop/orders"
 SHOP = """
@@ -50,13 +51,6 @@ rules:
   kind: Customers are thanked
   shipped_have_a_note: {on: Order, when: self.status == "shipped", assert: has(self.note), message: say where}
 """
-
-Database = Callable[[str], str]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, make_database_url: Database) -> str:
-    return make_database_url(request.param)
 
 
 async def method(walk: Walk, name: str, body: Any, **headers: str) -> Reply:
