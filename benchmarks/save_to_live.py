@@ -28,6 +28,7 @@ from pathlib import Path
 
 from _client import Connection, SteadyTraffic, count_get, wait_for
 from _systems import EDITS, INDEX, ROWS, System, edit_of, handwritten, watcherd
+from _tables import aligned, markdown
 
 SAVE_SECONDS = 20.0
 """A change that is not live after this long fails the run."""
@@ -45,7 +46,7 @@ def main() -> None:
         systems.append(handwritten(Path(workspace)))
         with running(systems):
             rounds = measure(systems, options)
-    print(report(systems, rounds, markdown=options.markdown))
+    print(report(systems, rounds, as_markdown=options.markdown))
 
 
 def parse_options() -> argparse.Namespace:
@@ -115,10 +116,10 @@ def save(system: System, number: int, *, pause: float) -> float:
 HEADINGS = ("", "median", "p90", "p99", "max", "ratio", "failed requests", "slowest answer", "start to first answer")
 
 
-def report(systems: Sequence[System], rounds: int, *, markdown: bool) -> str:
+def report(systems: Sequence[System], rounds: int, *, as_markdown: bool) -> str:
     """The tables, and what they were measured on."""
     best = _median(systems[0])
-    table = _markdown if markdown else _aligned
+    table = markdown if as_markdown else aligned
     machine = (
         f"Python {platform.python_version()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
     )
@@ -166,22 +167,6 @@ def _failures(system: System) -> str:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-
-
-def _markdown(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    return [head, "| --- |" + " ---: |" * (len(rows[0]) - 1), *body]
 
 
 if __name__ == "__main__":

@@ -16,20 +16,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from _client import Connection, Count, count_get, wait_for
+from _client import Connection, Count, SteadyTraffic, count_get, wait_for
+from _process import end, free_port, start
+from _tables import aligned, markdown
 
 START_SECONDS = 600.0
 SAVE_SECONDS = 60.0
@@ -75,6 +73,11 @@ class Daemon:
         """The path of the last model."""
         return f"/api/sample-{self.models - 1}"
 
+    @property
+    def rows(self) -> str:
+        """The path of a row of it."""
+        return f"{self.last}/items?limit=1&count=none"
+
     def write(self, number: int, more: str = "") -> None:
         """Save a model under the next version, by renaming over it."""
         fresh = self.directory / "pim_models" / f".sample_{number}.new"
@@ -83,14 +86,10 @@ class Daemon:
 
     def start(self) -> None:
         """Start the process and wait until all models serve."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
         command = [sys.executable, "-m", "watcherd", "serve", "--models", "pim_models", "--data-dir", "data",
                    "--port", str(self.port), "--log-format", "json"]  # fmt: skip
         began = time.perf_counter()
-        with (self.directory / "output.log").open("wb") as output:
-            self.process = subprocess.Popen(
-                command, cwd=self.directory, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
+        self.process = start(command, self.directory, self.directory / "output.log")
         with contextlib.closing(Connection(self.port)) as connection:
             wait_for(connection, self.last, b'"version"', Count(), seconds=START_SECONDS, pause=0.01)
         self.starts.append(time.perf_counter() - began)
@@ -101,47 +100,24 @@ class Daemon:
     def stop(self) -> None:
         """End it and what it has started."""
         process, self.process = self.process, None
-        if process is None:
-            return
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process is not None:
+            end(process, STOP_SECONDS)
 
 
-class Probe:
-    """A connection that asks for a row again and again, in a thread, while the context lasts."""
-
-    def __init__(self, daemon: Daemon, what: str) -> None:
-        self._daemon = daemon
-        self._what = what
-        self._count = Count()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="probe")
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        waits = self._daemon.waits
-        waits[self._what] = max(waits.get(self._what, 0.0), self._count.slowest)
-        self._daemon.count.add(self._count)
-
-    def _run(self) -> None:
-        with contextlib.closing(Connection(self._daemon.port)) as connection:
-            connection.get(self._daemon.last)  # connected before anything is measured
-            while not self._stop.wait(PACE_SECONDS):
-                count_get(connection, f"{self._daemon.last}/items?limit=1&count=none", self._count)
+@contextlib.contextmanager
+def probed(daemon: Daemon, what: str) -> Iterator[None]:
+    """Ask for a row again and again, beside what happens here; note how late the latest answer came."""
+    count = Count()
+    with SteadyTraffic(daemon.port, daemon.rows, count, pace=PACE_SECONDS):
+        yield
+    daemon.waits[what] = max(daemon.waits.get(what, 0.0), count.slowest)
+    daemon.count.add(count)
 
 
 def main() -> None:
     """Measure and print."""
     options = parse_options()
-    sys.setswitchinterval(0.0005)  # the probe's thread must not hold up the clock's
+    sys.setswitchinterval(0.0005)  # the thread that asks beside must not hold up the clock's
     with tempfile.TemporaryDirectory(prefix="scale-", dir=options.directory) as workspace:
         daemons = [prepare(Path(workspace), models) for models in options.models]
         with ended(daemons):
@@ -153,7 +129,7 @@ def main() -> None:
                 measure_reloads(daemon, options.reloads)
                 measure_document(daemon, options.reloads)
             measure_requests(daemons, options.requests)
-    print(report(daemons, markdown=options.markdown))
+    print(report(daemons, as_markdown=options.markdown))
 
 
 def parse_options() -> argparse.Namespace:
@@ -175,9 +151,7 @@ def prepare(workspace: Path, models: int) -> Daemon:
     """Write the models of a daemon."""
     directory = workspace / str(models)
     (directory / "pim_models").mkdir(parents=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        daemon = Daemon(models, directory, probe.getsockname()[1])
+    daemon = Daemon(models, directory, free_port())
     for number in range(models):
         daemon.write(number)
     return daemon
@@ -195,7 +169,7 @@ def ended(daemons: Sequence[Daemon]) -> Iterator[None]:
 
 def measure_rest(daemon: Daemon) -> None:
     """How slow the slowest answer is while nothing happens: what the machine itself adds."""
-    with Probe(daemon, "at rest"):
+    with probed(daemon, "at rest"):
         time.sleep(1.0)
 
 
@@ -203,7 +177,7 @@ def measure_reloads(daemon: Daemon, times: int) -> None:
     """Save 1, 10 and 100 files at once; the clock ends when the last of them serves. The first save is not counted."""
     for size in [size for size in BATCHES if size <= daemon.models]:
         for time_ in range(times + 1):
-            with contextlib.closing(Connection(daemon.port)) as connection, Probe(daemon, f"reload of {size}"):
+            with contextlib.closing(Connection(daemon.port)) as connection, probed(daemon, f"reload of {size}"):
                 time.sleep(REST_SECONDS / 3)
                 daemon.version += 1
                 shown = f'"version":"1.0.{daemon.version}"'.encode()
@@ -227,7 +201,7 @@ def measure_document(daemon: Daemon, times: int) -> None:
         with contextlib.closing(Connection(daemon.port)) as connection:
             daemon.write(0)
             wait_for(connection, "/api/sample-0", shown, daemon.count, seconds=SAVE_SECONDS, pause=0.0005)
-            with Probe(daemon, "document"):
+            with probed(daemon, "document"):
                 time.sleep(REST_SECONDS / 3)
                 began = time.perf_counter()
                 status, text = connection.get("/openapi.json")
@@ -243,12 +217,12 @@ def measure_requests(daemons: Sequence[Daemon], requests: int) -> None:
         for number in range(requests + 100):
             for daemon, connection in zip(daemons, connections, strict=True):
                 began = time.perf_counter()
-                count_get(connection, f"{daemon.last}/items?limit=1&count=none", daemon.count)
+                count_get(connection, daemon.rows, daemon.count)
                 if number >= 100:
                     daemon.gets.append(time.perf_counter() - began)
 
 
-def report(daemons: Sequence[Daemon], *, markdown: bool) -> str:
+def report(daemons: Sequence[Daemon], *, as_markdown: bool) -> str:
     """One column a daemon."""
     rows = [("", *(f"{daemon.models:,} models" for daemon in daemons))]
     rows.append(("start on a new database", *(f"{daemon.starts[0]:.2f} s" for daemon in daemons)))
@@ -264,11 +238,7 @@ def report(daemons: Sequence[Daemon], *, markdown: bool) -> str:
         for what in dict.fromkeys(what for daemon in daemons for what in daemon.waits)
     ]
     rows.append(("failed requests", *(f"{daemon.count.failed} of {daemon.count.requests}" for daemon in daemons)))
-    if markdown:
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
-        return "\n".join([lines[0], "| --- |" + " ---: |" * len(daemons), *lines[1:]])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(markdown(rows) if as_markdown else aligned(rows))
 
 
 def _median(seconds: Sequence[float] | None) -> str:

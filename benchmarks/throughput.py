@@ -34,9 +34,10 @@ from typing import Any
 
 from _peers import OPERATIONS, PREPARE, Peer, Running, ask, prepare_all, run_peer
 from _plots import bars
+from _process import REPOSITORY
+from _tables import markdown
 from _wrk import Load, find_wrk, run_wrk
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 TITLES = {"get": "GET by id", "list": "list of 20", "update": "update", "create": "create"}
 BASIS = "FastAPI by hand"
 WARM_SECONDS = 1.0
@@ -163,22 +164,16 @@ def report(rounds: Rounds, options: argparse.Namespace, missing: Sequence[str]) 
         "",
         "Requests a second, and how many times that is what FastAPI by hand answers (median of the rounds):",
         "",
-        *table(["", "durability", *TITLES.values()], [[name, durability(rounds, name),
-               *(throughput(rounds, name, operation) for operation in OPERATIONS)] for name in names]),
+        *markdown([["", "durability", *TITLES.values()], *([name, durability(rounds, name),
+               *(throughput(rounds, name, operation) for operation in OPERATIONS)] for name in names)]),
         "",
         "99th percentile of the latency in milliseconds, and the processor's time of a request in microseconds",
         "(with the ratio: how many times as much FastAPI by hand takes):",
         "",
-        *table(["", *TITLES.values()],
-               [[name, *(lateness(rounds, name, operation) for operation in OPERATIONS)] for name in names]),
+        *markdown([["", *TITLES.values()],
+                   *([name, *(lateness(rounds, name, operation) for operation in OPERATIONS)] for name in names)]),
     ]  # fmt: skip
     return "\n".join([*lines, *([""] if missing else ()), *missing])
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
-    return [lines[0], "| --- |" + " ---: |" * (len(head) - 1), *lines[1:]]
 
 
 def machine() -> str:

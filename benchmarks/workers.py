@@ -20,7 +20,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from _process import environment, free_port, processor_seconds
 from _wrk import Target, find_wrk, run_wrk
 
 MODEL = Path(__file__).resolve().parent / "models" / "shop.yaml"
@@ -96,13 +96,13 @@ def measure(workers: int, processors: list[int], seconds: int) -> dict[str, Seen
             target = Target(port, "/api/shop/products", "?limit=20", fill(port, Path(workspace)))
             for operation in OPERATIONS:
                 run_wrk(target, operation, "warm", seconds=1, connections=connections, processor=None)
-                daemon_before, wrk_before = processor_seconds(pid), wrk_seconds()
+                daemon_before, wrk_before = seconds_of_all(pid), wrk_seconds()
                 busy_before, began = busy_seconds(processors), time.monotonic()
                 load = run_wrk(target, operation, "m", seconds=seconds, connections=connections, processor=None)
                 took = time.monotonic() - began
                 if load.refused or load.broken:
                     print(f"{workers} workers, {operation}: {load}", file=sys.stderr)
-                used = processor_seconds(pid) - daemon_before
+                used = seconds_of_all(pid) - daemon_before
                 others = busy_seconds(processors) - busy_before - used - (wrk_seconds() - wrk_before)
                 share = max(0.0, others / (took * len(processors)))
                 found[operation] = Seen(load.per_second, used / max(load.requests, 1) * 1e6, share)
@@ -134,12 +134,10 @@ def serving(workspace: Path, workers: int) -> Iterator[tuple[int, int]]:
     models = workspace / "models"
     models.mkdir()
     (models / MODEL.name).write_bytes(MODEL.read_bytes())
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     places = ("--models", str(models), "--data-dir", str(workspace / "data"), "--port", str(port))
     command = [sys.executable, "-m", "watcherd", "serve", *places, "--workers", str(workers), "--log-level", "warning"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=clean) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment()) as process:
         try:
             wait_until_ready(process, port)
             yield process.pid, port
@@ -177,13 +175,9 @@ def fill(port: int, workspace: Path) -> Path:
     return ids
 
 
-def processor_seconds(pid: int) -> float:
+def seconds_of_all(pid: int) -> float:
     """What a process and its children have used."""
-    total = 0.0
-    for one in [pid, *children(pid)]:
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
+    return sum(processor_seconds(one) for one in [pid, *children(pid)])
 
 
 def children(pid: int) -> list[int]:

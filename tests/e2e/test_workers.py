@@ -24,7 +24,7 @@ from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
 from tests.e2e.test_service import Manager, activated, get
 from tests.e2e.test_streams import listening
-from tests.e2e.test_traffic import use
+from tests.e2e.test_traffic import reload_under_traffic
 
 WORKERS = 2
 RELOADS = 20
@@ -124,36 +124,19 @@ async def test_a_broken_file_is_rejected_in_every_worker_and_the_last_good_revis
 
 
 async def test_no_request_fails_through_reloads_under_traffic_on_every_worker(crew: Process) -> None:
-    await reload_under_traffic(crew, RELOADS)
+    await every_worker_follows(crew, RELOADS)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_no_request_fails_through_a_hundred_reloads_under_traffic_on_every_worker(crew: Process) -> None:
-    await reload_under_traffic(crew, 100)
+    await every_worker_follows(crew, 100)
 
 
-async def reload_under_traffic(crew: Process, reloads: int) -> None:
-    answers: Counter[int] = Counter()
-    wrong: list[str] = []
-    stop = asyncio.Event()
-    async with crew.client(limits=httpx.Limits(max_keepalive_connections=CLIENTS)) as client:
-        crew.write("near.yaml", shop(domain="near"))
-        await client.post("/admin/reload")
-        first = (await client.get("/readyz")).json()["generation"]
-        clients = [asyncio.create_task(use(client, number, stop, answers, wrong)) for number in range(CLIENTS)]
-        for number in range(reloads):
-            domain = ("shop", "near")[number % 2]
-            since = len(crew.lines)
-            crew.write(f"{domain}.yaml", shop(f"extra_{number // 2 % 3}", domain=domain, version=str(number)))
-            await crew.wait_for("model.swapped", since)
-        stop.set()
-        await asyncio.gather(*clients)
-        shown = await workers(client)
-
-    assert not wrong
-    assert set(answers) == {200, 201, 204}
-    assert [one["generation"] for one in shown] == [first + reloads] * WORKERS
+async def every_worker_follows(crew: Process, reloads: int) -> None:
+    generation = await reload_under_traffic(crew, reloads)
+    async with crew.client() as client:
+        assert [one["generation"] for one in await workers(client)] == [generation] * WORKERS
     answered = Counter(line["worker"] for line in crew.of("request") if line["path"].startswith("/api/"))
     assert set(answered) == {1, 2}
 
