@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from tests.e2e.models import shop
 from tests.e2e.process import Process, running
 
 if TYPE_CHECKING:
@@ -30,6 +31,15 @@ async def browser() -> AsyncIterator[Browser]:
 
     async with chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def shop_models(tmp_path: Path) -> Path:
+    """A models directory with one model in `shop.yaml`."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "shop.yaml").write_text(shop())
+    return models
 
 
 @pytest.fixture

@@ -21,10 +21,15 @@ def place(daemon: Process) -> tuple[str, int]:
 async def half_a_request(daemon: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A request whose body ends after some bytes; `REST` is what is missing."""
     reader, writer = await asyncio.open_connection(*place(daemon))
+    await send_half(writer)
+    return reader, writer
+
+
+async def send_half(writer: asyncio.StreamWriter) -> None:
+    """The same on a connection that is open already."""
     head = b"POST /api/shop/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     writer.write(head + b"content-length: %d\r\n\r\n" % len(BODY) + BODY[:SENT])
     await writer.drain()
-    return reader, writer
 
 
 async def in_flight(daemon: Process, count: int) -> None:

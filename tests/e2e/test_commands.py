@@ -68,17 +68,14 @@ class Terminal:
 
 
 @pytest.fixture
-async def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Terminal]:
+async def terminal(request: pytest.FixtureRequest, tmp_path: Path, shop_models: Path) -> AsyncIterator[Terminal]:
     """A daemon with one model, and the environment that finds it: a unix socket, or `tcp` with a token."""
-    models = tmp_path / "models"
-    models.mkdir()
-    (models / "shop.yaml").write_text(shop())
     if getattr(request, "param", "uds") == "uds":
         socket = str(tmp_path / "s")
-        async with running(models, tmp_path / "data", "--uds", socket) as daemon:
+        async with running(shop_models, tmp_path / "data", "--uds", socket) as daemon:
             yield Terminal(daemon, {"WATCHERD_UDS": socket})
         return
-    async with running(models, tmp_path / "data", environment={"WATCHERD_ADMIN_TOKEN": TOKEN}) as daemon:
+    async with running(shop_models, tmp_path / "data", environment={"WATCHERD_ADMIN_TOKEN": TOKEN}) as daemon:
         port = daemon.address.rpartition(":")[2]
         yield Terminal(daemon, {"WATCHERD_PORT": port, "WATCHERD_ADMIN_TOKEN": TOKEN})
 

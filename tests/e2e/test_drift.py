@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.models import shop
 from tests.e2e.process import Process, running
 from tests.postgres import Postgres
 
@@ -43,13 +42,11 @@ async def readiness(daemon: Process) -> dict[str, Any]:
 
 
 async def test_drift_degrades_readiness_from_a_signal_or_a_start_until_it_is_undone(
-    tmp_path: Path, database_url: str, run: Run
+    tmp_path: Path, shop_models: Path, database_url: str, run: Run
 ) -> None:
-    models, data = tmp_path / "models", tmp_path / "data"
+    data = tmp_path / "data"
     environment = {"WATCHERD_DATABASE_URL": database_url}
-    models.mkdir()
-    (models / "shop.yaml").write_text(shop(), encoding="utf-8")
-    async with running(models, data, environment=environment) as daemon:
+    async with running(shop_models, data, environment=environment) as daemon:
         assert (await readiness(daemon))["status"] == "ok"
         assert daemon.of("schema.drifted") == []
         run("ALTER TABLE shop__item ADD COLUMN mine integer")
@@ -60,7 +57,7 @@ async def test_drift_degrades_readiness_from_a_signal_or_a_start_until_it_is_und
         ready = await readiness(daemon)
         assert (ready["status"], len(ready["reasons"])) == ("degraded", 1)
         assert "the tables of shop: see" in ready["reasons"][0]
-    async with running(models, data, environment=environment) as daemon, daemon.client() as client:
+    async with running(shop_models, data, environment=environment) as daemon, daemon.client() as client:
         assert (await readiness(daemon))["status"] == "degraded"
         (shown,) = (await client.get("/admin/pim/shop")).json()["drift"]
         assert (shown["table"], shown["kind"], shown["name"], shown["wanted"]) == ("shop__item", "column", "mine", None)

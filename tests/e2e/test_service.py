@@ -47,14 +47,12 @@ class Manager:
 
 
 async def test_a_service_manager_is_told_of_start_changes_reload_and_stop(
-    tmp_path: Path, notify_socket: tuple[str, socket.socket]
+    tmp_path: Path, shop_models: Path, notify_socket: tuple[str, socket.socket]
 ) -> None:
     address, listener = notify_socket
     manager = Manager(listener)
     environment = {"NOTIFY_SOCKET": address, "WATCHERD_GRACEFUL_TIMEOUT": "20"}
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "shop.yaml").write_text(shop())
-    async with running(tmp_path / "models", tmp_path / "data", environment=environment) as daemon:
+    async with running(shop_models, tmp_path / "data", environment=environment) as daemon:
         assert await manager.next() == {"READY": "1", "STATUS": "1 models live, 0 rejected"}
 
         daemon.write("broken.yaml", BROKEN.replace("shop", "broken"))
@@ -167,14 +165,6 @@ async def get(address: tuple[str, int]) -> bytes:
         return await reader.read()
     finally:
         writer.close()
-
-
-@pytest.fixture
-def shop_models(tmp_path: Path) -> Path:
-    models = tmp_path / "models"
-    models.mkdir()
-    (models / "shop.yaml").write_text(shop())
-    return models
 
 
 @pytest.mark.timeout(180)

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.connections import BODY, REST, SENT, in_flight, place
+from tests.e2e.connections import REST, in_flight, place, send_half
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
 from tests.e2e.test_service import Manager, activated, get
@@ -32,11 +32,9 @@ CLIENTS = 8
 
 
 @pytest.fixture
-async def crew(tmp_path: Path) -> AsyncIterator[Process]:
+async def crew(tmp_path: Path, shop_models: Path) -> AsyncIterator[Process]:
     """A daemon with two workers, which serve one model."""
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "shop.yaml").write_text(shop())
-    async with running(tmp_path / "models", tmp_path / "data", "--workers", str(WORKERS)) as daemon:
+    async with running(shop_models, tmp_path / "data", "--workers", str(WORKERS)) as daemon:
         yield daemon
 
 
@@ -161,14 +159,12 @@ async def test_an_idempotency_key_that_reaches_two_workers_at_once_writes_once(
     assert (await each[1].get("/api/shop/items")).json()["total"] == 10
 
 
-async def test_a_hang_up_brings_new_api_keys_to_every_worker(tmp_path: Path) -> None:
+async def test_a_hang_up_brings_new_api_keys_to_every_worker(tmp_path: Path, shop_models: Path) -> None:
     keys = tmp_path / "keys"
     first, second = [await key_line(name) for name in ("first", "second")]
     keys.write_text(first[1])
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "shop.yaml").write_text(shop())
     environment = {"WATCHERD_WORKERS": "2", "WATCHERD_API_KEYS_FILE": str(keys)}
-    async with running(tmp_path / "models", tmp_path / "data", environment=environment) as daemon:
+    async with running(shop_models, tmp_path / "data", environment=environment) as daemon:
         keys.write_text(second[1])
         since = len(daemon.lines)
         daemon.kill(signal.SIGHUP)
@@ -204,8 +200,7 @@ async def half_sent_to(daemon: Process, worker: int) -> tuple[asyncio.StreamRead
         if await worker_of(daemon, request_id) == worker:
             break
         writer.close()
-    head = b"POST /api/shop/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-    writer.write(head + b"content-length: %d\r\n\r\n" % len(BODY) + BODY[:SENT])
+    await send_half(writer)
     return reader, writer
 
 
@@ -370,11 +365,11 @@ async def test_a_worker_that_hangs_is_left_out_of_no_answer_for_long(crew: Proce
         await client.aclose()
 
 
-async def test_when_the_parent_is_killed_the_workers_end_and_the_next_one_starts(tmp_path: Path) -> None:
-    models, data = tmp_path / "models", tmp_path / "data"
-    models.mkdir()
-    (models / "shop.yaml").write_text(shop())
-    async with running(models, data, "--workers", "2") as daemon:
+async def test_when_the_parent_is_killed_the_workers_end_and_the_next_one_starts(
+    tmp_path: Path, shop_models: Path
+) -> None:
+    data = tmp_path / "data"
+    async with running(shop_models, data, "--workers", "2") as daemon:
         async with daemon.client() as client:
             row = (await client.post("/api/shop/items", json={"name": "a"})).json()
             ends = [os.pidfd_open(one["pid"]) for one in await workers(client)]
@@ -382,7 +377,7 @@ async def test_when_the_parent_is_killed_the_workers_end_and_the_next_one_starts
         await daemon.ended()
         for end in ends:
             await has_ended(end)
-    async with running(models, data, "--workers", "2") as daemon, daemon.client() as client:
+    async with running(shop_models, data, "--workers", "2") as daemon, daemon.client() as client:
         assert (await client.get(f"/api/shop/items/{row['id']}")).json() == row
 
 
@@ -541,11 +536,11 @@ async def test_a_stop_lets_requests_in_flight_in_every_worker_finish_and_refuses
     assert [line["stage"] for line in crew.of("shutdown.stage")] == ["watch", "drain", "cut", "server", "store"]
 
 
-async def test_a_request_over_the_graceful_time_is_cut_in_its_worker_and_named(tmp_path: Path) -> None:
+async def test_a_request_over_the_graceful_time_is_cut_in_its_worker_and_named(
+    tmp_path: Path, shop_models: Path
+) -> None:
     environment = {"WATCHERD_GRACEFUL_TIMEOUT": "0.2", "WATCHERD_WORKERS": "2"}
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "shop.yaml").write_text(shop())
-    async with running(tmp_path / "models", tmp_path / "data", environment=environment) as daemon:
+    async with running(shop_models, tmp_path / "data", environment=environment) as daemon:
         reader, writer = await half_sent_to(daemon, 2)
         await in_flight(daemon, 1)
         daemon.kill(signal.SIGTERM)
@@ -569,13 +564,12 @@ async def test_workers_serve_a_unix_socket(tmp_path: Path) -> None:
                 assert (await client.get("/admin/pim")).status_code == 200
 
 
-async def test_workers_serve_a_passed_socket_and_leave_connections_to_the_next_process(tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
-    (models / "shop.yaml").write_text(shop())
+async def test_workers_serve_a_passed_socket_and_leave_connections_to_the_next_process(
+    tmp_path: Path, shop_models: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         address = listener.getsockname()
-        async with activated(listener, models, tmp_path / "data", "--workers", "2") as daemon:
+        async with activated(listener, shop_models, tmp_path / "data", "--workers", "2") as daemon:
             first = asyncio.create_task(get(address))
             await daemon.wait_for("daemon.started")
             assert (await first).startswith(b"HTTP/1.1 200")
@@ -590,7 +584,7 @@ async def test_workers_serve_a_passed_socket_and_leave_connections_to_the_next_p
             writer.close()
             assert await daemon.ended() == 0
             assert not waiting.done()
-        async with activated(listener, models, tmp_path / "data", "--workers", "2") as daemon:
+        async with activated(listener, shop_models, tmp_path / "data", "--workers", "2") as daemon:
             assert (await waiting).startswith(b"HTTP/1.1 200")
 
 
