@@ -79,6 +79,11 @@ class Process:
                 self._news.notify_all()
 
 
+def clean_environment() -> dict[str, str]:
+    """Ours without settings of watcherd: what a developer has set is not what is tested."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
+
+
 @asynccontextmanager
 async def running(
     models: Path,
@@ -91,7 +96,6 @@ async def running(
 ) -> AsyncIterator[Process]:
     """Start a daemon on a free port; on the way out it is stopped, if it still runs."""
     models.mkdir(exist_ok=True)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
     process = await asyncio.create_subprocess_exec(
         *entry,
         "serve",
@@ -106,7 +110,7 @@ async def running(
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         limit=2**22,
-        env=clean | (environment or {}),
+        env=clean_environment() | (environment or {}),
         pass_fds=pass_fds,
     )
     daemon = Process(process, models, data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.models import BROKEN, shop
-from tests.e2e.process import Process, running
+from tests.e2e.process import Process, clean_environment, running
 
 TOKEN = "an admin token"
 
@@ -43,8 +42,8 @@ class Terminal:
 
     def __init__(self, daemon: Process, environment: dict[str, str]) -> None:
         self.daemon = daemon
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
-        self.environment = clean | {"PYTHONPATH": str(Path(__file__).parents[2])} | environment
+        ours = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        self.environment = clean_environment() | ours | environment
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.e2e.process import clean_environment
 from tests.helpers import model_text
 
 
@@ -19,8 +20,8 @@ def test_at_a_terminal_it_is_said_where_to_look(tmp_path: Path) -> None:
     (models / "shop.yaml").write_text(model_text("shop"), encoding="utf-8")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "watcherd", "serve", "--models", str(models), "--data-dir", str(tmp_path / "d")]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
-    with subprocess.Popen([*command, "--port", "0"], stdin=theirs, stdout=theirs, stderr=theirs, env=clean) as process:
+    command += ["--port", "0"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=clean_environment()) as process:
         os.close(theirs)
         said = b""
         try:

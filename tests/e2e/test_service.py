@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.models import BROKEN, shop
-from tests.e2e.process import Process, running
+from tests.e2e.process import Process, clean_environment, running
 from tests.faults import ENTRY
 
 
@@ -235,13 +235,12 @@ async def test_under_socket_activation_a_stop_leaves_new_connections_to_the_next
 
 
 async def reload(*arguments: str, **variables: str) -> tuple[int, str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "watcherd", "reload", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=clean | variables,
+        env=clean_environment() | variables,
     )
     out, err = await process.communicate()
     return await process.wait(), out.decode(), err.decode()
