@@ -1,11 +1,13 @@
-"""What tests of several parts share: empty databases of both kinds, PostgreSQL's server started when asked for."""
+"""What tests of several parts share: empty databases of both kinds (PostgreSQL started when asked for), and quiet."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.postgres import Postgres, running
 
@@ -44,3 +46,12 @@ def make_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callabl
 def database_url(request: pytest.FixtureRequest, make_database_url: Callable[[str], str]) -> str:
     """An empty SQLite; in modules that say `ON_BOTH_DATABASES` an empty PostgreSQL as well."""
     return make_database_url(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Say nothing: a traceback with all its locals, as structlog renders it by default, takes seconds."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
