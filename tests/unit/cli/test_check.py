@@ -60,15 +60,6 @@ entities:
 MARK = re.compile(r"# (PIM\d+)$")
 
 
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with an empty `pim_models`."""
-    monkeypatch.chdir(tmp_path)
-    directory = tmp_path / "pim_models"
-    directory.mkdir()
-    return directory
-
-
 def check(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["check", *arguments], catch_exceptions=False)
 

@@ -12,14 +12,6 @@ from watcherd.cli.new import CannotWriteModelError
 from watcherd.pim import parse
 
 
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    directory = tmp_path / "pim_models"
-    directory.mkdir()
-    return directory
-
-
 def new(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["new", *arguments])
 
