@@ -26,6 +26,21 @@ async def ends() -> AsyncIterator[tuple[Channel, Channel]]:
         await asyncio.gather(*reading)
 
 
+class Endless:
+    """A call that goes on until it is cancelled, and tells both."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    async def wait(self, _said: Said) -> None:
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
+
+
 async def test_a_call_is_answered_with_values_and_bytes() -> None:
     async def double(said: Said) -> Said:
         return Said({"number": 2 * said.fields["number"]}, said.body * 2)
@@ -81,48 +96,32 @@ async def test_what_the_other_end_does_not_understand_is_a_failed_call() -> None
 
 
 async def test_a_call_that_is_given_up_is_cancelled_at_the_other_end() -> None:
-    entered, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(_said: Said) -> None:
-        entered.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
+    endless = Endless()
     async with ends() as (one, other):
-        other.calls["wait"] = wait
+        other.calls["wait"] = endless.wait
         calling = asyncio.create_task(one.call("wait"))
-        await entered.wait()
+        await endless.entered.wait()
         calling.cancel()
-        await cancelled.wait()
+        await endless.cancelled.wait()
         assert not one._waiting
 
 
 @pytest.mark.parametrize("gone", ["closed", "killed"])
 async def test_when_one_end_goes_nobody_waits_any_more_and_what_ran_for_it_is_cancelled(gone: str) -> None:
-    entered, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(_said: Said) -> None:
-        entered.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
+    endless = Endless()
     ours, theirs = socket.socketpair()
     one, other = await Channel.over(ours), await Channel.over(theirs)
     reading = [asyncio.create_task(end.run()) for end in (one, other)]
-    other.calls["wait"] = wait
+    other.calls["wait"] = endless.wait
     calling = asyncio.create_task(one.call("wait"))
-    await entered.wait()
+    await endless.entered.wait()
     if gone == "closed":
         one.close()
     else:
         theirs.shutdown(socket.SHUT_RDWR)
     with pytest.raises(ChannelClosedError):
         await calling
-    await cancelled.wait()
+    await endless.cancelled.wait()
     await asyncio.gather(*reading)
     with pytest.raises(ChannelClosedError):
         await one.call("wait")
