@@ -23,10 +23,7 @@ def complete(cursor: Cursor, tables: Iterable[str]) -> None:
     if cursor.dialect.references_in_tables:
         return
     existing = {name for (name,) in cursor.execute(cursor.dialect.tables).fetchall()}
-    constraints = (
-        "SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = current_schema()::regnamespace"
-    )
-    done = {name for (name,) in cursor.execute(constraints).fetchall()}
+    done = {name for (name,) in cursor.execute(_FOREIGN_KEYS).fetchall()}
     for table, attribute in catalog.references(cursor, tables):
         if foreign_key_name(table, attribute.column) in done or not {table, str(attribute.target_table)} <= existing:
             continue
