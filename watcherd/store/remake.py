@@ -12,7 +12,7 @@ from watcherd.store import sync
 from watcherd.store.cursor import Cursor
 from watcherd.store.layout import StoredEntity
 from watcherd.store.names import quoted
-from watcherd.store.plan import Step, StepKind
+from watcherd.store.plan import Step
 from watcherd.store.rebuild import rebuild
 from watcherd.store.tables import foreign_key_name
 
@@ -36,13 +36,13 @@ def refer(cursor: Cursor, entity: StoredEntity, columns: Iterable[str]) -> None:
 
 
 def rewrite(cursor: Cursor, entity: StoredEntity, steps: Sequence[Step]) -> None:
-    """Fill columns with values made from others, as `steps` of one table say; `entity` is what it will be.
+    """Fill columns with values made from others, as the rewrites of one table say; `entity` is what it will be.
 
     Where a table is made again for it, its foreign keys are brought to what the entity says as well.
     """
     filled = {column: sql for step in steps for column, sql in step.filled}
     if cursor.dialect.references_in_tables:
-        bare = {column for step in steps for column in step.columns if step.kind is StepKind.REWRITE}
+        bare = {column for step in steps for column in step.columns}
         rebuild(cursor, entity.table, entity.attributes, filled=filled, bare=bare)
         return
     values = ", ".join(f"{quoted(column)} = {sql}" for column, sql in filled.items())
