@@ -242,17 +242,9 @@ def references(cursor: Cursor, tables: Iterable[str]) -> tuple[tuple[str, Stored
     return tuple((table, attribute) for (table, _), attribute in found.items())
 
 
-def drop_constraint(cursor: Cursor, name: str) -> StoredConstraint | None:
-    """Forget a constraint if it is still retired; None when it has come back to life, or is gone."""
-    row = cursor.execute(
-        "SELECT table_name, kind, name, label, attributes, columns, retired FROM watcherd_constraint "
-        "WHERE name = ? AND retired = 1",
-        (name,),
-    ).fetchone()
-    if row is None:
-        return None
-    cursor.execute("DELETE FROM watcherd_constraint WHERE name = ?", (name,))
-    return _constraint(row)
+def drop_constraint(cursor: Cursor, name: str) -> bool:
+    """Forget a constraint if it is still retired; whether it was: it may have come back to life, or be gone."""
+    return cursor.execute("DELETE FROM watcherd_constraint WHERE name = ? AND retired = 1", (name,)).rowcount > 0
 
 
 def _attribute(row: tuple[Any, ...]) -> StoredAttribute:
