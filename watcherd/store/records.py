@@ -17,6 +17,13 @@ from watcherd.store.cursor import Cursor
 KEPT_REVISIONS: Final = 20
 """How many of the last good sources of a model are kept."""
 
+_APPLIED: Final = (
+    "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
+    "m.next_revision, m.renamed_from, m.overrides, r.code FROM watcherd_model AS m "
+    "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision"
+)
+"""What `_applied` reads."""
+
 State = Literal["live", "parked"]
 
 
@@ -77,22 +84,12 @@ class KeptRevision:
 
 def applied(cursor: Cursor) -> dict[str, Applied]:
     """Everything that was ever applied, by folded model name."""
-    rows = cursor.execute(
-        "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
-        "m.next_revision, m.renamed_from, m.overrides, r.code FROM watcherd_model AS m "
-        "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision ORDER BY m.model"
-    )
-    return {row[0]: _applied(row) for row in rows}
+    return {row[0]: _applied(row) for row in cursor.execute(f"{_APPLIED} ORDER BY m.model")}
 
 
 def applied_one(cursor: Cursor, model: str) -> Applied | None:
     """What was last applied of one model."""
-    row = cursor.execute(
-        "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
-        "m.next_revision, m.renamed_from, m.overrides, r.code FROM watcherd_model AS m "
-        "JOIN watcherd_revision AS r ON r.model = m.model AND r.revision = m.revision WHERE m.model = ?",
-        (model,),
-    ).fetchone()
+    row = cursor.execute(f"{_APPLIED} WHERE m.model = ?", (model,)).fetchone()
     return None if row is None else _applied(row)
 
 
