@@ -7,7 +7,7 @@ again in the write transaction of the change, where nothing can slip in between.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Final
 
@@ -34,9 +34,9 @@ def rows_in_the_way(cursor: Cursor, scans: tuple[Scan, ...]) -> tuple[Rejection,
 def _look(cursor: Cursor, scan: Scan) -> tuple[int, list[Any]]:
     """How many rows are in the way, and the keys of the first."""
     if scan.limit is not None:
-        return _look_at_each(cursor, scan, scan.limit)
+        return _counted(_breaking(cursor, scan, scan.limit))
     if scan.expression is not None:
-        return _evaluate_each(cursor, scan, scan.expression)
+        return _counted(_failing(cursor, scan, scan.expression))
     condition = f"FROM {scan.source} WHERE {scan.violation}"
     first = cursor.execute(f"SELECT {KEY_ALIAS} {condition} ORDER BY {KEY_ALIAS} LIMIT {_SHOWN + 1}").fetchall()
     if len(first) <= _SHOWN:
@@ -45,41 +45,41 @@ def _look(cursor: Cursor, scan: Scan) -> tuple[int, list[Any]]:
     return count, [key for (key,) in first[:_SHOWN]]
 
 
-def _look_at_each(cursor: Cursor, scan: Scan, limit: Limit) -> tuple[int, list[Any]]:
-    """The same for a limit that SQL cannot express."""
-    passes = _predicate(limit)
-    column = quoted(str(scan.column))
-    rows = cursor.stream(
-        f"SELECT {KEY_ALIAS}, {column} FROM {scan.source} WHERE {column} IS NOT NULL ORDER BY {KEY_ALIAS}"  # noqa: S608 - built by `columns`
-    )
+def _counted(keys: Iterable[Any]) -> tuple[int, list[Any]]:
+    """How many there are, and the first of them; reads to the end, as a stream has to be."""
     count, first = 0, []
-    for key, stored in rows:
-        items = [item for item in json.loads(stored) if item is not None] if scan.is_list else [stored]
-        if all(passes(item) for item in items):
-            continue
+    for key in keys:
         count += 1
         if count <= _SHOWN:
             first.append(key)
     return count, first
 
 
-def _evaluate_each(cursor: Cursor, scan: Scan, expression: Expression) -> tuple[int, list[Any]]:
+def _breaking(cursor: Cursor, scan: Scan, limit: Limit) -> Iterator[Any]:
+    """The keys of the rows that break a limit that SQL cannot express."""
+    passes = _predicate(limit)
+    column = quoted(str(scan.column))
+    rows = cursor.stream(
+        f"SELECT {KEY_ALIAS}, {column} FROM {scan.source} WHERE {column} IS NOT NULL ORDER BY {KEY_ALIAS}"  # noqa: S608 - built by `columns`
+    )
+    for key, stored in rows:
+        items = [item for item in json.loads(stored) if item is not None] if scan.is_list else [stored]
+        if not all(passes(item) for item in items):
+            yield key
+
+
+def _failing(cursor: Cursor, scan: Scan, expression: Expression) -> Iterator[Any]:
     """The same for an expression that SQL does not answer; a row for which it fails is in the way as well."""
     codecs = [codec_for(one) for one in scan.held]
     columns = ", ".join(quoted(name) for name in scan.attributes)
-    count, first = 0, []
     for key, *stored in cursor.stream(f"SELECT {KEY_ALIAS}, {columns} FROM {scan.source} ORDER BY {KEY_ALIAS}"):  # noqa: S608 - built by `columns`
         row = {name: codec.wire(one) for name, codec, one in zip(scan.attributes, codecs, stored, strict=True)}
         try:
             passes = expression.holds({**row, SELF: row}) is not False
         except EvaluationError:
             passes = False
-        if passes:
-            continue
-        count += 1
-        if count <= _SHOWN:
-            first.append(key)
-    return count, first
+        if not passes:
+            yield key
 
 
 def _predicate(limit: Limit) -> Callable[[Any], bool]:
