@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
-from watcherd.store.cursor import Cursor, SqliteCursor, refused, run
+from watcherd.store.cursor import Cursor, SqliteCursor, read_one_state, refused, run
 
 MAX_STEPS: Final = 20_000
 """Of the virtual machine, for one read: about half a millisecond."""
@@ -71,14 +71,7 @@ class AtOnce:
         self._refuse_known(sql)
         self._ticks = 0
         try:
-            cursor = self._connection.cursor(SqliteCursor)
-            cursor.execute("BEGIN")
-            try:
-                return read(cursor)
-            finally:
-                # Some errors end the transaction by themselves; all else must not hold a snapshot.
-                if self._connection.in_transaction:
-                    cursor.execute("ROLLBACK")
+            return read_one_state(self._connection, read)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 if len(self._too_much) < _MAX_REMEMBERED:

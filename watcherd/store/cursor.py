@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.dialect import SQLITE, Dialect
@@ -60,6 +60,7 @@ _PASSING: Final = frozenset(
 
 _PRIMARY_CODE: Final = 0xFF
 
+T = TypeVar("T")
 
 AfterCommit = dict[Any, Callable[[], None]]
 """What to do on the event loop once a transaction is committed, in this order; the keys are for who adds."""
@@ -111,6 +112,18 @@ class SqliteCursor(sqlite3.Cursor):
     def stream(self, sql: str, /) -> Iterator[Any]:
         """What iterating does already."""
         return self.execute(sql)
+
+
+def read_one_state(connection: sqlite3.Connection, read: Callable[[Cursor], T]) -> T:
+    """What a read of SQLite answers from one state of the database."""
+    cursor = connection.cursor(SqliteCursor)
+    cursor.execute("BEGIN")
+    try:
+        return read(cursor)
+    finally:
+        # Some errors end the transaction by themselves; all else must not hold a snapshot.
+        if connection.in_transaction:
+            cursor.execute("ROLLBACK")
 
 
 def is_passing(error: AnyDatabaseError) -> bool:

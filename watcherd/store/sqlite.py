@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, TypeVar
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import backup, operators
 from watcherd.store.at_once import AtOnce
-from watcherd.store.cursor import Cursor, SqliteCursor, refused
+from watcherd.store.cursor import Cursor, read_one_state, refused
 from watcherd.store.dialect import SQLITE
 from watcherd.store.hold import Hold
 from watcherd.store.session import Body, interact
@@ -221,14 +221,7 @@ class SqliteDatabase:
     def _read_in_thread(self, read: Callable[[Cursor], T]) -> T:
         if not hasattr(self._own, "connection"):
             self._own.connection = self._connect_reader()
-        cursor: SqliteCursor = self._own.connection.cursor(SqliteCursor)
-        cursor.execute("BEGIN")
-        try:
-            return read(cursor)
-        finally:
-            # Some errors end the transaction by themselves; all else must not hold a snapshot.
-            if self._own.connection.in_transaction:
-                cursor.execute("ROLLBACK")
+        return read_one_state(self._own.connection, read)
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = self._connect_to_read()
