@@ -84,7 +84,6 @@ class ReadRows:
         self._bound: dict[int, tuple[Select, tuple[Bound, Bound]]] = {}
         self._database = database
         self._entity = entity
-        self._columns = columns
         self._codecs = codecs
         self._names = tuple(columns)
         self._key = entity.key.name

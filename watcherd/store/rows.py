@@ -8,23 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol
 
 from watcherd.errors import ConstraintError, PreconditionError, StoreError
-from watcherd.store.codecs import Codec
 from watcherd.store.cursor import Cursor, IntegrityError, run, run_many
-from watcherd.store.database import Database
-from watcherd.store.layout import StoredEntity
-from watcherd.store.queries import Statements
 from watcherd.store.reads import ReadRows, Row, RowList
 from watcherd.store.refusals import delete_refused, write_refused
 
-T = TypeVar("T")
-
-
 Refusals = list[tuple[int, ConstraintError]]
 """Rows that a constraint refused: the place among those that were written together, and why."""
-
 
 MAX_TOLD: Final = 200
 """Changes of one transaction that are told one by one, fewer than a reader's queue holds; more are told as one."""
@@ -45,16 +37,7 @@ class Listener(Protocol):
 class Rows(ReadRows):
     """The queries of one entity, for one revision."""
 
-    def __init__(
-        self,
-        database: Database,
-        entity: StoredEntity,
-        columns: Mapping[str, str],
-        codecs: Mapping[str, Codec],
-        statements: Statements,
-    ) -> None:
-        super().__init__(database, entity, columns, codecs, statements)
-        self._listener: Listener | None = None
+    _listener: Listener | None = None
 
     def listen(self, listener: Listener) -> None:
         """Tell a listener, on the event loop, of every row that is written through here and committed."""
