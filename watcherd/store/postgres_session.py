@@ -62,9 +62,7 @@ class PostgresSession:
                 try:
                     await self._cursor.commit()
                 except ServerError as error:
-                    error_ = self._read(error)
-                    if not self.stale:
-                        raise error_ from error
+                    raise self._read(error) from error
 
     async def abandon(self) -> None:
         """Take everything back, unless it is committed."""
