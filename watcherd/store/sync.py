@@ -57,24 +57,7 @@ def create(dialect: Dialect, sync: Sync) -> tuple[str, ...]:
     """Statements that keep the columns in step from now on."""
     if dialect.compiler.name == "postgresql":
         return _create_on_postgresql(sync)
-    on_insert_old, on_insert_new, on_update_old, on_update_new = objects(dialect, sync.name)
-    if isinstance(sync.conversion, Computed):
-        return _compute_on_sqlite(sync, sync.conversion, objects(dialect, sync.name))
-    old, new = quoted(sync.old), quoted(sync.new)
-    refused = _refused(sync)
-    guard = f"SELECT RAISE(ABORT, 'watcherd:check:{sync.name}') WHERE {refused}; " if refused else ""
-    forward, backward = f"{guard}{_forward(sync)}; ", f"{_backward(sync)}; "
-    agree = f"NEW.{old} IS {sync.conversion.backward(f'NEW.{new}')}"
-    parts = (
-        (on_insert_old, "INSERT", f"NEW.{new} IS NULL AND NEW.{old} IS NOT NULL", forward),
-        (on_insert_new, "INSERT", f"NEW.{new} IS NOT NULL", backward),
-        (on_update_old, f"UPDATE OF {old}", f"NEW.{old} IS NOT OLD.{old} AND NOT ({agree})", forward),
-        (on_update_new, f"UPDATE OF {new}", f"NEW.{new} IS NOT OLD.{new} AND NOT ({agree})", backward),
-    )
-    return tuple(
-        f"CREATE TRIGGER {quoted(name)} AFTER {event} ON {quoted(sync.table)} WHEN {when} BEGIN {does}END"
-        for name, event, when, does in parts
-    )
+    return _create_on_sqlite(sync, objects(dialect, sync.name))
 
 
 def drop(dialect: Dialect, name: str, table: str) -> tuple[str, ...]:
@@ -87,33 +70,48 @@ def drop(dialect: Dialect, name: str, table: str) -> tuple[str, ...]:
     return tuple(f"DROP TRIGGER IF EXISTS {quoted(trigger)}" for trigger in objects(dialect, name))
 
 
+def _create_on_sqlite(sync: Sync, names: tuple[str, ...]) -> tuple[str, ...]:
+    refused = _refused(sync)
+    guard = f"SELECT RAISE(ABORT, 'watcherd:check:{sync.name}') WHERE {refused}; " if refused else ""
+    forward, backward = f"{guard}{_forward(sync)}; ", f"{_backward(sync)}; "
+    sources = ", ".join(quoted(one) for one in (sync.old, *sync.watched))
+    events = ("INSERT", "INSERT", f"UPDATE OF {sources}", f"UPDATE OF {quoted(sync.new)}")
+    parts = zip(names, events, _conditions(sync), (forward, backward, forward, backward), strict=True)
+    return tuple(
+        f"CREATE TRIGGER {quoted(name)} AFTER {event} ON {quoted(sync.table)} WHEN {condition} BEGIN {does}END"
+        for name, event, condition, does in parts
+    )
+
+
+def _conditions(sync: Sync) -> tuple[str, str, str, str]:
+    """When each of SQLite's triggers does something."""
+    old, new = quoted(sync.old), quoted(sync.new)
+    if isinstance(sync.conversion, Computed):
+        when = _Computing(sync, sync.conversion, "IS")
+        both = f"NEW.{new} IS NOT NULL AND NEW.{old} IS NOT NULL AND NOT ({when.agree})"
+        return when.inserted, both, when.by_the_old, when.by_the_new
+    agree = f"NEW.{old} IS {sync.conversion.backward(f'NEW.{new}')}"
+    return (
+        f"NEW.{new} IS NULL AND NEW.{old} IS NOT NULL",
+        f"NEW.{new} IS NOT NULL",
+        f"NEW.{old} IS NOT OLD.{old} AND NOT ({agree})",
+        f"NEW.{new} IS NOT OLD.{new} AND NOT ({agree})",
+    )
+
+
 def _create_on_postgresql(sync: Sync) -> tuple[str, ...]:
     """One function for all, after each row: what it writes calls the triggers of other pairs in turn."""
-    old, new = quoted(sync.old), quoted(sync.new)
     refused = _refused(sync)
     guard = ""
     if refused:
         using = f"ERRCODE = '23514', CONSTRAINT = '{sync.name}', MESSAGE = 'watcherd:check:{sync.name}'"
         guard = f"IF {refused} THEN RAISE EXCEPTION USING {using}; END IF;"
-    agree = f"NEW.{old} IS NOT DISTINCT FROM {sync.conversion.backward(f'NEW.{new}')}"
-    # A column may be called like a variable that every function has.
-    body = f"""
-  IF TG_OP = 'INSERT' THEN
-    IF NEW.{new} IS NOT NULL THEN {_backward(sync)};
-    ELSIF NEW.{old} IS NOT NULL THEN {guard} {_forward(sync)};
-    END IF;
-  ELSIF NOT ({agree}) THEN
-    IF NEW.{new} IS DISTINCT FROM OLD.{new} THEN {_backward(sync)};
-    ELSIF NEW.{old} IS DISTINCT FROM OLD.{old} THEN {guard} {_forward(sync)};
-    END IF;
-  END IF;"""
     if isinstance(sync.conversion, Computed):
-        body = _computing_body(sync, sync.conversion, guard)
-    return _function_on_postgresql(sync, body)
-
-
-def _function_on_postgresql(sync: Sync, does: str) -> tuple[str, ...]:
+        does = _computing_body(sync, sync.conversion, guard)
+    else:
+        does = _converting_body(sync, guard)
     name = quoted(sync.name)
+    # A column may be called like a variable that every function has.
     body = f"""
 #variable_conflict use_column
 BEGIN{does}
@@ -125,6 +123,21 @@ END"""
         f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $watcherd${body}$watcherd$",
         f"CREATE TRIGGER {name} AFTER {events} FOR EACH ROW EXECUTE FUNCTION {name}()",
     )
+
+
+def _converting_body(sync: Sync, guard: str) -> str:
+    old, new = quoted(sync.old), quoted(sync.new)
+    agree = f"NEW.{old} IS NOT DISTINCT FROM {sync.conversion.backward(f'NEW.{new}')}"
+    return f"""
+  IF TG_OP = 'INSERT' THEN
+    IF NEW.{new} IS NOT NULL THEN {_backward(sync)};
+    ELSIF NEW.{old} IS NOT NULL THEN {guard} {_forward(sync)};
+    END IF;
+  ELSIF NOT ({agree}) THEN
+    IF NEW.{new} IS DISTINCT FROM OLD.{new} THEN {_backward(sync)};
+    ELSIF NEW.{old} IS DISTINCT FROM OLD.{old} THEN {guard} {_forward(sync)};
+    END IF;
+  END IF;"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,26 +183,6 @@ class _Computing:
         return f"(NOT (NEW.{column} {self.same} OLD.{column}))"
 
 
-def _compute_on_sqlite(sync: Sync, conversion: Computed, names: tuple[str, ...]) -> tuple[str, ...]:
-    on_insert_old, on_insert_new, on_update_old, on_update_new = names
-    old, new = quoted(sync.old), quoted(sync.new)
-    when = _Computing(sync, conversion, "IS")
-    guard = f"SELECT RAISE(ABORT, 'watcherd:check:{sync.name}') WHERE {_refused(sync)}; "
-    forward, backward = f"{guard}{_forward(sync)}; ", f"{_backward(sync)}; "
-    both = f"NEW.{new} IS NOT NULL AND NEW.{old} IS NOT NULL AND NOT ({when.agree})"
-    sources = ", ".join(quoted(one) for one in (sync.old, *sync.watched))
-    parts = (
-        (on_insert_old, "INSERT", when.inserted, forward),
-        (on_insert_new, "INSERT", both, backward),
-        (on_update_old, f"UPDATE OF {sources}", when.by_the_old, forward),
-        (on_update_new, f"UPDATE OF {new}", when.by_the_new, backward),
-    )
-    return tuple(
-        f"CREATE TRIGGER {quoted(name)} AFTER {event} ON {quoted(sync.table)} WHEN {condition} BEGIN {does}END"
-        for name, event, condition, does in parts
-    )
-
-
 def _computing_body(sync: Sync, conversion: Computed, guard: str) -> str:
     old, new = quoted(sync.old), quoted(sync.new)
     when = _Computing(sync, conversion, "IS NOT DISTINCT FROM")
@@ -206,13 +199,13 @@ def _computing_body(sync: Sync, conversion: Computed, guard: str) -> str:
 def _refused(sync: Sync) -> str | None:
     """Whether the new column could not hold what the old one got; over the row as it is in the table."""
     conversion = sync.conversion
-    violation = conversion.violation
     if isinstance(conversion, Computed):
         refused = conversion.refused
-        violation = lambda _: refused  # noqa: E731 - as a conversion has it
-    if violation is None:
+    elif conversion.violation is not None:
+        refused = conversion.violation(quoted(sync.old))
+    else:
         return None
-    return f"EXISTS (SELECT 1 FROM {quoted(sync.table)} WHERE {_this_row(sync)} AND {violation(quoted(sync.old))})"  # noqa: S608 - quoted names
+    return f"EXISTS (SELECT 1 FROM {quoted(sync.table)} WHERE {_this_row(sync)} AND {refused})"  # noqa: S608 - quoted names
 
 
 def _forward(sync: Sync) -> str:
