@@ -7,7 +7,7 @@ inside somebody's transaction. Which revision was applied from which file is in 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from watcherd.errors import StoreError
@@ -59,6 +59,19 @@ _VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS, _HOLDERS, _CODE)
 
 CATALOG_VERSION: Final = len(_VERSIONS)
 
+_ENTITIES: Final = (
+    "SELECT e.model, e.table_name, e.entity, e.parked, e.renamed_from FROM watcherd_entity AS e {} ORDER BY e.position"
+)
+_ATTRIBUTES: Final = (
+    "SELECT a.table_name, a.attribute, a.column_name, a.type, a.facts, a.is_key, a.parked, a.target_model, "
+    "a.target_entity, a.target_table, a.target_column FROM watcherd_attribute AS a "
+    "JOIN watcherd_entity AS e USING (table_name) {} ORDER BY a.position"
+)
+_CONSTRAINTS: Final = (
+    "SELECT c.table_name, c.kind, c.name, c.label, c.attributes, c.columns, c.retired "
+    "FROM watcherd_constraint AS c JOIN watcherd_entity AS e USING (table_name) {} ORDER BY c.position"
+)
+
 
 def create(cursor: Cursor) -> None:
     """Make the catalog in an empty database, or bring it to this version; StoreError if it is not one of ours."""
@@ -83,42 +96,9 @@ def create(cursor: Cursor) -> None:
 
 def layout(cursor: Cursor, model: str) -> Layout:
     """The tables of a model as last applied."""
-    tables = cursor.execute(
-        "SELECT table_name, entity, parked, renamed_from FROM watcherd_entity WHERE model = ? ORDER BY position",
-        (model,),
-    ).fetchall()
-    attributes: dict[str, list[StoredAttribute]] = {}
-    for row in cursor.execute(
-        "SELECT a.table_name, a.attribute, a.column_name, a.type, a.facts, a.is_key, a.parked, a.target_model, "
-        "a.target_entity, a.target_table, a.target_column FROM watcherd_attribute AS a "
-        "JOIN watcherd_entity AS e USING (table_name) WHERE e.model = ? ORDER BY a.position",
-        (model,),
-    ):
-        attributes.setdefault(row[0], []).append(_attribute(row))
-    constraints: dict[str, list[StoredConstraint]] = {}
-    for row in cursor.execute(
-        "SELECT c.table_name, c.kind, c.name, c.label, c.attributes, c.columns, c.retired "
-        "FROM watcherd_constraint AS c JOIN watcherd_entity AS e USING (table_name) WHERE e.model = ? "
-        "ORDER BY c.position",
-        (model,),
-    ):
-        constraints.setdefault(row[0], []).append(_constraint(row))
+    entities = _entities(lambda sql: cursor.execute(sql.format("WHERE e.model = ?"), (model,)))
     named = cursor.execute("SELECT renamed_from FROM watcherd_model WHERE model = ?", (model,)).fetchone()
-    return Layout(
-        model,
-        tuple(
-            StoredEntity(
-                name=entity,
-                table=table,
-                parked=bool(parked),
-                renamed_from=renamed_from,
-                attributes=tuple(attributes.get(table, ())),
-                constraints=tuple(constraints.get(table, ())),
-            )
-            for table, entity, parked, renamed_from in tables
-        ),
-        None if named is None else named[0],
-    )
+    return Layout(model, tuple(entities.get(model, ())), None if named is None else named[0])
 
 
 def known(cursor: Cursor, model: str) -> Layout | None:
@@ -129,8 +109,31 @@ def known(cursor: Cursor, model: str) -> Layout | None:
 
 def layouts(cursor: Cursor) -> dict[str, Layout]:
     """The tables of every model that was ever applied, by folded name."""
-    models = cursor.execute("SELECT model FROM watcherd_model ORDER BY model").fetchall()
-    return {model: layout(cursor, model) for (model,) in models}
+    entities = _entities(lambda sql: cursor.stream(sql.format("")))
+    models = cursor.execute("SELECT model, renamed_from FROM watcherd_model ORDER BY model")
+    return {model: Layout(model, tuple(entities.get(model, ())), renamed_from) for model, renamed_from in models}
+
+
+def _entities(rows: Callable[[str], Iterable[Any]]) -> dict[str, list[StoredEntity]]:
+    """The tables by model; `rows` are those of a query in which `{}` is the place for a condition on the entity."""
+    attributes: dict[str, list[StoredAttribute]] = {}
+    for row in rows(_ATTRIBUTES):
+        attributes.setdefault(row[0], []).append(_attribute(row))
+    constraints: dict[str, list[StoredConstraint]] = {}
+    for row in rows(_CONSTRAINTS):
+        constraints.setdefault(row[0], []).append(_constraint(row))
+    found: dict[str, list[StoredEntity]] = {}
+    for model, table, entity, parked, renamed_from in rows(_ENTITIES):
+        stored = StoredEntity(
+            name=entity,
+            table=table,
+            parked=bool(parked),
+            renamed_from=renamed_from,
+            attributes=tuple(attributes.get(table, ())),
+            constraints=tuple(constraints.get(table, ())),
+        )
+        found.setdefault(model, []).append(stored)
+    return found
 
 
 def write_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
