@@ -58,8 +58,8 @@ class ConstraintError(StoreError):
 
     `constraint` is its name or sentence as people know it; `attributes` are attribute names of
     the entity, in the model's spelling; `problem` is `unique`, `foreign-key` or `check`. `row` is
-    the place of the row among those that were written together, None where it was one alone.
-    `row` is the index of the row to blame where several are inserted together, if it is known.
+    the index, from 0, of the row to blame among those that are written together; None where it was
+    one alone, or where it is not known.
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class ConstraintError(StoreError):
         self.problem = problem
         self.constraint = constraint
         self.attributes = attributes
-        self.row: int | None = None
         self.row = row
 
 
