@@ -278,7 +278,8 @@ def _day_of_year(value: date) -> int:
     return value.timetuple().tm_yday - 1
 
 
-def _midnight(value: date) -> datetime:
+def midnight(value: date) -> datetime:
+    """When a day begins."""
     return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - naive is UTC inside of expressions
 
 
@@ -353,7 +354,7 @@ _FUNCTIONS: Final[tuple[Function, ...]] = (
     Function("string", ("any",), _to_string, STRING),
     Function("timestamp", ("string",), read_moment, TIMESTAMP),
     Function("timestamp", ("timestamp",), lambda value: value, TIMESTAMP),
-    Function("timestamp", ("date",), _midnight, TIMESTAMP),
+    Function("timestamp", ("date",), midnight, TIMESTAMP),
     Function("date", ("string",), read_date, DATE),
     Function("date", ("timestamp",), datetime.date, DATE),
     Function("time", ("string",), read_time, TIME),

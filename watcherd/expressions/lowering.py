@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from contextlib import suppress
+from datetime import date
 from decimal import Decimal, DecimalException
 from typing import Any, Final
 
 from watcherd.errors import EvaluationError
 from watcherd.expressions.checking import Typed
-from watcherd.expressions.functions import EXACT, ROUNDED, Function, whole
+from watcherd.expressions.functions import EXACT, ROUNDED, Function, midnight, whole
 from watcherd.expressions.types import ANY, Type, read_decimal, reader
 
 MAX_WORK: Final = 200_000
@@ -172,13 +173,7 @@ def _float(value: Any) -> float:
         raise EvaluationError("a number that no float can be") from error
 
 
-def _moment(value: Any) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - naive is UTC inside of expressions
-
-
-_CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {"decimal": Decimal, "float": _float, "timestamp": _moment}
+_CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {"decimal": Decimal, "float": _float, "timestamp": midnight}
 
 
 def _order(typed: Typed) -> Run:
@@ -275,10 +270,6 @@ def _finite(value: float) -> float:
     return value
 
 
-def _text(one: str, two: str) -> str:
-    return one + two
-
-
 _COMPUTE: Final[Mapping[tuple[str, str], Callable[[Any, Any], Any]]] = {
     ("+", "int"): lambda one, two: whole(one + two),
     ("-", "int"): lambda one, two: whole(one - two),
@@ -310,19 +301,12 @@ def _dynamic(op: str, one: Any, two: Any) -> Any:
         compute = _COMPUTE.get((op, kind))
         if compute is not None:
             return compute(one, two)
-    elif (op == "+" and type(one) is type(two) and isinstance(one, str | list)) or _is_time(op, one, two):
-        return _TIMES[op](one, two)
+    elif op == "+" and type(one) is type(two) and isinstance(one, str | list):
+        return one + two
+    elif op in _TIMES and not isinstance(one, str | list | Mapping) and not isinstance(two, str | list | Mapping):
+        with suppress(TypeError):  # of two moments, say: they have no sum
+            return _TIMES[op](one, two)
     raise EvaluationError(f"there is no `{op}` between {_named(one)} and {_named(two)}")
-
-
-def _is_time(op: str, one: Any, two: Any) -> bool:
-    if op not in _TIMES or isinstance(one, str | list | Mapping) or isinstance(two, str | list | Mapping):
-        return False
-    try:
-        _TIMES[op](one, two)
-    except TypeError:
-        return False
-    return True
 
 
 def _negative(typed: Typed) -> Run:
