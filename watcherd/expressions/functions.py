@@ -138,22 +138,25 @@ def whole(value: int) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _pattern(pattern: str) -> SchemaValidator:
-    # The validators' engine of `pattern`: it runs in linear time, whatever the pattern says.
+def pattern_validator(pattern: str) -> SchemaValidator:
+    """What matches texts with a regular expression. Raises `SchemaError` where it is none."""
+    # The engine of generated validators: it runs in linear time, whatever the pattern says.
     return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
 
 
+@lru_cache(maxsize=1024)
 def pattern_fault(pattern: str) -> str | None:
     """What is wrong with a regular expression, None if nothing is."""
     try:
-        _pattern(pattern)
+        pattern_validator(pattern)
     except SchemaError as error:
-        return str(error).rpartition("error: ")[2].strip() or "it cannot be read"
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return next((line.removeprefix("error: ") for line in lines if line.startswith("error:")), lines[-1])
     return None
 
 
 def _matches(text: str, pattern: str) -> bool:
-    return _pattern(pattern).isinstance_python(text)
+    return pattern_validator(pattern).isinstance_python(text)
 
 
 def _replace(text: str, old: str, new: str) -> str:

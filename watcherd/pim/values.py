@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator, ValidationError, core_schema
+from pydantic_core import PydanticCustomError, SchemaValidator, ValidationError, core_schema
 
+from watcherd.expressions import pattern_fault as regular_expression_fault
+from watcherd.expressions import pattern_validator
 from watcherd.pim.findings import quote
 from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, is_true, number_of
 from watcherd.pim.spec import Kind
@@ -85,22 +86,11 @@ def free_value(node: Node) -> Any:
     return node.text
 
 
-@lru_cache(maxsize=256)
 def pattern_fault(pattern: str) -> str | None:
     """Why a pattern is not one of the engine that validates with it; None where it is."""
     if len(pattern) > _LONGEST_PATTERN:
         return f"longer than {_LONGEST_PATTERN} characters"
-    try:
-        _pattern_validator(pattern)
-    except SchemaError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return next((line.removeprefix("error: ") for line in lines if line.startswith("error:")), lines[-1])
-    return None
-
-
-@lru_cache(maxsize=256)
-def _pattern_validator(pattern: str) -> SchemaValidator:
-    return SchemaValidator(core_schema.str_schema(pattern=pattern))
+    return regular_expression_fault(pattern)
 
 
 def _one(node: Node, kind: Kind, limited: Limited) -> Any:
@@ -119,7 +109,7 @@ def _text(node: ScalarNode, limited: Limited) -> str:
         raise ValueFault(f"longer than max_length {limited.max_length}")
     if limited.pattern is not None:
         try:
-            _pattern_validator(limited.pattern).validate_python(text)
+            pattern_validator(limited.pattern).validate_python(text)
         except ValidationError:
             raise ValueFault(f"does not match the pattern {quote(limited.pattern)}") from None
     return text
