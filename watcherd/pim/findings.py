@@ -50,9 +50,13 @@ class SourceText:
 
     def related(self, span: Span, message: str) -> Related:
         """Another place in this file that belongs to a finding."""
+        start, end_column = self.place(span)
+        return Related(self.file, start.line, start.column, message, end_column)
+
+    def place(self, span: Span) -> tuple[Position, int | None]:
+        """Where a span begins, and the column after it where it ends in the same line."""
         start, end = self.position(span.start), self.position(span.end)
-        one_line = start.line == end.line and end.column > start.column
-        return Related(self.file, start.line, start.column, message, end.column if one_line else None)
+        return start, end.column if start.line == end.line and end.column > start.column else None
 
 
 class Findings:
@@ -81,8 +85,7 @@ class Findings:
         if self._counts[severity] > KEPT_PER_SEVERITY:
             return
         self._seen.add(identity)
-        start, end = self.source.position(span.start), self.source.position(span.end)
-        one_line = start.line == end.line and end.column > start.column
+        start, end_column = self.source.place(span)
         self._kept.append(
             Diagnostic(
                 code=code,
@@ -92,7 +95,7 @@ class Findings:
                 column=start.column,
                 message=message,
                 hint=hint.find() if isinstance(hint, Nearest) else hint,
-                end_column=end.column if one_line else None,
+                end_column=end_column,
                 related=related,
             ),
         )
