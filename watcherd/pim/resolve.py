@@ -6,8 +6,7 @@ finds an error adds it and goes on; the spec that comes out counts only if there
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from watcherd.pim.attributes import entity_attributes
 from watcherd.pim.examples import examples
@@ -19,7 +18,7 @@ from watcherd.pim.relations import EntityParts, Relations, relate
 from watcherd.pim.rules import check_method_rules, entity_rules, model_rules
 from watcherd.pim.sentences import constraint, known_attributes, may_be_unique
 from watcherd.pim.services import services
-from watcherd.pim.spec import EMPTY, Constraint, Entity, EntityRef, Index, Json, ModelRule, ModelSpec, States, fold
+from watcherd.pim.spec import Constraint, Entity, EntityRef, Index, Json, ModelRule, ModelSpec, States, fold, read_only
 from watcherd.pim.states import states
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
     from watcherd.pim.document import EntityDoc
     from watcherd.pim.shapes import Draft, Path
-
-_Value = TypeVar("_Value")
 
 
 def resolve(draft: Draft, reserved_domains: frozenset[str]) -> tuple[ModelSpec, tuple[tuple[EntityRef, Path], ...]]:
@@ -54,17 +51,13 @@ def resolve(draft: Draft, reserved_domains: frozenset[str]) -> tuple[ModelSpec, 
         description=document.description,
         renamed_from=_old_domain(draft),
         depends_on=frozenset({*declared, *(reference.model for reference, _ in relations.foreign)} - {draft.model}),
-        entities=_read_only(entities),
-        services=_read_only(made_services),
-        flows=_read_only(made_flows),
-        rules=_read_only(rules),
+        entities=read_only(entities),
+        services=read_only(made_services),
+        flows=read_only(made_flows),
+        rules=read_only(rules),
         metadata=metadata,
     )
     return spec, relations.foreign
-
-
-def _read_only(values: dict[str, _Value]) -> Mapping[str, _Value]:
-    return MappingProxyType(values) if values else EMPTY
 
 
 def _check_domain(draft: Draft, reserved: frozenset[str]) -> None:
@@ -163,7 +156,7 @@ def _entity(draft: Draft, parts: EntityParts, relations: Relations, rules: Mappi
         plural=parts.plural,
         description=parts.document.description,
         renamed_from=None if old is None else nfc(old),
-        attributes=_read_only(parts.attributes),
+        attributes=read_only(parts.attributes),
         constraints=tuple(constraints),
         rules=entity_rules(rules, parts.name),
         states=_states(draft, parts),

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TypeVar
 
-from watcherd.pim.spec import EMPTY, Entity, ModelSpec
+from watcherd.pim.spec import Entity, ModelSpec, read_only
 
 T = TypeVar("T")
 
@@ -24,15 +23,15 @@ def shared(new: ModelSpec, old: ModelSpec) -> ModelSpec:
     """
     return replace(
         new,
-        entities=_each(
+        entities=read_only(
             {
                 name: entity if name not in old.entities else _entity(entity, old.entities[name])
                 for name, entity in new.entities.items()
             }
         ),
-        services=_each(_taken_up(new.services, old.services)),
-        flows=_each(_taken_up(new.flows, old.flows)),
-        rules=_each(_taken_up(new.rules, old.rules)),
+        services=read_only(_taken_up(new.services, old.services)),
+        flows=read_only(_taken_up(new.flows, old.flows)),
+        rules=read_only(_taken_up(new.rules, old.rules)),
     )
 
 
@@ -48,13 +47,9 @@ def ways(spec: ModelSpec) -> frozenset[tuple[str, str, str]]:
 
 def _entity(new: Entity, old: Entity) -> Entity:
     attributes = _taken_up(new.attributes, old.attributes)
-    taken_up = replace(new, attributes=_each(attributes))
+    taken_up = replace(new, attributes=read_only(attributes))
     return old if taken_up == old and list(attributes) == list(old.attributes) else taken_up
 
 
 def _taken_up(new: Mapping[str, T], old: Mapping[str, T]) -> dict[str, T]:
     return {name: old[name] if name in old and old[name] == one else one for name, one in new.items()}
-
-
-def _each(values: dict[str, T]) -> Mapping[str, T]:
-    return MappingProxyType(values) if values else EMPTY

@@ -14,9 +14,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+_Value = TypeVar("_Value")
+
+
+def read_only(values: dict[str, _Value]) -> Mapping[str, _Value]:
+    """A mapping of a spec; what is empty is one and the same."""
+    return MappingProxyType(values) if values else EMPTY
 
 
 class Kind(StrEnum):
