@@ -241,7 +241,7 @@ def _carrier(draft: Draft, said: _Said, child: EntityParts, parent: EntityRef) -
         message = f"{shown} of {quote(child.name)} could each carry the key of {quote(parent.entity)}"
         draft.broken.update(("attribute", child.name, name) for name in found)
         draft.add("PIM309", said.path, message, f"say which: `{{{said.verb}: {parent.entity}, via: {found[0]}}}`")
-    elif not any(what[:2] == ("attribute", child.name) for what in draft.broken):
+    elif not draft.has_broken("attribute", child.name):
         expected = parent.entity[:1].lower() + parent.entity[1:] + "Id"
         message = f"no attribute of {quote(child.name)} carries the key of {quote(parent.entity)}"
         draft.add("PIM308", said.path, message, f"expected the attribute `{expected}` (or `{stem}_id`) on {child.name}")

@@ -185,7 +185,7 @@ def _indexes(draft: Draft, parts: EntityParts) -> tuple[Index, ...]:
 
 def _check_not_empty(draft: Draft) -> None:
     document = draft.document
-    has_any = document.entities or document.services
-    if not has_any and not any(what[0] in {"entity", "service"} for what in draft.broken):
+    has_any = document.entities or document.services or draft.has_broken("entity") or draft.has_broken("service")
+    if not has_any:
         hint = "add an entity under `entities`"
         draft.add("PIM107", ("domain",), "a model has at least one entity or one service", hint)

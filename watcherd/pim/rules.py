@@ -61,7 +61,7 @@ def check_method_rules(
         if rule.on is not None or rule.condition is None:
             continue
         naming = [method for method in methods if name in method.rules]
-        if not naming and not any(what[0] == "service" for what in draft.broken):
+        if not naming and not draft.has_broken("service"):
             message = f"the rule {quote(name)} applies to nothing: it is `on` no entity, and no method names it"
             draft.add(
                 "PIM410", ("rules", name), message, "say `on: Entity`, or name it in a method's `rules`", key=True
@@ -98,7 +98,7 @@ def _enforced(draft: Draft, path: Path, name: str, node: MapNode, parts: Mapping
     if on is not None and on not in parts:
         if not draft.is_broken("entity", on):
             draft.add("PIM307", (*path, "on"), f"there is no entity {quote(on)}", Nearest(on, parts))
-    elif on is not None and not any(what[:2] == ("attribute", on) for what in draft.broken):
+    elif on is not None and not draft.has_broken("attribute", on):
         about = _check_row(draft, path, texts, on, parts[on].attributes)
     if draft.findings.errors > before or "assert" not in texts:
         return None

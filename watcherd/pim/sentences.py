@@ -169,7 +169,7 @@ def _from_check(
     draft: Draft, path: Path, document: ConstraintDoc, entity: str, attributes: Mapping[str, Attribute]
 ) -> Constraint | None:
     text = document.check or ""
-    if any(one[:2] == ("attribute", entity) for one in draft.broken):
+    if draft.has_broken("attribute", entity):
         return None  # whatever it says of an attribute that is left out would be said twice
     expression = checked_expression(draft, path, text, check_scope(entity, attributes), clock=False)
     if expression is None:

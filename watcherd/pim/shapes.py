@@ -108,29 +108,31 @@ class Draft:
         """Where a path is written."""
         return span_at(self.root, path, key=key)
 
-    def related(self, path: Path, message: str) -> Related:
-        """Another place that belongs to a finding."""
-        return self.findings.source.related(self.span(path), message)
+    def related(self, path: Path, message: str, *, key: bool = False) -> Related:
+        """Another place that belongs to a finding; with `key` the key rather than its value."""
+        return self.findings.source.related(self.span(path, key=key), message)
 
     def declared_first(self, taken: Taken, name: str) -> tuple[Related, ...]:
         """Where a name that `taken` answered was declared, to be shown beside the finding."""
         place = taken.place_of(name)
-        if place is None:
-            return ()
-        return (self.findings.source.related(self.span(place.path, key=place.key), "first declared here"),)
+        return () if place is None else (self.related(place.path, "first declared here", key=place.key),)
 
     def one_of(self, path: Path, document: Part, keys: tuple[str, ...]) -> str | None:
         """Which of several spellings of one key is written at `path`; a second one is a finding."""
         written = [key for key in keys if getattr(document, key) is not None]
         for key in written[1:]:
             message = f"`{key}` and `{written[0]}` are two spellings of one key"
-            first = self.findings.source.related(self.span((*path, written[0]), key=True), "first written here")
+            first = self.related((*path, written[0]), "first written here", key=True)
             self.add("PIM104", (*path, key), message, "keep one of them", key=True, related=(first,))
         return written[0] if written else None
 
     def is_broken(self, *what: str) -> bool:
         """Whether something of this name is in the file, but had to be left out, or may have been."""
         return what in self.broken or (*what[:-1], ANY) in self.broken
+
+    def has_broken(self, *what: str) -> bool:
+        """Whether anything was left out, or may have been, of which this is the beginning."""
+        return any(one[: len(what)] == what for one in self.broken)
 
     def node(self, path: Path) -> Node | None:
         """What the tree holds at a path; None where there is nothing."""
