@@ -15,7 +15,7 @@ from typing import Final
 
 from watcherd.expressions import ANY, BOOL, NULL, Expression, Scope, Type, list_of
 from watcherd.pim.operators import operators_of
-from watcherd.pim.scopes import attribute_type, parameter_scope, row_type
+from watcherd.pim.scopes import attribute_type, parameter_scope, row_type, value_type
 from watcherd.pim.spec import Attribute, Binding, Entity, Flow, Method, Service, Step, ValueType
 
 Slot = tuple[str | int, ...]
@@ -335,14 +335,7 @@ def _compared(attribute: Attribute, operator: str) -> Type | None:
 
 
 def _result_type(returns: ValueType | None, entities: Mapping[str, Entity]) -> Type | None:
-    if returns is None:
-        return None
-    if returns.entity is not None:
-        entity = entities.get(returns.entity.entity)
-        one = ANY if entity is None else row_type(entity.name, entity.attributes)
-    else:
-        one = attribute_type(Attribute(name="result", kind=returns.kind)) if returns.kind is not None else ANY
-    return list_of(one) if returns.is_list else one
+    return None if returns is None else value_type(returns, entities)
 
 
 def walks(flows: Mapping[str, Flow], services: Mapping[str, Service]) -> Iterator[tuple[Flow, Service, Method]]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from watcherd.pim.shapes import Draft, Path
-    from watcherd.pim.spec import Entity, Parameter
+    from watcherd.pim.spec import Entity, Parameter, ValueType
 
 SELF = "self"
 OLD = "old"
@@ -87,17 +87,18 @@ def rule_scope(entity: str, attributes: Mapping[str, Attribute]) -> Scope:
 
 def parameter_scope(parameters: Iterable[Parameter], entities: Mapping[str, Entity]) -> Scope:
     """A rule that a method names speaks of the method's parameters by their names."""
-    scope = {}
-    for parameter in parameters:
-        type_ = ANY
-        if parameter.type.kind is not None:
-            type_ = kind_type(parameter.type.kind, parameter.members, is_list=parameter.type.is_list)
-        elif parameter.type.entity is not None and parameter.type.entity.entity in entities:
-            entity = entities[parameter.type.entity.entity]
-            type_ = row_type(entity.name, entity.attributes)
-            type_ = list_of(type_) if parameter.type.is_list else type_
-        scope[parameter.name] = type_
-    return scope
+    return {one.name: value_type(one.type, entities, one.members) for one in parameters}
+
+
+def value_type(declared: ValueType, entities: Mapping[str, Entity], members: Iterable[str] = ()) -> Type:
+    """The type of a parameter or a result: of a kind, or rows."""
+    if declared.kind is not None:
+        return kind_type(declared.kind, members, is_list=declared.is_list)
+    if declared.entity is None or declared.entity.entity not in entities:
+        return ANY
+    entity = entities[declared.entity.entity]
+    row = row_type(entity.name, entity.attributes)
+    return list_of(row) if declared.is_list else row
 
 
 def attributes_in(expression: Expression, attributes: Mapping[str, Attribute]) -> tuple[str, ...]:
@@ -135,7 +136,7 @@ def checked_expression(  # noqa: PLR0913 - an expression, its place, and what it
         message = f"{fault}"
         if not clock and "`now`" in message:
             message = "a check cannot depend on the time of day: it holds for rows that nobody writes, too"
-        draft.findings.add("PIM312", _span(draft, path, text, fault.offset), message + among, fault.hint)
+        draft.findings.add("PIM312", fault_span(draft, path, text, fault.offset), message + among, fault.hint)
         return None
 
 
@@ -144,12 +145,13 @@ def has_syntax(draft: Draft, path: Path, text: str) -> bool:
     try:
         check_syntax(text)
     except InvalidExpressionError as fault:
-        draft.findings.add("PIM312", _span(draft, path, text, fault.offset), f"{fault}", fault.hint)
+        draft.findings.add("PIM312", fault_span(draft, path, text, fault.offset), f"{fault}", fault.hint)
         return False
     return True
 
 
-def _span(draft: Draft, path: Path, text: str, offset: int) -> Span:
+def fault_span(draft: Draft, path: Path, text: str, offset: int) -> Span:
+    """Where a character of the text of the scalar at a path stands in the file."""
     node = draft.node(path)
     if not isinstance(node, ScalarNode):
         return draft.span(path)
@@ -172,11 +174,6 @@ def character_span(raw: str, node: ScalarNode, text: str, offset: int) -> Span:
     while offset < len(text) and not text[offset].isspace() and place < node.end and raw[place].isspace():
         place += 1  # a fault never is in the indentation of the line that follows
     return Span(place, min(place + 1, node.end) if place < node.end else place)
-
-
-def fault_span(draft: Draft, path: Path, text: str, offset: int) -> Span:
-    """Where a character of the text of the scalar at a path stands in the file."""
-    return _span(draft, path, text, offset)
 
 
 def _after(raw: str, place: int, end: int, character: str) -> int:
