@@ -27,10 +27,13 @@ _NAMED = frozenset({"where", "values", "with", "set"})
 def check_flows(
     draft: Draft, flows: Mapping[str, Flow], services: Mapping[str, Service], entities: Mapping[str, Entity]
 ) -> None:
-    """Look at each flow that runs, for each method that follows it."""
-    for flow, _, method in walks(flows, services):
+    """Look at each flow that runs: for each method that follows it, and at what is so for all of them."""
+    followed = {}
+    for flow, method in walks(flows, services):
+        followed[flow.name] = flow
         compile_ = partial(_compiled, draft, flow.name)
         Walk(flow, method, entities, services, compile_, partial(_report, draft, flow.name)).run()
+    for flow in followed.values():
         _check_calls(draft, flow, flows, services)
         _check_next(draft, flow)
 

@@ -83,11 +83,10 @@ class Walk:
                     (*at, "message", found.start()), found[1], scope, None, (found.start(1), binding.message)
                 )
         result = _ACTIONS[binding.does](self, at, binding, scope)
-        bound = [] if binding.does == "each" else [binding.name] if binding.name is not None else []
-        for name in bound:
-            self._bind((*at, "as"), name, result or ANY, taken)
         if binding.does == "each":
             self._each(at, binding, result or ANY, known, taken)
+        elif binding.name is not None:
+            self._bind((*at, "as"), binding.name, result or ANY, taken)
         return known | names_of(binding)
 
     def _each(self, at: Slot, binding: Binding, listed: Type, known: frozenset[str], taken: frozenset[str]) -> None:
@@ -338,13 +337,13 @@ def _result_type(returns: ValueType | None, entities: Mapping[str, Entity]) -> T
     return None if returns is None else value_type(returns, entities)
 
 
-def walks(flows: Mapping[str, Flow], services: Mapping[str, Service]) -> Iterator[tuple[Flow, Service, Method]]:
+def walks(flows: Mapping[str, Flow], services: Mapping[str, Service]) -> Iterator[tuple[Flow, Method]]:
     """Every flow with each method that follows it, where it can run."""
     for service in services.values():
         for method in service.methods:
             flow = None if method.flow is None else flows.get(method.flow)
             if flow is not None and flow.is_executable:
-                yield flow, service, method
+                yield flow, method
 
 
 def called(steps: Sequence[Step]) -> Iterator[str]:
