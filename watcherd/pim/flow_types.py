@@ -50,18 +50,19 @@ class Walk:
     expressions: dict[Slot, Expression] = field(default_factory=dict)
     reached: tuple[str, ...] = ()
     _types: dict[str, Type] = field(default_factory=dict)
+    _parameters: frozenset[str] = frozenset()
 
     def run(self) -> None:
         """Look at every step that can be reached, in the order of ways from the first."""
-        parameters = parameter_scope(self.method.parameters, self.entities)
-        self._types = dict(parameters)
+        self._types = dict(parameter_scope(self.method.parameters, self.entities))
+        self._parameters = frozenset(self._types)
         steps = {step.id: (place, step) for place, step in enumerate(self.flow.steps)}
-        known = _known_names(self.flow, frozenset(parameters))
+        known = _known_names(self.flow, self._parameters)
         self.reached = tuple(known)
         for name in known:
             place, step = steps[name]
             if step.binding is not None:
-                self._step(("steps", place), step.binding, known[name], frozenset(parameters))
+                self._step(("steps", place), step.binding, known[name])
         if self.method.returns is not None:
             for name in known:
                 place, step = steps[name]
@@ -70,7 +71,7 @@ class Walk:
                     message = f"the flow may end after `{step.id}` without the result that {self.method.name} returns"
                     self.report("PIM434", at, message, "end every way with a step that has `return` or `raise`")
 
-    def _step(self, at: Slot, binding: Binding, known: frozenset[str], taken: frozenset[str]) -> frozenset[str]:
+    def _step(self, at: Slot, binding: Binding, known: frozenset[str]) -> frozenset[str]:
         """Look at one step; the names that are known after it."""
         scope = {name: self._types[name] for name in known if name in self._types}
         if binding.guard is not None:
@@ -84,21 +85,21 @@ class Walk:
                 )
         result = _ACTIONS[binding.does](self, at, binding, scope)
         if binding.does == "each":
-            self._each(at, binding, result or ANY, known, taken)
+            self._each(at, binding, result or ANY, known)
         elif binding.name is not None:
-            self._bind((*at, "as"), binding.name, result or ANY, taken)
+            self._bind((*at, "as"), binding.name, result or ANY)
         return known | names_of(binding)
 
-    def _each(self, at: Slot, binding: Binding, listed: Type, known: frozenset[str], taken: frozenset[str]) -> None:
+    def _each(self, at: Slot, binding: Binding, listed: Type, known: frozenset[str]) -> None:
         assert binding.name is not None  # noqa: S101 - an `each` has one
-        self._bind((*at, "as"), binding.name, listed.item or ANY, taken)
+        self._bind((*at, "as"), binding.name, listed.item or ANY)
         inside = known | {binding.name}
         for place, step in enumerate(binding.steps):
             if step.binding is not None:
-                inside = self._step((*at, "do", place), step.binding, inside, taken)
+                inside = self._step((*at, "do", place), step.binding, inside)
 
-    def _bind(self, at: Slot, name: str, type_: Type, taken: frozenset[str]) -> None:
-        if name in taken:
+    def _bind(self, at: Slot, name: str, type_: Type) -> None:
+        if name in self._parameters:
             message = f"`{name}` is a parameter of {self.method.name}"
             self.report("PIM432", at, message, "give the result another name")
         elif self._types.setdefault(name, type_) != type_:
@@ -170,7 +171,7 @@ class Walk:
     def set(self, at: Slot, binding: Binding, scope: Scope) -> Type | None:
         """Values by name; a name that is there already keeps its type."""
         for name, text in binding.values:
-            if name in {item.name for item in self.method.parameters}:
+            if name in self._parameters:
                 message = f"`{name}` is a parameter of {self.method.name}"
                 self.report("PIM432", (*at, "set", name), message, "give the value another name")
                 continue
