@@ -37,6 +37,8 @@ _KEYS: Final = {
     "return": (),
     "when": (),
 }
+_BESIDE: Final = tuple(dict.fromkeys(key for keys in _KEYS.values() for key in keys))
+"""Every key that means something beside what a step does."""
 _NEEDED: Final = {
     "get": ("key", "as"),
     "find": ("as",),
@@ -209,8 +211,7 @@ def _nested(draft: Draft, path: Path, documents: list[ActionDoc]) -> tuple[Step,
 
 def _refuse_others(draft: Draft, path: Path, document: ActionDoc, does: str | None, allowed: tuple[str, ...]) -> None:
     """A finding for each key that means nothing for what the step does."""
-    for key in ("key", "where", "values", "with", "data", "as", "do", "sort", "limit", "optional",
-                "message", "code", "status", "pointer"):  # fmt: skip
+    for key in _BESIDE:
         if key not in allowed and _given(document, key):
             if does is None:
                 message, hint = f"{quote(key)} means nothing without what the step does", f"add {', '.join(ACTIONS)}"
