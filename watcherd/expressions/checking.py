@@ -139,7 +139,7 @@ def _select(node: Select, scope: _Names) -> Typed:
     type_ = operand.type
     if type_.name == "object":
         field = type_.field(node.field)
-        if field is None or node.field == " ":
+        if field is None:
             raise _unknown(f"attribute of {named(type_)}", node.field, fields_of(type_), node.offset)
     elif type_ == ANY:
         field = ANY

@@ -23,12 +23,14 @@ class Type:
     """The type of a value; `item` is that of a list's items, `fields` those of an object.
 
     `members` are the only texts that an enum can be; for everything else an enum is a string.
+    `own` is the name of an object, as messages show it.
     """
 
     name: str
     item: Type | None = None
     fields: tuple[tuple[str, Type], ...] = ()
     members: tuple[str, ...] = ()
+    own: str = ""
 
     def __str__(self) -> str:
         """As messages name it."""
@@ -73,18 +75,17 @@ def enum_of(members: Iterable[str]) -> Type:
 
 def object_of(name: str, fields: Mapping[str, Type]) -> Type:
     """The type of a row, or of anything else with named parts."""
-    return Type("object", None, ((" ", Type(name)), *sorted(fields.items())))
+    return Type("object", fields=tuple(sorted(fields.items())), own=name)
 
 
 def fields_of(type_: Type) -> tuple[str, ...]:
     """The names of an object's fields."""
-    return tuple(name for name, _ in type_.fields if name != " ")
+    return tuple(name for name, _ in type_.fields)
 
 
 def named(type_: Type) -> str:
     """A type as messages name it: an object by its own name."""
-    own = type_.field(" ")
-    return str(type_) if own is None else own.name
+    return type_.own or str(type_)
 
 
 def reader(type_: Type) -> Read | None:

@@ -220,7 +220,7 @@ class Walk:
         key = "data" if binding.does == "emit" else "return"
         if binding.expression is not None:
             expects = _result_type(self.method.returns, self.entities) if key == "return" else None
-            simple = expects is not None and expects.item is None and not expects.fields
+            simple = expects is not None and expects.item is None and expects.name != "object"
             self._expression((*at, key), binding.expression, scope, expects if simple else None)
         for name, text in binding.values:
             self._expression((*at, key, name), text, scope, None)
