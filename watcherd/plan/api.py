@@ -7,7 +7,7 @@ OpenAPI document names them), attributes, the sentences that are enforced, and m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from watcherd.pim.spec import Attribute, Constraint, Entity, Kind, LinkedModel, Method
@@ -97,34 +97,32 @@ def _attribute(subject: str, old: Attribute, new: Attribute) -> Iterator[ApiChan
 
 
 def _sentences(old: Entity, new: Entity) -> Iterator[ApiChange]:
-    before, after = ({_demand(one): one for one in entity.constraints if one.rule} for entity in (old, new))
-    for demand, one in after.items():
-        if demand not in before:
-            reason = f"writes that break a new constraint are refused: {one.text}"
-            yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=True, reason=reason)
-    for demand, one in before.items():
-        if demand not in after:
-            reason = f"a constraint is not enforced any more: {one.text}"
-            yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=False, reason=reason)
+    before, after = ({_demand(one): one.text for one in entity.constraints if one.rule} for entity in (old, new))
+    yield from _demands(new.name, "constraint", before, after)
 
 
 def _rules(old: Entity, new: Entity) -> Iterator[ApiChange]:
     """Rules on an entity, and its states."""
-    before, after = ({(one.when, one.condition): one for one in entity.rules} for entity in (old, new))
-    for demand, one in after.items():
-        if demand not in before:
-            reason = f"writes that break a new rule are refused: {one.name}"
-            yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=True, reason=reason)
-    for demand, one in before.items():
-        if demand not in after:
-            reason = f"a rule is not enforced any more: {one.name}"
-            yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=False, reason=reason)
+    before, after = ({(one.when, one.condition): one.name for one in entity.rules} for entity in (old, new))
+    yield from _demands(new.name, "rule", before, after)
     if new.states is not None and new.states != old.states:
         reason = f"other changes of {new.states.field} are refused: it has states"
         yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=True, reason=reason)
     elif old.states is not None and new.states is None:
         reason = f"every change of {old.states.field} is accepted: it has no states any more"
         yield ApiChange(change=Change.CHANGED, subject=new.name, breaking=False, reason=reason)
+
+
+def _demands(subject: str, what: str, before: Mapping[Any, str], after: Mapping[Any, str]) -> Iterator[ApiChange]:
+    """What is demanded of rows now or no longer; what is demanded -> how people know it."""
+    for demand, told in after.items():
+        if demand not in before:
+            reason = f"writes that break a new {what} are refused: {told}"
+            yield ApiChange(change=Change.CHANGED, subject=subject, breaking=True, reason=reason)
+    for demand, told in before.items():
+        if demand not in after:
+            reason = f"a {what} is not enforced any more: {told}"
+            yield ApiChange(change=Change.CHANGED, subject=subject, breaking=False, reason=reason)
 
 
 def _methods(old: LinkedModel, new: LinkedModel) -> Iterator[ApiChange]:
