@@ -16,7 +16,7 @@ from typing import Final
 from watcherd.expressions import ANY, BOOL, NULL, Expression, Scope, Type, list_of
 from watcherd.pim.operators import operators_of
 from watcherd.pim.scopes import attribute_type, parameter_scope, row_type, value_type
-from watcherd.pim.spec import Attribute, Binding, Entity, Flow, Method, Service, Step, ValueType
+from watcherd.pim.spec import IMPLIED_STEPS, Attribute, Binding, Entity, Flow, Method, Service, Step, ValueType
 
 Slot = tuple[str | int, ...]
 """Where an expression is: the place of its step (indexes, `do` in between), then the keys to it."""
@@ -31,7 +31,6 @@ BRACED: Final = re.compile(r"\{([^{}]*)\}")
 """An expression inside of a message."""
 
 OPERATORS: Final = re.compile(r"(.+?)__([a-z]+)")
-_IMPLIED: Final = frozenset({"start", "end"})
 
 
 @dataclass(slots=True)
@@ -286,7 +285,7 @@ def successors(flow: Flow, step: Step) -> tuple[str, ...]:
     if step.binding is not None and step.binding.does in {"return", "raise"} and step.binding.guard is None:
         return ()
     ids = {one.id: one.id for one in flow.steps}
-    by_case = {one.id.lower(): one.id for one in flow.steps if one.id.lower() in _IMPLIED}
+    by_case = {one.id.lower(): one.id for one in flow.steps if one.id.lower() in IMPLIED_STEPS}
     found = (ids.get(name) or by_case.get(name.lower()) for _, name in step.next)
     return tuple(name for name in found if name is not None)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from watcherd.pim.bindings import binding
 from watcherd.pim.findings import Nearest, quote
-from watcherd.pim.spec import Flow, Json, Step
+from watcherd.pim.spec import IMPLIED_STEPS, STEP_TYPES, Flow, Json, Step
 from watcherd.pim.values import ValueFault, free_value
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from watcherd.pim.nodes import Node
     from watcherd.pim.shapes import Draft, Path
 
-_STEP_TYPES = ("start", "action", "decision", "end")
-_IMPLIED = frozenset({"start", "end"})
 _ARROW = re.compile(r"<?(?:--+|==+|-\.+-?)(?:[^-=>|]*(?:--+|==+|\.+-))?[>xo]?(?:\|[^|]*\|)?|~~~|&")
 _NODE = re.compile(r"\s*(?P<id>[^\W\d]\w*|\d+)\s*(?=$|[\[({>;:@])")
 _NO_NODES = re.compile(
@@ -49,8 +47,8 @@ def _flow(draft: Draft, path: Path, name: str, document: FlowDoc) -> Flow:
             draft.add("PIM204", (*at, "id"), f"the step {quote(one.id)} is here twice", related=(first,))
             continue
         kind = one.type.strip().lower()
-        if kind not in _STEP_TYPES:
-            hint = Nearest(kind, _STEP_TYPES, f"known: {', '.join(_STEP_TYPES)}")
+        if kind not in STEP_TYPES:
+            hint = Nearest(kind, STEP_TYPES, f"known: {', '.join(STEP_TYPES)}")
             draft.add("PIM409", (*at, "type"), f"{quote(one.type)} is not a type of step", hint)
         steps[one.id] = Step(
             id=one.id,
@@ -104,12 +102,14 @@ def _without_labels(line: str) -> str:
 
 def _known_ids(steps: dict[str, Step]) -> dict[str, str]:
     """The ids that `next` may name, and the steps that they mean: `Start` and `End` in any case, also where implied."""
-    written = {step.lower(): step for step in steps if step.lower() in _IMPLIED}
-    return {step: step for step in steps} | {name: written.get(name, name) for name in _IMPLIED if name not in steps}
+    written = {step.lower(): step for step in steps if step.lower() in IMPLIED_STEPS}
+    return {step: step for step in steps} | {
+        name: written.get(name, name) for name in IMPLIED_STEPS if name not in steps
+    }
 
 
 def _canonical(step: str, known: dict[str, str]) -> str | None:
-    return known.get(step) or (known.get(step.lower()) if step.lower() in _IMPLIED else None)
+    return known.get(step) or (known.get(step.lower()) if step.lower() in IMPLIED_STEPS else None)
 
 
 def _check_next(draft: Draft, steps: dict[str, Step], places: dict[str, Path], drawn: frozenset[str]) -> None:
@@ -139,15 +139,15 @@ def _check_reach(draft: Draft, steps: dict[str, Step], places: dict[str, Path]) 
                 after for _, following in steps[step].next if (after := _canonical(following, known)) in steps
             )
     for step in steps:
-        if step not in reached and step.lower() not in _IMPLIED:
+        if step not in reached and step.lower() not in IMPLIED_STEPS:
             draft.add("PIM406", (*places[step], "id"), f"no step leads to {quote(step)}")
 
 
 def _check_diagram(draft: Draft, path: Path, steps: dict[str, Step], drawn: frozenset[str]) -> None:
     if not drawn:
         return
-    stepped = {step for step in steps if step.lower() not in _IMPLIED}
-    nodes = {node for node in drawn if node.lower() not in _IMPLIED}
+    stepped = {step for step in steps if step.lower() not in IMPLIED_STEPS}
+    nodes = {node for node in drawn if node.lower() not in IMPLIED_STEPS}
     for names, where in (
         (stepped - nodes, "a step, but not in the diagram"),
         (nodes - stepped, "in the diagram, but not a step"),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from watcherd.pim.document import ModelDoc
 from watcherd.pim.kinds import KINDS
-from watcherd.pim.spec import Kind, OnDelete
+from watcherd.pim.spec import STEP_TYPES, Kind, OnDelete
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -49,7 +49,6 @@ _TYPES = (*(kind.value for kind in Kind), *(f"{kind.value}[]" for kind in (Kind.
 _DOMAIN = "^[a-z][a-z0-9]*([-_][a-z0-9]+)*$"
 _ENTITY = r"^([A-Z][A-Za-z0-9_]*|.*[^\x00-\x7F].*)$"
 _NAME = r"^([A-Za-z][A-Za-z0-9_]*|.*[^\x00-\x7F].*)$"
-_STEP_TYPES = ("start", "action", "decision", "end")
 
 _DESCRIPTION = "What it is, for people: shown in the documentation of the API."
 _MEMBERS = "The members of an enum: texts, each once. With members and no `type`, the type is enum."
@@ -310,7 +309,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     "Step": {
         "id": Key("Its name in the flow.", ("pay",)),
         **_ACTION,
-        "type": Key("What kind of step it is.", ("decision",), values=_STEP_TYPES, pattern=_loose(_STEP_TYPES)),
+        "type": Key("What kind of step it is.", ("decision",), values=STEP_TYPES, pattern=_loose(STEP_TYPES)),
         "next": Key(
             "The step after it, several, or one for each outcome.", ("pack", ["pack", "bill"], {"paid": "pack"})
         ),

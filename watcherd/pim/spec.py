@@ -391,6 +391,11 @@ class Binding:
     pointer: str | None = None
 
 
+STEP_TYPES = ("start", "action", "decision", "end")
+IMPLIED_STEPS = frozenset({"start", "end"})
+"""Steps that `next` may name, in any case, though nobody wrote them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of a flow; `next` are (outcome or None, id of the next step). Without `binding` it is prose."""
@@ -405,7 +410,7 @@ class Step:
     @property
     def is_marker(self) -> bool:
         """Whether it only marks where a flow begins or ends."""
-        return self.binding is None and (self.type in {"start", "end"} or self.id.lower() in {"start", "end"})
+        return self.binding is None and (self.type in IMPLIED_STEPS or self.id.lower() in IMPLIED_STEPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
