@@ -2,7 +2,8 @@
 
 Owns the scratch database, in which every example finds what it is `given` and nothing else, and the
 comparison of what came with what is expected. Never touches a real row: the tables are made anew, in
-a file of their own, and events are told to nobody. A model without examples costs nothing.
+a file of their own, and events are told to nobody. The tables and the revision are made once and
+emptied for each example. A model without examples costs nothing.
 
 References into other models are plain values there: the rows of those are not at hand.
 """
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
-from watcherd.compile import Options, compile_model, fill
+from watcherd.compile import InvalidDefaultError, Options, Seeds, compile_model
 from watcherd.compile.options import nobody
 from watcherd.errors import StoreError, WatcherdError
 from watcherd.feeds import Feeds
@@ -28,7 +29,7 @@ from watcherd.pim.spec import Attribute, Entity, Example, LinkedModel, ModelSpec
 from watcherd.problems import Problem
 from watcherd.revision import Revision
 from watcherd.services import Handlers
-from watcherd.store import ModelTables, Record, Store
+from watcherd.store import Record, SchemaPlan, Store
 from watcherd.wire import Answer, Call, Message, problem_answer
 
 RUN_SECONDS: Final = 20.0
@@ -81,7 +82,7 @@ async def failures(linked: LinkedModel, options: Options, handlers: Handlers) ->
                 await _run_all(_alone(linked), options, handlers, Path(directory), places, found)
     except TimeoutError:
         found.append(Failure(places[0].at, f"the examples of this model take over {RUN_SECONDS:g} seconds"))
-    except StoreError as error:
+    except (StoreError, InvalidDefaultError) as error:
         found.append(Failure(places[0].at, f"the examples cannot run: {error}"))
     return tuple(found)
 
@@ -102,39 +103,40 @@ async def _run_all(  # noqa: PLR0913, PLR0917 - what a run is about
     found: list[Failure],
 ) -> None:
     quiet = replace(options, feeds=Feeds(), may_trace=nobody)
-    for number, place in enumerate(places):
-        own = directory / str(number)
-        store = await Store.open(None, own, durability="normal")
-        try:
-            message = await _run(place, await _tables(store, linked), linked, quiet, handlers)
-        finally:
-            await store.close()
-        if message is not None:
-            name = f"`{place.example.name}`" if place.example.name else "the example"
-            found.append(Failure(place.at, f"{name} fails: {message}"))
+    store = await Store.open(None, directory, durability="normal")
+    try:
+        plan = await _expanded(store, linked)
+        tables = store.bind(plan)
+        seeds = Seeds(linked, tables, quiet)
+        revision = compile_model(linked, tables, 1, options=quiet, handlers=handlers)
+        for place in places:
+            await store.empty(plan)
+            message = await _run(place, revision, seeds)
+            if message is not None:
+                name = f"`{place.example.name}`" if place.example.name else "the example"
+                found.append(Failure(place.at, f"{name} fails: {message}"))
+    finally:
+        await store.close()
 
 
-async def _tables(store: Store, linked: LinkedModel) -> ModelTables:
-    """The tables of the model, empty."""
+async def _expanded(store: Store, linked: LinkedModel) -> SchemaPlan:
+    """The plan of the model's tables, which are there now."""
     plan = await store.plan(linked)
     spec = linked.spec
     record = Record(model=spec.name, domain=spec.domain, file="", revision=1, source=b"", fingerprint="")
     rejections = plan.rejections or await store.expand(plan, record)
     if rejections:
         raise StoreError(rejections[0].message)
-    return store.bind(plan)
+    return plan
 
 
-async def _run(
-    place: Place, tables: ModelTables, linked: LinkedModel, options: Options, handlers: Handlers
-) -> str | None:
+async def _run(place: Place, revision: Revision, seeds: Seeds) -> str | None:
     """Why one example fails; None when it does not."""
     example = place.example
     try:
-        await fill(example.given.value, linked, tables, options)
+        await seeds.fill(example.given.value)
     except WatcherdError as error:
         return f"what it is given cannot be: {_said(error)}"
-    revision = compile_model(linked, tables, 1, options=options, handlers=handlers)
     answer = await _call(revision, place.path, example.body.value)
     return compare(example, answer.status, from_json(answer.body) if answer.body else None)
 

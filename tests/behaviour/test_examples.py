@@ -91,6 +91,41 @@ async def test_what_is_given_has_to_be_possible(tmp_path: Path) -> None:
         assert "stok" in found["message"]
 
 
+async def test_an_example_finds_nothing_of_the_one_before_it(tmp_path: Path) -> None:
+    example = "{given: {Parent: [{name: a}], Child: [{parent_id: 1}]}, create: {name: b}, expect: {body: {number: 2}}}"
+    text = f"""\
+domain: family
+entities:
+  - name: Parent
+    attributes:
+      number: {{type: integer, primary_key: true}}
+      name: {{type: string, unique: true}}
+      eldest_id: {{type: reference, reference: Child, on_delete: restrict}}
+    examples:
+      - {example}
+      - {example}
+  - name: Child
+    attributes:
+      parent_id: {{type: reference, reference: Parent, on_delete: restrict}}
+    examples:
+      - {{given: {{Parent: [{{name: a}}]}}, create: {{parent_id: 2}}, expect: {{code: foreign-key}}}}
+"""
+    async with serving(tmp_path, {"family.yaml": text}) as walk:
+        assert (await walk.state("family.yaml"), await walk.codes("family.yaml")) == ("live", [])
+
+
+async def test_a_default_that_no_row_can_have_is_why_examples_cannot_run(tmp_path: Path) -> None:
+    text = model_text(
+        "shop",
+        "up_id: {type: reference, reference: Item, default: first}",
+        extra="    examples: [{create: {name: a}}]\n",
+    )
+    async with serving(tmp_path, {"shop.yaml": text}) as walk:
+        [found] = (await walk.listed("shop.yaml"))["diagnostics"]
+        assert found["code"] == "PIM440"
+        assert "Item.up_id cannot have the default 'first': expected a UUID" in found["message"]
+
+
 async def test_examples_run_the_handlers_of_the_new_revision(tmp_path: Path) -> None:
     model = (
         model_text("shop", "size: integer")

@@ -4,10 +4,10 @@ The story is in `compiler`. Owns what requests to a model may say and what they 
 not own routing to models (gateway), rows (store) nor the modelling language (pim).
 """
 
-from watcherd.compile.access import fill
+from watcherd.compile.access import Seeds
 from watcherd.compile.bodies import InvalidDefaultError
 from watcherd.compile.compiler import compile_model
 from watcherd.compile.openapi import PROBLEM_SCHEMA, describe
 from watcherd.compile.options import Options
 
-__all__ = ["PROBLEM_SCHEMA", "InvalidDefaultError", "Options", "compile_model", "describe", "fill"]
+__all__ = ["PROBLEM_SCHEMA", "InvalidDefaultError", "Options", "Seeds", "compile_model", "describe"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -241,22 +242,27 @@ def compile_access(
     )
 
 
-async def fill(
-    given: Mapping[str, Sequence[Mapping[str, Any]]], linked: LinkedModel, tables: ModelTables, options: Options
-) -> None:
-    """Store rows by entity, those first that others refer to. `Problem`, ConstraintError."""
-    entities = linked.spec.entities
-    unknown = next((name for name in given if name not in entities), None)
-    if unknown is not None:
-        raise Problem(problems.NO_SUCH_ENTITY, f"there is no entity {unknown!r}{nearest(unknown, entities)}")
-    waiting = {name: {end.target.entity for end in entities[name].to_one} - {name} for name in given}
-    while waiting:
-        ready = [name for name, needs in waiting.items() if not needs & waiting.keys()] or list(waiting)
-        for name in ready:
-            access = RowAccess(entities[name], linked, tables, options)
-            for row in given[name]:
-                await tables.write(access.seeding(row))
-            del waiting[name]
+class Seeds:
+    """Stores the rows that examples give; what an entity takes for it is made once, for all examples."""
+
+    def __init__(self, linked: LinkedModel, tables: ModelTables, options: Options) -> None:
+        self._entities = linked.spec.entities
+        self._tables = tables
+        self._access = lru_cache(None)(lambda name: RowAccess(self._entities[name], linked, tables, options))
+
+    async def fill(self, given: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Store rows by entity, those first that others refer to. `Problem`, ConstraintError."""
+        entities = self._entities
+        unknown = next((name for name in given if name not in entities), None)
+        if unknown is not None:
+            raise Problem(problems.NO_SUCH_ENTITY, f"there is no entity {unknown!r}{nearest(unknown, entities)}")
+        waiting = {name: {end.target.entity for end in entities[name].to_one} - {name} for name in given}
+        while waiting:
+            ready = [name for name, needs in waiting.items() if not needs & waiting.keys()] or list(waiting)
+            for name in ready:
+                for row in given[name]:
+                    await self._tables.write(self._access(name).seeding(row))
+                del waiting[name]
 
 
 def plain_parameters(

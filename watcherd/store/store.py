@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from watcherd.errors import HeldElsewhereError, StoreError
 from watcherd.pim.spec import Attribute, LinkedModel
-from watcherd.store import answers, apply, catalog, drift, holders, prune, records
+from watcherd.store import answers, apply, catalog, drift, holders, prune, records, scratch
 from watcherd.store.answers import Answers
 from watcherd.store.codecs import Codec, codec_for, physical
 from watcherd.store.conditions import Conditions
@@ -219,6 +219,10 @@ class Store:
             self._memory.forget(plan.renamed_model)
         self._memory.keep(applied)
         return ()
+
+    async def empty(self, plan: SchemaPlan) -> None:
+        """Make the tables of a plan as they were at first: only for a database of nobody's, see `scratch`."""
+        await self._database.write(partial(scratch.empty, tables=[names.table for names in plan.names.values()]))
 
     async def park(self, model: str) -> None:
         """Mark a model whose file is gone for good; its tables stay, an `unloaded` mark goes with the file."""
