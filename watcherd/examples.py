@@ -103,7 +103,7 @@ async def _run_all(  # noqa: PLR0913, PLR0917 - what a run is about
     found: list[Failure],
 ) -> None:
     quiet = replace(options, feeds=Feeds(), may_trace=nobody)
-    store = await Store.open(None, directory, durability="normal")
+    store = await Store.open(None, directory, durability="off")
     try:
         plan = await _expanded(store, linked)
         tables = store.bind(plan)

@@ -1,7 +1,7 @@
 """A database for a moment: rows that are nobody's, tried out on the tables of a model.
 
 Owns what it takes to begin anew without making the tables anew. SQLite alone: such a database is a
-file of its own, deleted when it has served.
+file of its own, opened with durability `off`, and deleted when it has served.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ from watcherd.store.writer import Writer, interrupt_until_done
 READERS: Final = 3
 _CACHED_STATEMENTS: Final = 1024
 
-Durability = Literal["full", "normal"]
+Durability = Literal["full", "normal", "off"]
+"""SQLite's `synchronous`; `off` is for what need not outlive the process."""
+
 T = TypeVar("T")
 
 
@@ -59,8 +61,8 @@ class SqliteDatabase:
         self.shown = str(path)
         self._busy_timeout = busy_timeout
         self._pragmas = (
+            f"PRAGMA synchronous={durability.upper()}",  # first: it holds for the change of the journal, too
             "PRAGMA journal_mode=WAL",
-            f"PRAGMA synchronous={durability.upper()}",
             "PRAGMA foreign_keys=ON",
             "PRAGMA temp_store=MEMORY",
             "PRAGMA cache_size=-16384",

@@ -307,7 +307,7 @@ async def test_nothing_is_left_after_closing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
 
 
-@pytest.mark.parametrize("durability", ["full", "normal"])
+@pytest.mark.parametrize("durability", ["full", "normal", "off"])
 async def test_the_settings_of_a_connection_are_what_was_asked_for(
     tmp_path: Path, durability: module.Durability
 ) -> None:
@@ -317,7 +317,7 @@ async def test_the_settings_of_a_connection_are_what_was_asked_for(
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         return [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
-    expected = ["wal", {"full": 2, "normal": 1}[durability], 1, 5000]
+    expected = ["wal", {"full": 2, "normal": 1, "off": 0}[durability], 1, 5000]
     assert database.at_once.read("", pragmas) == expected
     assert await database.read(pragmas) == expected
     assert await database.write(pragmas) == expected
