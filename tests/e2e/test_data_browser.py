@@ -246,6 +246,8 @@ async def test_rows_are_filtered_sorted_and_paged_and_the_address_says_how(
         await expect(page.get_by_role("button", name="Next")).to_be_disabled()
         await page.get_by_role("button", name="Previous").click()
         await expect(count).to_have_text("26–50 of 60")
+        await page.get_by_role("button", name="Previous").dblclick()
+        await expect(count).to_have_text("1–25 of 60")
 
         await page.get_by_role("button", name="pieces").click()
         await page.get_by_role("button", name="pieces").click()
@@ -271,6 +273,26 @@ async def test_rows_are_filtered_sorted_and_paged_and_the_address_says_how(
         assert len(exported.splitlines()) == 6
         await page.get_by_role("button", name="Remove filter 1").click()
         await expect(count).to_have_text("1–25 of 30")
+
+
+async def test_a_page_that_cannot_be_had_leaves_the_reader_where_he_is(
+    browser: Browser, shop: Process, client: httpx.AsyncClient
+) -> None:
+    many = [{"sku": f"A{number}", "name": f"Item {number:02}"} for number in range(60)]
+    assert (await client.post("/items", json=many)).status_code == 201
+    async with reading(browser, shop.address) as reader:
+        reader.expected = ["net::ERR_FAILED"]
+        page = reader.page
+        await page.goto("/admin/models/shop/data?entity=Item")
+        count = page.locator("[data-part=count]")
+        await expect(count).to_have_text("1–25 of 60")
+        await page.route("**/items?*cursor=*", lambda route: route.abort(), times=1)
+        await page.get_by_role("button", name="Next").click()
+        await expect(page.locator("[data-part=problem]")).to_have_text("The daemon does not answer.")
+        await expect(count).to_have_text("1–25 of 60")
+        await expect(page.get_by_role("button", name="Previous")).to_be_disabled()
+        await page.get_by_role("button", name="Next").click()
+        await expect(count).to_have_text("26–50 of 60")
 
 
 async def test_what_others_write_appears_by_itself(browser: Browser, shop: Process, client: httpx.AsyncClient) -> None:

@@ -20,8 +20,9 @@ let description;
 let table;
 let filters;
 let sort = "";
-let pages = [null]; // the cursors of the pages up to the one that is shown
-let next = null;
+let pages; // the cursors of the pages up to the one that is shown
+let asked; // the same up to the one that is asked for; `pages` themselves where that is there
+let next = null; // the cursor of the page behind the one that is shown
 let reading = 0;
 let stream = null;
 let news = null;
@@ -41,7 +42,7 @@ function build() {
   const given = [...new URLSearchParams(new URLSearchParams(window.location.search).get("q") ?? "")];
   sort = given.find(([name, value]) => name === "sort" && names.has(value.replace(/^-/, "")))?.[1] ?? "";
   filters.parameters = given.filter(([name]) => known.has(name));
-  pages = [null];
+  begin();
   listen();
 }
 
@@ -49,8 +50,14 @@ function chosen() {
   return new URLSearchParams([...filters.parameters, ...(sort === "" ? [] : [["sort", sort]])]);
 }
 
+// Cursors lead on in what was chosen before alone.
+function begin() {
+  pages = asked = [null];
+  next = null;
+}
+
 function restart() {
-  pages = [null];
+  begin();
   const address_ = new URL(window.location.href);
   address_.searchParams.set("q", chosen().toString());
   if (chosen().size === 0) {
@@ -67,13 +74,17 @@ function sortBy(name) {
 
 // -- rows -----------------------------------------------------------------------------------------------
 
-async function refresh() {
+// Asks for the page that cursors lead to. It counts as the one that is shown only when it is: what is asked
+// again meanwhile asks for the same page, and of one that cannot be had the cursors are forgotten.
+async function refresh(to = asked) {
+  asked = to;
   if (form.open) {
     waiting = true;
     return;
   }
   waiting = false;
   const number = ++reading;
+  allowTurning();
   const url = address(description.base);
   url.search = chosen().toString();
   url.searchParams.set("limit", String(PAGE));
@@ -81,16 +92,19 @@ async function refresh() {
   if (relations.length > 0) {
     url.searchParams.set("expand", relations.join(","));
   }
-  if (pages.at(-1) !== null) {
-    url.searchParams.set("cursor", pages.at(-1));
+  if (to.at(-1) !== null) {
+    url.searchParams.set("cursor", to.at(-1));
   }
   try {
     const { value } = await request("GET", url);
     if (number === reading) {
+      pages = to;
       show(value);
     }
   } catch (problem) {
     if (number === reading) {
+      asked = pages;
+      allowTurning();
       complain(problem);
     }
   }
@@ -107,8 +121,7 @@ function show({ items, total, next: cursor }) {
     ? "No row matches these filters." : `There is no ${description.entity} yet.`;
   const before = (pages.length - 1) * PAGE;
   part("count").textContent = total === 0 ? "" : `${before + 1}–${before + items.length} of ${total}`;
-  part("previous").disabled = pages.length === 1;
-  part("next").disabled = next === null;
+  allowTurning();
   for (const link of place.querySelectorAll("[data-format]")) {
     const url = address(`${description.base}/-/export`);
     url.search = chosen().toString();
@@ -116,6 +129,13 @@ function show({ items, total, next: cursor }) {
     link.href = url;
     link.hidden = hasKey() || items.length === 0;
   }
+}
+
+// From the page that is shown one turns to its neighbours; on the way to one of them nowhere else.
+function allowTurning() {
+  const there = asked === pages;
+  part("previous").disabled = !there || pages.length === 1;
+  part("next").disabled = !there || next === null;
 }
 
 function complain(problem) {
@@ -206,13 +226,8 @@ form.dialog.addEventListener("close", () => {
   }
 });
 part("new").addEventListener("click", () => form.create(description));
-part("previous").addEventListener("click", () => { pages.pop(); refresh(); });
-part("next").addEventListener("click", async () => {
-  part("next").disabled = true; // until the page is there: `next` is still the one of the page that is left
-  pages.push(next);
-  await refresh();
-  part("next").disabled = next === null;
-});
+part("previous").addEventListener("click", () => refresh(pages.slice(0, -1)));
+part("next").addEventListener("click", () => refresh([...pages, next]));
 part("key").addEventListener("submit", (event) => {
   event.preventDefault();
   keepKey(new FormData(event.target).get("key").trim());
