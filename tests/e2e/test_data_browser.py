@@ -203,6 +203,27 @@ async def test_an_edit_sends_what_was_touched_and_overwrites_nobody(
     assert {name: row[name] for name in precise} == precise
 
 
+async def test_what_an_input_cannot_hold_is_not_sent_after_somebody_else_has_written(
+    browser: Browser, shop: Process, client: httpx.AsyncClient
+) -> None:
+    key = await stored(client, "/items", sku="A1", name="Trowel", price="12.50", tags=["garden\rshed"])
+    async with reading(browser, shop.address) as reader:
+        reader.expected = ["412"]
+        page = reader.page
+        await page.goto("/admin/models/shop/data?entity=Item")
+        await page.get_by_role("button", name="Edit Trowel").click()
+        form = page.locator("#row")
+        await form.get_by_label("name").fill("Big trowel")
+        assert (await client.patch(f"/items/{key}", json={"price": "13.00"})).status_code == 200
+        await save(page)
+        await expect(form.get_by_role("alert")).to_contain_text("Somebody else has changed this row")
+        await save(page)
+        await expect(rows(page)).to_contain_text("Big trowel")
+
+    row = (await client.get(f"/items/{key}")).json()
+    assert (row["name"], row["price"], row["tags"]) == ("Big trowel", "13.00", ["garden\rshed"])
+
+
 async def test_a_row_is_deleted_only_when_it_is_meant_and_as_it_was_seen(
     browser: Browser, shop: Process, client: httpx.AsyncClient
 ) -> None:

@@ -141,10 +141,11 @@ export class RowForm {
       this.known.etag = etag;
       for (const [name, one] of this.fields) {
         const text = textOf(one.attribute, value[name]);
-        if (one.field.value === one.before) {
+        const touched = one.field.value !== one.before;
+        if (!touched) {
           one.field.value = text;
         }
-        one.before = one.field.value === text ? one.field.value : text;
+        one.before = touched ? text : one.field.value; // an input may hold a text otherwise than it was given
       }
       this.#say("Somebody else has changed this row meanwhile. What you had not touched is up to date now; look at it, and save again.");
     } catch (problem) {
