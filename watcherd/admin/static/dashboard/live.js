@@ -17,7 +17,7 @@ const AGO_MS = 5000;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 const connection = document.getElementById("connection");
-const away = connection === null || document.querySelector("main.narrow") !== null;
+const away = document.querySelector("main.narrow") !== null;
 let stream = null;
 let failures = 0;
 let missed = false;

@@ -68,7 +68,7 @@ export class Filters {
       }
       const sent = attribute().kind === "datetime" && !free(how.value) && how.value !== "isnull"
         ? valueOf({ ...attribute(), list: false }, field.value) : field.value;
-      return [how.value === "eq" ? `${which.value}__eq` : `${which.value}__${how.value}`, sent];
+      return [`${which.value}__${how.value}`, sent];
     };
     which.addEventListener("change", () => { refill(null); this.changed(); });
     how.addEventListener("change", () => { retype(what.firstChild.value); this.changed(); });

@@ -52,7 +52,7 @@ export class Table {
     const label = String(row[this.description.label] ?? key);
     const change = element("button", { type: "button", class: "quiet small" }, "Edit", unseen(` ${label}`));
     const remove = element("button", { type: "button", class: "quiet small" }, "Delete", unseen(` ${label}`));
-    change.addEventListener("click", () => this.edit(row, change));
+    change.addEventListener("click", () => this.edit(row));
     remove.addEventListener("click", () => this.remove(row, label));
     const cells = this.columns.map((column) => cell(column, row));
     return element("tr", { "data-key": key }, ...cells, element("td", { class: "act" }, change, remove));
