@@ -14,7 +14,6 @@ import pydantic_core
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
@@ -52,9 +51,7 @@ def make_host(routers: list[APIRouter], pages: list[BaseRoute], *, needs_key: bo
     if needs_key:
         base.setdefault("components", {})["securitySchemes"] = dict(SECURITY_SCHEMES)
     document = Document(base)
-    host.router.routes.extend(
-        [Route("/openapi.json", document.respond, methods=["GET"]), *pages, Route("/", _to_docs, methods=["GET"])]
-    )
+    host.router.routes.extend([Route("/openapi.json", document.respond, methods=["GET"]), *pages])
     _answer_errors_as_problems(host)
     return host
 
@@ -81,10 +78,6 @@ class _HeadAsGet:
             await self._app(as_get, receive, send_head)
         finally:
             scope.update({"route": as_get["route"]} if "route" in as_get else {})
-
-
-def _to_docs(_request: Request) -> Response:
-    return RedirectResponse("/docs", status_code=307)
 
 
 def _problem_pages() -> APIRouter:
