@@ -19,6 +19,7 @@ from watcherd.admin.api import admin_routes
 from watcherd.admin.host import make_host
 from watcherd.compile import Options
 from watcherd.drain import Deadlines, Drains
+from watcherd.followers import Nobody
 from watcherd.gateway import Gateway
 from watcherd.intake import Intake
 from watcherd.pim.spec import fold
@@ -129,7 +130,7 @@ class Walk:
             publish=self.events.append,
             allow_handlers=handlers,
         )
-        self.gateway.host = make_host([admin_routes(settings, self.gateway, self.reloader, self.drains)], [])
+        self.gateway.host = make_host([admin_routes(settings, self.gateway, self.reloader, self.drains, Nobody())], [])
 
     # -- files ----------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from watcherd.admin.guard import guard
 from watcherd.directory import SourceFile
 from watcherd.drain import Drains
 from watcherd.errors import PathOutsideError, StoreError
-from watcherd.followers import Followers, Nobody
+from watcherd.followers import Followers
 from watcherd.gateway import Gateway
 from watcherd.ledger import State, World
 from watcherd.pim import parse
@@ -59,10 +59,10 @@ class LoadRequest(BaseModel):
 
 
 def admin_routes(
-    settings: Settings, gateway: Gateway, reloader: Reloader, drains: Drains, followers: Followers | None = None
+    settings: Settings, gateway: Gateway, reloader: Reloader, drains: Drains, followers: Followers
 ) -> APIRouter:
     """The router of the admin API, guarded."""
-    api = Api(settings, gateway, reloader, drains, followers or Nobody())
+    api = Api(settings, gateway, reloader, drains, followers)
     router = APIRouter(
         prefix="/admin",
         tags=["admin"],

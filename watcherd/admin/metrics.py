@@ -15,7 +15,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 from watcherd.drain import Drains
-from watcherd.followers import Figures, Followers, Nobody
+from watcherd.followers import Figures, Followers
 from watcherd.gateway import Gateway
 from watcherd.ledger import World
 from watcherd.metrics import NOBODY, Metrics, State
@@ -24,12 +24,11 @@ from watcherd.store import Store
 from watcherd.watch.health import Health
 
 
-def metrics_routes(metrics: Metrics, state: Callable[[], State], followers: Followers | None = None) -> APIRouter:
+def metrics_routes(metrics: Metrics, state: Callable[[], State], followers: Followers) -> APIRouter:
     """The one route, unguarded like the health checks: no value of a row or a setting is in it.
 
     It shows the whole: this process and its `followers`.
     """
-    others = followers or Nobody()
     router = APIRouter(tags=["health"])
 
     @router.get(
@@ -40,7 +39,7 @@ def metrics_routes(metrics: Metrics, state: Callable[[], State], followers: Foll
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def show(accept: Annotated[str, Header()] = "") -> Response:
-        figures = await others.figures()
+        figures = await followers.figures()
         now = state() if figures is None else _of_the_whole(state(), figures)
         text, content_type = await metrics.render(accept, now)
         return Response(text, media_type=content_type)
