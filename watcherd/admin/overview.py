@@ -16,7 +16,7 @@ from watcherd.admin.rates import Rate
 from watcherd.admin.timeline import Timeline
 from watcherd.drain import Drains
 from watcherd.followers import Survey
-from watcherd.ledger import Live, State, World
+from watcherd.ledger import State, World
 from watcherd.pim.diagnostics import Diagnostic
 
 STATES: Mapping[State, tuple[str, str]] = {
@@ -43,10 +43,6 @@ class Seen:
     timeline: Timeline
     survey: Survey
     rates: Mapping[str, Rate] | None
-
-    def in_flight(self, live: Live) -> int:
-        """Requests on a live revision, in all processes."""
-        return len(live.revision.in_flight) + self.survey.in_flight.get(live.spec.name, 0)
 
 
 async def look(parts: Parts) -> Seen:
@@ -109,7 +105,8 @@ def pulse(seen: Seen) -> dict[str, Any]:
     in_flight, rates = 0, seen.rates
     for model, live in seen.world.live.items():
         domain = live.spec.domain
-        busy, draining, rate = seen.in_flight(live), len(seen.drains.draining(model)), (rates or {}).get(domain)
+        busy, draining = seen.survey.busy(live.revision), len(seen.drains.draining(model))
+        rate = (rates or {}).get(domain)
         in_flight += busy
         if busy or draining or rate:
             models[domain] = [busy, draining, *_numbers(rate)]
@@ -143,7 +140,7 @@ def row(seen: Seen, path: str) -> Row:
         revision=None if live is None else live.revision.number,
         version=spec.version if spec is not None else "",
         routes=0 if live is None else len(live.revision.operations),
-        in_flight=0 if live is None else seen.in_flight(live),
+        in_flight=0 if live is None else seen.survey.busy(live.revision),
         draining=0 if model is None else len(seen.drains.draining(model)),
         rate=None if rates is None else rates.get(live.spec.domain if live is not None else "", Rate()),
         reloaded_at=last.at if last is not None else None if live is None else live.loaded_at,
