@@ -153,6 +153,14 @@ class World:
             return live.spec.domain
         return self._declared(path) or self.speaks_for.get(path) or self.files[path].source.display
 
+    def path_of(self, name: str) -> str | None:
+        """The file of a model, by its name in either spelling: that which speaks for it, else one of its name."""
+        model = fold(name)
+        path = self.owners.get(model)
+        if path in self.files:
+            return path
+        return next((path for path in self.files if fold(self.name_of(path)) == model), None)
+
     def state_of(self, path: str) -> State:
         """The state of a file's model."""
         if self.speaks_for.get(path) in self.unloaded:

@@ -189,9 +189,7 @@ class Api:
         """One entry in full; of several files of a name, the one that speaks for it."""
         survey = await self._followers.survey()
         world = self._reloader.world
-        owner = world.owners.get(fold(name))
-        if owner not in world.files:
-            owner = next((path for path in world.files if fold(world.name_of(path)) == fold(name)), None)
+        owner = world.path_of(name)
         if owner is None:
             # The tables of one whose file is gone may have drifted all the same.
             drifted = [dataclasses.asdict(one) for one in self._reloader.drift.of(fold(name))]

@@ -23,7 +23,7 @@ from watcherd.admin.parts import Parts
 from watcherd.ledger import Live, World
 from watcherd.pim.coverage import Coverage, coverage
 from watcherd.pim.diagnostics import Diagnostic
-from watcherd.pim.spec import ModelSpec, fold
+from watcherd.pim.spec import ModelSpec
 from watcherd.store import KeptRevision
 
 TABS = ("overview", "data", "api", "flows", "file", "revisions")
@@ -140,10 +140,7 @@ class ModelPages:
 
 def find(world: World, name: str) -> Subject | None:
     """The model of a name, in either spelling; of several files, the one that speaks for it."""
-    model = fold(name)
-    path = world.owners.get(model)
-    if path not in world.files:
-        path = next((path for path in world.files if fold(world.name_of(path)) == model), None)
+    path = world.path_of(name)
     return None if path is None else _subject(world, path)
 
 
