@@ -64,7 +64,7 @@ class ModelPages:
             return await self._missing(request, name)
         tabs = _tabs(subject)
         tab = wanted if wanted in tabs else tabs[0]
-        values = await self._common(request, seen, subject, tab)
+        values = await self._common(request, seen, subject, tab, tabs)
         return await self._pages.answer(request, f"{tab}.html", values)
 
     async def file(self, request: Request) -> Response:
@@ -73,8 +73,8 @@ class ModelPages:
         path = next((path for path, file in seen.world.files.items() if file.source.display == name), None)
         if path is None:
             return await self._missing(request, name)
-        values = await self._common(request, seen, _subject(seen.world, path), "file")
-        return await self._pages.answer(request, "file.html", values | {"tabs": []})
+        values = await self._common(request, seen, _subject(seen.world, path), "file", [])
+        return await self._pages.answer(request, "file.html", values)
 
     async def _missing(self, request: Request, name: str) -> Response:
         return await self._pages.answer(
@@ -84,7 +84,9 @@ class ModelPages:
             status=404,
         )
 
-    async def _common(self, request: Request, seen: overview.Seen, subject: Subject, tab: str) -> dict[str, Any]:
+    async def _common(
+        self, request: Request, seen: overview.Seen, subject: Subject, tab: str, tabs: Sequence[str]
+    ) -> dict[str, Any]:
         parts, world = self._parts, seen.world
         spec, live = subject.spec, subject.live
         row = overview.row(seen, subject.path)
@@ -92,7 +94,7 @@ class ModelPages:
             "row": row,
             "states": overview.STATES,
             "tab": tab,
-            "tabs": _tabs(subject),
+            "tabs": tabs,
             "spec": spec,
             "live": live,
             "base": "" if live is None else f"{parts.settings.api_prefix}/{live.spec.domain}",
