@@ -296,7 +296,7 @@ def _turned(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> frozenset
     done: set[str] = set()
     turned: set[int] = set()
     # From where nothing leads to first: so a flow's start stays at its top.
-    for start in sorted(names, key=lambda name: (name in entered, names.index(name))):
+    for start in sorted(names, key=lambda name: name in entered):
         if start in done:
             continue
         walk = [(start, iter(leaving[start]))]

@@ -37,7 +37,7 @@ def draw_relations(linked: LinkedModel) -> Markup | None:
         if one.target.model != spec.name
     }
     shown = {name: _shown(entity) for name, entity in own.items()}
-    sizes = {name: _size(entity.name, shown[name], entity) for name, entity in own.items()}
+    sizes = {name: _size(entity, shown[name]) for name, entity in own.items()}
     sizes |= {name: (width(label) + 28, _HEAD) for name, label in foreign.items()}
     ends = [
         (_name(EntityRef(spec.name, entity.name)), one) for entity in spec.entities.values() for one in entity.to_one
@@ -71,9 +71,9 @@ def _kind(attribute: Attribute) -> str:
     return attribute.kind.value + ("[]" if attribute.is_list else "")
 
 
-def _size(name: str, shown: list[Attribute], entity: Entity) -> tuple[float, float]:
+def _size(entity: Entity, shown: list[Attribute]) -> tuple[float, float]:
     rows = [width(one.name, _SIZE) + width(_kind(one), 11) + 44 for one in shown]
-    broad = min(_WIDEST, max(130.0, width(name, 13.5) + 28, *rows, 0.0))
+    broad = min(_WIDEST, max(130.0, width(entity.name, 13.5) + 28, *rows))
     more = _more(entity, shown)
     return broad, _HEAD + _ROW * (len(shown) + bool(more)) + (8 if shown else 0)
 
