@@ -98,14 +98,7 @@ def draining(revision: Revision, survey: Survey) -> dict[str, Any]:
 
 def diagnostic(item: Diagnostic) -> dict[str, Any]:
     """A finding; its file stands beside, but for one about a handler's code."""
-    return ({"file": item.file} if item.file.endswith(".py") else {}) | {
-        "code": item.code,
-        "severity": item.severity.value,
-        "line": item.line,
-        "column": item.column,
-        "message": item.message,
-        "hint": item.hint,
-    }
+    return ({"file": item.file} if item.file.endswith(".py") else {}) | item.as_json()
 
 
 def report(done: Report) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Severity(StrEnum):
@@ -50,3 +51,14 @@ class Diagnostic:
     def is_error(self) -> bool:
         """Whether this finding alone rejects the file."""
         return self.severity is Severity.ERROR
+
+    def as_json(self) -> dict[str, Any]:
+        """As the admin API answers it; its file stands beside."""
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "hint": self.hint,
+        }

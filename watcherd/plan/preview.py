@@ -35,17 +35,7 @@ class Preview:
 
     def as_json(self) -> dict[str, Any]:
         """The preview as the admin API answers it."""
-        shown = [
-            {
-                "code": item.code,
-                "severity": item.severity.value,
-                "line": item.line,
-                "column": item.column,
-                "message": item.message,
-                "hint": item.hint,
-            }
-            for item in self.diagnostics
-        ]
+        shown = [item.as_json() for item in self.diagnostics]
         return {"diagnostics": shown, "plan": None if self.plan is None else self.plan.as_json()}
 
 
