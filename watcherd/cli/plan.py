@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from watcherd.cli.output import EXIT_FINDINGS, counted, print_findings, print_json, print_line, print_table
+from watcherd.cli.output import EXIT_FINDINGS, Url, counted, print_findings, print_json, print_line, print_table
 from watcherd.errors import StoreError
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ def plan(
         typer.Argument(metavar="[PATH]...", help="Model files, or directories of them.", show_default="pim_models"),
     ] = None,
     *,
-    url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="The daemon: http://host:port or unix:/path.", show_default="by the settings"),
-    ] = None,
+    url: Url = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Ask the database in this directory instead of a daemon.", show_default=False),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from watcherd.cli.output import counted, print_json
 from watcherd.errors import StoreError
 
 if TYPE_CHECKING:
@@ -48,18 +48,19 @@ def prune(
     Example: `watcherd prune --data-dir .watcherd --yes`
     """
     from watcherd import settings
+    from watcherd.pim.spec import fold
     from watcherd.store import database_exists
 
     chosen = settings.load({"data_dir": data_dir, "database_url": database_url})
     if not database_exists(chosen.database_url, chosen.data_dir):
         raise StoreError(f"there is no database in {chosen.data_dir}: name the directory of one as --data-dir")
-    names = {name.replace("-", "_") for name in models} if models else None
+    names = {fold(name) for name in models} if models else None
     import asyncio
 
     parked, backup = asyncio.run(_prune(chosen.database_url, chosen.data_dir, names, yes=yes))
     if as_json:
         shown = {"parked": [asdict(one) for one in parked], "backup": None if backup is None else str(backup)}
-        typer.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+        print_json(shown)
         return
     _show(parked)
     droppable = sum(not one.held_by for one in parked)
@@ -91,5 +92,4 @@ def _show(parked: Sequence[Parked]) -> None:
     width = max((len(one.name) for one in parked), default=0)
     for one in parked:
         held = f"; stays: {', '.join(one.held_by)} refers to it" if one.held_by else ""
-        rows = "1 row" if one.rows == 1 else f"{one.rows} rows"
-        typer.echo(f"{one.name:<{width}}  {_GONE[one.gone]}, {rows}{held}")
+        typer.echo(f"{one.name:<{width}}  {_GONE[one.gone]}, {counted(one.rows, 'row')}{held}")

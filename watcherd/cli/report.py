@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from watcherd.cli.examine import coverages, summarise
+from watcherd.cli.output import counted
 from watcherd.pim.diagnostics import Diagnostic, Severity
 
 if TYPE_CHECKING:
@@ -125,14 +126,16 @@ def _tabs_expanded(text: str) -> str:
 
 def _summary(checked: Sequence[Checked]) -> Text:
     found = summarise(checked)
-    counts = ", ".join((_count(found.files, "file"), _count(found.errors, "error"), _count(found.warnings, "warning")))
+    counts = ", ".join(
+        (counted(found.files, "file"), counted(found.errors, "error"), counted(found.warnings, "warning"))
+    )
     style = "bold red" if found.errors else "bold yellow" if found.warnings else "bold green"
     missing = found.unexecutable
-    without = f", {_count(missing, 'service method')} without anything to execute (501)" if missing else ""
-    entities = _count(found.entities, "entity", "entities")
+    without = f", {counted(missing, 'service method')} without anything to execute (501)" if missing else ""
+    entities = counted(found.entities, "entity", "entities")
     ran = [each.examples for each in checked if each.examples is not None]
-    examples = f", {_count(sum(ran), 'example')} run" if ran else ""
-    return Text.assemble((counts, style), f"; {_count(found.models, 'model')} with {entities}{without}{examples}.")
+    examples = f", {counted(sum(ran), 'example')} run" if ran else ""
+    return Text.assemble((counts, style), f"; {counted(found.models, 'model')} with {entities}{without}{examples}.")
 
 
 def _coverage(domain: str, covered: Coverage) -> Text:
@@ -145,7 +148,3 @@ def _coverage(domain: str, covered: Coverage) -> Text:
 
 def _shares(shares: Mapping[str, Share]) -> str:
     return " and ".join(f"{share.covered} of {share.total} {name}" for name, share in shares.items() if share.total)
-
-
-def _count(number: int, noun: str, plural: str | None = None) -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"

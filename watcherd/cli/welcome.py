@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from watcherd.cli.output import counted
 from watcherd.ledger import World
 from watcherd.settings import Settings
 
@@ -15,7 +16,7 @@ def welcome(settings: Settings, address: str, world: World) -> str:
     rejected = f", {refused} rejected" if refused else ""
     lines = [
         "",
-        f"  watcherd serves {len(served)} model{'' if len(served) == 1 else 's'}{rejected}.",
+        f"  watcherd serves {counted(len(served), 'model')}{rejected}.",
         "",
         *_places(settings, address),
         "",
