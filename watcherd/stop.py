@@ -14,7 +14,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Protocol
 
@@ -23,6 +23,9 @@ from watcherd.drain import Drains, cut
 from watcherd.gateway import Gateway
 from watcherd.revision import InFlight
 from watcherd.store import Store
+
+REASON = "the server is stopping"
+"""What requests in flight are told, and their clients."""
 
 CUT_SECONDS = 1.0
 """How long requests that were cancelled may take to end."""
@@ -56,6 +59,40 @@ class LastResort:
         self._publish(events.ShutdownAbandoned(held_by))
         self._flush()
         os._exit(1)
+
+
+class Requests:
+    """What is in flight in this process, on live revisions and on retired ones, as its end sees it."""
+
+    def __init__(self, gateway: Gateway, drains: Drains) -> None:
+        self._gateway = gateway
+        self._drains = drains
+        self._asked: list[InFlight] = []
+
+    def ask_to_leave(self) -> int:
+        """Ask all of them for their end; how many they are."""
+        self._asked = self._in_flight()
+        for request in self._asked:
+            request.ask_to_leave(REASON)
+        return len(self._asked)
+
+    async def end(self, seconds: float | None = None) -> None:
+        """Return when those that were asked have ended, or after this time."""
+        await _wait_for(self._asked, seconds)
+
+    async def cut(self) -> None:
+        """Cancel and await what has not ended, those that came later included."""
+        late = self._in_flight()
+        cut(late, REASON)
+        await _wait_for(late, CUT_SECONDS)
+
+    def holders(self) -> tuple[str, ...]:
+        """What is in flight still, one line each."""
+        now = time.monotonic()
+        return tuple(request.describe(now) for request in self._in_flight())
+
+    def _in_flight(self) -> list[InFlight]:
+        return [*self._gateway.in_flight(), *self._drains.in_flight()]
 
 
 class Others(Protocol):
@@ -112,6 +149,7 @@ class Stop:
     ) -> None:
         self._gateway = gateway
         self._drains = drains
+        self._requests = Requests(gateway, drains)
         self._server = server
         self._others = others
         self._store = store
@@ -134,15 +172,12 @@ class Stop:
         self._gateway.stopping = True
         if self._stop_accepting:
             self._server.stop_accepting()
-        requests = self._in_flight()
-        for request in requests:
-            request.ask_to_leave("the server is stopping")
-        in_flight = len(requests)
+        in_flight = self._requests.ask_to_leave()
         if self._others is not None:  # what is in flight here came from them
             in_flight = await self._others.stop(stop_accepting=self._stop_accepting)
         self._publish(events.ShutdownStarted(signal_name or "server ended", in_flight))
         await self._stage("watch", _end(working), self._cleanup_timeout, partial(_names, working))
-        await self._stage("drain", self._requests_end(requests), self._graceful_timeout, self._holders)
+        await self._stage("drain", self._requests_end(), self._graceful_timeout, self._holders)
         await self._stage("cut", self._cut_what_is_left(), self._cleanup_timeout, self._holders, skips=False)
         self._server.should_exit = True
         waits_still = not self._server.started  # it waits for the first scan, and has no connection to close
@@ -186,28 +221,22 @@ class Stop:
         sdnotify.extend(seconds + SPARE_SECONDS)
         self._last_resort.end_within(seconds + SPARE_SECONDS)
 
-    async def _requests_end(self, requests: Iterable[InFlight]) -> None:
+    async def _requests_end(self) -> None:
         if self._others is not None:
             await self._others.requests_end()
-        await _wait_for(requests)
+        await self._requests.end()
 
     async def _cut_what_is_left(self) -> None:
         """Cancel and await what did not finish in its time, then the drains that watched over it."""
-        late = self._in_flight()
-        cut(late, "the server is stopping")
+        cuts = [self._requests.cut()]
         if self._others is not None:
-            await self._others.cut()
-        if late:
-            await asyncio.wait({request.task for request in late}, timeout=CUT_SECONDS)
+            cuts.append(self._others.cut())
+        await asyncio.gather(*cuts)
         await self._drains.close()
 
-    def _in_flight(self) -> list[InFlight]:
-        return [*self._gateway.in_flight(), *self._drains.in_flight()]
-
     async def _holders(self) -> tuple[str, ...]:
-        now = time.monotonic()
         elsewhere = () if self._others is None else await self._others.holders()
-        return (*(request.describe(now) for request in self._in_flight()), *elsewhere)
+        return (*self._requests.holders(), *elsewhere)
 
 
 def _failure(task: asyncio.Task[None]) -> tuple[str, ...] | None:
@@ -216,10 +245,9 @@ def _failure(task: asyncio.Task[None]) -> tuple[str, ...] | None:
     return None if error is None else (f"{type(error).__name__}: {error}",)
 
 
-async def _wait_for(requests: Iterable[InFlight]) -> None:
-    tasks = {request.task for request in requests}
-    if tasks:
-        await asyncio.wait(tasks)
+async def _wait_for(requests: list[InFlight], seconds: float | None) -> None:
+    if requests:
+        await asyncio.wait({request.task for request in requests}, timeout=seconds)
 
 
 async def _end(tasks: list[asyncio.Task[None]], *, cancel: bool = True) -> None:

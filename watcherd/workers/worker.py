@@ -26,7 +26,7 @@ from watcherd.balance import Balance
 from watcherd.behind import loaded
 from watcherd.compile import compile_model
 from watcherd.composition import deadlines, keep_for_good, make_gateway, make_options, open_store, patience, read_keys
-from watcherd.drain import Drains, cut
+from watcherd.drain import Drains
 from watcherd.errors import SettingsError, WatcherdError
 from watcherd.gateway import RouteTable
 from watcherd.metrics import Metrics, measure_lag
@@ -35,7 +35,7 @@ from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Proble
 from watcherd.revision import InFlight, Revision
 from watcherd.server import make_server
 from watcherd.settings import Settings
-from watcherd.stop import CUT_SECONDS, SPARE_SECONDS, LastResort
+from watcherd.stop import SPARE_SECONDS, LastResort, Requests
 from watcherd.store import Store
 from watcherd.workers.channel import Channel, Said
 from watcherd.workers.packing import unpack
@@ -123,6 +123,7 @@ class Worker:
             settings, missing=self._why_missing, metrics=self._metrics, keys=self._keys, feeds=self._feeds
         )
         self._gateway.host = Relay(channel)
+        self._requests = Requests(self._gateway, self._drains)
         gateway = self._gateway
         self._server = make_server(
             gateway, patience(settings), gateway.refuse_unread, gateway.answer_at_once, balance=balance
@@ -133,7 +134,6 @@ class Worker:
         self._numbers: dict[Revision, int] = {}
         self._rejected: frozenset[str] = frozenset()
         self._swapped = False
-        self._last_requests: list[InFlight] = []
         channel.calls |= {
             "prepare": self._prepare,
             "swap": self._swap,
@@ -160,8 +160,9 @@ class Worker:
             # Nobody says any more who is to serve what. Before the next parent can change anything, what
             # is in flight may end; what does not, is told so.
             self._server.stop_accepting()
-            await self._end_by_itself(self._in_flight())
-            await self._cut(Said())
+            self._requests.ask_to_leave()
+            await self._requests.end(ORPHAN_SECONDS)
+            await self._requests.cut()
         leaving.cancel()
         lag.cancel()
         self._server.should_exit = True
@@ -270,42 +271,24 @@ class Worker:
         self._gateway.stopping = True
         if said.fields["stop_accepting"]:
             self._server.stop_accepting()
-        self._last_requests = self._in_flight()
-        for request in self._last_requests:
-            request.ask_to_leave("the server is stopping")
-        return Said({"in_flight": len(self._last_requests)})
-
-    async def _end_by_itself(self, requests: list[InFlight]) -> None:
-        for request in requests:
-            request.ask_to_leave("the server is stopping")
-        if requests:
-            await asyncio.wait({request.task for request in requests}, timeout=ORPHAN_SECONDS)
+        return Said({"in_flight": self._requests.ask_to_leave()})
 
     async def _drained(self, _said: Said) -> Said:
         """Answer when what was in flight has ended."""
-        tasks = {request.task for request in self._last_requests}
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._requests.end()
         return Said()
 
     async def _cut(self, _said: Said) -> Said:
         """Cancel what did not end in its time."""
-        late = self._in_flight()
-        cut(late, "the server is stopping")
-        if late:
-            await asyncio.wait({request.task for request in late}, timeout=CUT_SECONDS)
+        await self._requests.cut()
         return Said()
 
     async def _holders(self, _said: Said) -> Said:
         """What is in flight still, one line each."""
-        now = time.monotonic()
-        return Said({"requests": [request.describe(now) for request in self._in_flight()]})
+        return Said({"requests": self._requests.holders()})
 
     def _leave(self, _said: Said) -> None:
         self._leaving.set()
-
-    def _in_flight(self) -> list[InFlight]:
-        return [*self._gateway.in_flight(), *self._drains.in_flight()]
 
 
 def _resident_bytes() -> int:
