@@ -78,10 +78,6 @@ class ConstraintError(StoreError):
         self.row = row
 
 
-class PreconditionError(StoreError):
-    """The row is not at the version that the client named in `If-Match` (412)."""
-
-
 class ContendedError(StoreError):
     """Others changed the same rows at the same time, again and again; nothing was written (409)."""
 

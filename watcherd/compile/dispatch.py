@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from watcherd import problems
-from watcherd.compile import etag
 from watcherd.compile.conflicts import conflict
 from watcherd.compile.reading import nearest
-from watcherd.errors import ConstraintError, ContendedError, PreconditionError, StoreUnavailableError
+from watcherd.errors import ConstraintError, ContendedError, StoreUnavailableError
 from watcherd.problems import Problem
 from watcherd.wire import Answer, Call
 
@@ -75,8 +74,6 @@ class Dispatcher:
             return await endpoint(call)
         except ConstraintError as error:
             raise conflict(error, has_body=call.method != "DELETE") from error
-        except PreconditionError as error:
-            raise etag.stale() from error
         except ContendedError as error:
             raise Problem(problems.CONTENDED, str(error), headers={"retry-after": "1"}) from error
         except StoreUnavailableError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, Protocol
 
-from watcherd.errors import ConstraintError, PreconditionError, StoreError
+from watcherd.errors import ConstraintError, StoreError
 from watcherd.store.cursor import Cursor, IntegrityError, run, run_many
 from watcherd.store.reads import ReadRows, Row, RowList
 from watcherd.store.refusals import delete_refused, write_refused
@@ -96,22 +96,14 @@ class Rows(ReadRows):
             cursor.after_commit[self._listener] = self._listener.lost
         return refused
 
-    async def update(
-        self, key: object, change: Callable[[Row], Mapping[str, Any]], *, version: int | None = None
-    ) -> Row | None:
+    async def update(self, key: object, change: Callable[[Row], Mapping[str, Any]]) -> Row | None:
         """Change one row; the row as stored, None when there is none.
 
         `change` gets the row as it is in the write transaction and answers the wire values to set.
         It runs in the write, in another thread or more than once, so it must be quick and touch
-        nothing shared; what it raises is raised here and nothing has changed. PreconditionError
-        when the row is not at `version`.
+        nothing shared; what it raises is raised here and nothing has changed.
         """
-
-        def checked(row: Row) -> Mapping[str, Any]:
-            self._check_version(key, row.version, version)
-            return change(row)
-
-        return await self._database.write(self.updating(key, checked))
+        return await self._database.write(self.updating(key, change))
 
     def updating(self, key: object, change: Callable[[Row], Mapping[str, Any]]) -> Callable[[Cursor], Row | None]:
         """`update` as a function over a cursor, to be run inside a write together with others."""
@@ -125,9 +117,9 @@ class Rows(ReadRows):
 
         return write
 
-    async def delete(self, key: object, *, version: int | None = None) -> bool:
-        """Delete one row; False when there is none. ConstraintError when rows refer to it, PreconditionError."""
-        return await self._database.write(self.deleting(key, lambda found: self._check_version(key, found, version)))
+    async def delete(self, key: object) -> bool:
+        """Delete one row; False when there is none. ConstraintError when rows refer to it."""
+        return await self._database.write(self.deleting(key, lambda _: None))
 
     def deleting(self, key: object, check: Callable[[int], None]) -> Callable[[Cursor], bool]:
         """`delete` as a function over a cursor; `check` gets the row's version and raises if it is not to go."""
@@ -206,7 +198,3 @@ class Rows(ReadRows):
         unknown = [name for name in names if name not in self._codecs]
         if unknown:
             raise StoreError(f"cannot write {', '.join(unknown)}: {self._entity.name} has no such attribute")
-
-    def _check_version(self, key: object, found: int, expected: int | None) -> None:
-        if expected is not None and found != expected:
-            raise PreconditionError(f"{self._entity.name} {key} is at version {found}, not {expected}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from watcherd.errors import ConstraintError, PreconditionError, StoreUnavailableError
+from watcherd.errors import ConstraintError, StoreUnavailableError
 from watcherd.pim.spec import Method, Service
 
 PRODUCT = {"sku": "A1", "price": "12.5"}
@@ -130,7 +130,6 @@ async def test_a_head_is_answered_like_a_get(shop: Any) -> None:
     ("error", "status", "slug"),
     [
         (ConstraintError("check", "price must be positive", constraint="c", attributes=("price",)), 409, "check"),
-        (PreconditionError("changed meanwhile"), 412, "precondition-failed"),
         (StoreUnavailableError("the database is locked"), 503, "unavailable"),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.store.models import ID, apply, attribute, entity, key, model
-from watcherd.errors import ConstraintError, PreconditionError, StoreError
+from watcherd.errors import ConstraintError, StoreError
 from watcherd.pim.spec import Attribute, Kind
 from watcherd.store import Filter, Row, RowList, Rows, Select, Store
 from watcherd.store.codecs import codec_for
@@ -168,7 +169,7 @@ async def test_an_update_writes_what_changed_and_counts_the_version(things: Rows
 
     assert await things.update(key(1), change) == Row(2, {"id": key(1), "name": "ab", "size": 1})
     assert seen == [Row(1, {"id": key(1), "name": "a", "size": 1})]
-    assert await things.update(key(1), lambda _: {}, version=2) == Row(3, {"id": key(1), "name": "ab", "size": 1})
+    assert await things.update(key(1), lambda _: {}) == Row(3, {"id": key(1), "name": "ab", "size": 1})
     assert await things.get(key(1)) == Row(3, {"id": key(1), "name": "ab", "size": 1})
 
 
@@ -178,16 +179,25 @@ async def test_an_update_may_name_its_values_in_any_order(things: Rows) -> None:
     assert changed == Row(2, {"id": key(1), "name": "a", "size": 1})
 
 
-async def test_an_update_of_another_version_is_refused(things: Rows) -> None:
+async def test_who_changes_or_deletes_a_row_sees_its_version_and_may_refuse(things: Rows, store: Store) -> None:
     await things.insert([{"id": key(1), "name": "a"}])
-    with pytest.raises(PreconditionError, match="is at version 1, not 7"):
-        await things.update(key(1), lambda _: {"name": "b"}, version=7)
-    with pytest.raises(PreconditionError):
-        await things.delete(key(1), version=7)
+
+    def at(expected: int, found: int) -> None:
+        if found != expected:
+            raise LookupError(f"at version {found}, not {expected}")
+
+    def change(row: Row) -> dict[str, Any]:
+        at(7, row.version)
+        return {"name": "b"}
+
+    with pytest.raises(LookupError, match="at version 1, not 7"):
+        await things.update(key(1), change)
+    with pytest.raises(LookupError, match="at version 1, not 7"):
+        await store._database.write(things.deleting(key(1), partial(at, 7)))
     found = await things.get(key(1))
     assert found is not None
     assert found.values["name"] == "a"
-    assert await things.delete(key(1), version=1)
+    assert await store._database.write(things.deleting(key(1), partial(at, 1)))
 
 
 async def test_what_a_change_raises_is_raised_and_nothing_has_changed(things: Rows) -> None:
