@@ -314,6 +314,7 @@ async def test_a_page_that_cannot_be_had_leaves_the_reader_where_he_is(
         await expect(page.get_by_role("button", name="Previous")).to_be_disabled()
         await page.get_by_role("button", name="Next").click()
         await expect(count).to_have_text("26–50 of 60")
+        await expect(page.get_by_role("button", name="Next")).to_be_focused()
 
 
 async def test_what_others_write_appears_by_itself(browser: Browser, shop: Process, client: httpx.AsyncClient) -> None:

@@ -131,11 +131,14 @@ function show({ items, total, next: cursor }) {
   }
 }
 
-// From the page that is shown one turns to its neighbours; on the way to one of them nowhere else.
+// From the page that is shown one turns to its neighbours. On the way to one of them a click leads to the same
+// ones; the buttons say so and keep the focus, which a button that is disabled loses.
 function allowTurning() {
-  const there = asked === pages;
-  part("previous").disabled = !there || pages.length === 1;
-  part("next").disabled = !there || next === null;
+  part("previous").disabled = pages.length === 1;
+  part("next").disabled = next === null;
+  for (const name of ["previous", "next"]) {
+    part(name).ariaDisabled = String(asked !== pages);
+  }
 }
 
 function complain(problem) {
