@@ -98,7 +98,7 @@ domain: family
 entities:
   - name: Parent
     attributes:
-      number: {{type: integer, primary_key: true}}
+      number: {{type: integer, primary_key: true, auto_increment: true}}
       name: {{type: string, unique: true}}
       eldest_id: {{type: reference, reference: Child, on_delete: restrict}}
     examples:

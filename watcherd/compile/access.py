@@ -256,7 +256,15 @@ class Seeds:
         unknown = next((name for name in given if name not in entities), None)
         if unknown is not None:
             raise Problem(problems.NO_SUCH_ENTITY, f"there is no entity {unknown!r}{nearest(unknown, entities)}")
-        waiting = {name: {end.target.entity for end in entities[name].to_one} - {name} for name in given}
+        waiting = {
+            name: {
+                end.target.entity
+                for end in entities[name].to_one
+                if any(row.get(end.attribute) is not None for row in rows)
+            }
+            - {name}
+            for name, rows in given.items()
+        }
         while waiting:
             ready = [name for name, needs in waiting.items() if not needs & waiting.keys()] or list(waiting)
             for name in ready:
