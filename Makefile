@@ -13,6 +13,8 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 MODELS ?= pim_models
 BENCH  ?= [!_]*
 ARGS   ?=
+# How many processes run the tests; many of those wait for other processes. ARGS="-n 0" is one, for a debugger.
+JOBS   ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,7 +28,7 @@ run: $(VENV)/.run-stamp ## serve $(MODELS) on http://127.0.0.1:8000 (ARGS="--por
 	$(BIN)/watcherd serve --models $(MODELS) $(ARGS)
 
 test: $(VENV)/.test-stamp ## every test but the slow ones (ARGS="tests/unit -k name" for fewer)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.test-stamp ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
