@@ -42,6 +42,7 @@ from watcherd.ledger import World
 from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
+from watcherd.progress import tell_how_far
 from watcherd.reload import Reloader
 from watcherd.server import address_of, bind, make_server
 from watcherd.settings import Settings
@@ -223,6 +224,10 @@ class Daemon:
             self._tasks.create_task(self._scan_and_follow(), name="reloads"),
             self._tasks.create_task(self._reread_at_each_hang_up(), name="reloads by SIGHUP"),
             self._tasks.create_task(self._heartbeat.run(), name="heartbeat"),
+            self._tasks.create_task(
+                tell_how_far(lambda: self._reloader.progress, self._scanned, self._publish),
+                name="progress of the start",
+            ),
             self._tasks.create_task(self._tell_that_all_is_well(), name="watchdog"),
             self._tasks.create_task(measure_lag(self._metrics.lag), name="event-loop lag"),
         ]
@@ -248,7 +253,7 @@ class Daemon:
         if self._gateway.stopping:
             return Readiness("stopping", ("the daemon is stopping",), generation)
         if not self._scanned.is_set():
-            return Readiness("starting", ("the first scan is not done",), generation)
+            return Readiness("starting", (self._not_yet(),), generation)
         health = self._watcher.health
         reasons = health.reasons
         if health.state is not WatchState.WATCHING and not reasons:
@@ -387,12 +392,16 @@ class Daemon:
         """Why no model of this name is served."""
         if not self._scanned.is_set():
             # Whether there is one is not known yet: a 404 would be taken for an answer.
-            return Problem(UNAVAILABLE, "the first scan is not done", headers={"retry-after": "1"})
+            return Problem(UNAVAILABLE, self._not_yet(), headers={"retry-after": "1"})
         world, name = self._reloader.world, fold(model)
         path = world.owners.get(name)
         if path is not None and path in world.files and world.state_of(path) is ModelState.REJECTED:
             return Problem(MODEL_REJECTED, f"{model} has errors: see GET /admin/pim/{model}, or run watcherd check")
         return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
+
+    def _not_yet(self) -> str:
+        """Why nothing is served during the start."""
+        return f"the first scan is not done: {self._reloader.progress}"
 
     def _counts(self) -> tuple[int, int]:
         world = self._reloader.world

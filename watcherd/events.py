@@ -31,6 +31,15 @@ Publish = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
+class DaemonStarting(Event):
+    """The first scan goes on: so many models are `built`, `of` so many; none of none while files are read."""
+
+    name: ClassVar[str] = "daemon.starting"
+    built: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStarted(Event):
     """The first scan is done and the socket is bound."""
 

@@ -35,6 +35,7 @@ from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
 from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, fingerprint, ways
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
+from watcherd.progress import Progress
 from watcherd.report import Report, Stages, compare, gone, tell
 from watcherd.services import NO_HANDLERS, Handlers
 from watcherd.store import Heard, KeptRevision, Rejection, StalePlanError, Store
@@ -81,6 +82,8 @@ class Reloader:
         self.world = World()
         self.failure: str | None = None
         """Why what serves may lag behind the directory: the database failed a reload; None when all is read."""
+        self.progress = Progress()
+        """How far the latest reload is."""
         self.drift = DriftAlarm(store, publish)
         self._intake = intake
         self._store = store
@@ -156,7 +159,7 @@ class Reloader:
         seen; then nothing has changed.
         """
         async with self._lock:
-            self._stages = Stages()
+            self._stages, self.progress = Stages(), Progress()
             started = events.ReloadStarted(change.reason, len(change.paths))
             gate = Gate(None if change.early is None else settled, partial(self._publish, started))
             try:
@@ -233,6 +236,7 @@ class Reloader:
         linked = draft.link()
         if linked is None:
             return False
+        self.progress = Progress(0, len(linked))
         for step in dependencies_first(linked):
             # Side by side, so that their writes share a transaction; each yields to requests first. Not
             # all at once: the queue of the database is bounded, and requests wait in it as well.
@@ -240,7 +244,9 @@ class Reloader:
 
             async def build(model: str, slots: asyncio.Semaphore = slots) -> bool:
                 async with slots:
-                    return await self._build_one(draft, model, linked[model], order, gate)
+                    built = await self._build_one(draft, model, linked[model], order, gate)
+                self.progress = self.progress.one_more()
+                return built
 
             results = await asyncio.gather(*(build(model) for model in step), return_exceptions=True)
             for result in results:

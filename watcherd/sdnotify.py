@@ -43,7 +43,7 @@ def stopping() -> None:
 
 
 def extend(seconds: float) -> None:
-    """A stop is under way and may take this long from now on."""
+    """A start or a stop is under way and may take this long from now on."""
     _send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
 

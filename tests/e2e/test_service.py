@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.models import BROKEN, shop
@@ -98,6 +99,33 @@ async def test_a_really_blocked_event_loop_makes_the_watchdog_messages_stop(tmp_
                         heard.update(await manager.next())
             assert heard["WATCHDOG"] <= 1  # the one that was sent just before
             await manager.until("WATCHDOG")
+
+
+async def test_a_start_that_takes_long_says_how_far_it_is(tmp_path: Path, shop_models: Path) -> None:
+    armed = tmp_path / "armed"
+    armed.write_text("delay 60", encoding="utf-8")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        manager = Manager(listener)
+        environment = {
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "FAULT_STEP": "expand",
+            "FAULT_ARMED": str(armed),
+        }
+        address = tmp_path / "socket"
+        start = running(
+            *(shop_models, tmp_path / "data", "--uds", str(address)), entry=ENTRY, environment=environment, ready=False
+        )
+        async with start as daemon:
+            line = await daemon.wait_for("daemon.starting")
+            assert (line["built"], line["of"]) == (0, 1)
+            assert await manager.next() == {"STATUS": "starting: 0 of 1 models are built"}
+            assert await manager.next() == {"EXTEND_TIMEOUT_USEC": "60000000"}
+            transport = httpx.AsyncHTTPTransport(uds=str(address))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                answer = await client.get("/readyz")
+            assert answer.status_code == 503
+            assert answer.json()["reasons"] == ["the first scan is not done: 0 of 1 models are built"]
 
 
 async def test_a_watchdog_that_is_meant_for_another_process_hears_nothing(tmp_path: Path) -> None:
