@@ -37,8 +37,8 @@ _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _LEADING_FIELDS = ("ts", "level", "event", "logger")
 
-# Libraries that say at DEBUG or INFO what is nobody's business: rows with their values, each poll.
-_QUIETEST_LEVEL = {"sqlalchemy": logging.WARNING, "watchfiles": logging.INFO}
+# A library that says at DEBUG or INFO what is nobody's business: rows with their values.
+_QUIETEST_LEVEL = {"sqlalchemy": logging.WARNING}
 _OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
