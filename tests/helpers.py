@@ -126,7 +126,7 @@ class Walk:
             store,
             self.gateway,
             self.drains,
-            options=Options(),
+            options=Options(beside=self.gateway.beside),
             publish=self.events.append,
             allow_handlers=handlers,
         )

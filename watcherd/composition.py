@@ -70,7 +70,7 @@ def make_gateway(
     )
 
 
-def make_options(settings: Settings, feeds: Feeds) -> Options:
+def make_options(settings: Settings, feeds: Feeds, gateway: Gateway) -> Options:
     """What compiling a model needs to know."""
     return Options(
         api_prefix=settings.api_prefix,
@@ -82,6 +82,7 @@ def make_options(settings: Settings, feeds: Feeds) -> Options:
         default_limit=settings.default_page_size,
         max_limit=settings.max_page_size,
         allowance=Allowance(settings.handler_timeout),
+        beside=gateway.beside,
         may_trace=lambda scope: refusal(Request(scope), settings.admin_token) is None,
     )
 

@@ -185,7 +185,7 @@ class Daemon:
             store,
             self._gateway,
             self._drains,
-            options=make_options(settings, self._feeds),
+            options=make_options(settings, self._feeds, self._gateway),
             followers=followers,
             publish=publish,
             allow_handlers=settings.allow_handlers,

@@ -282,9 +282,10 @@ class Draft:
     def _referrers(self, live: Mapping[str, Live]) -> Mapping[str, frozenset[str]]:
         before = self.before.live
         same = len(live) == len(before) and all(
-            model in before and referred(one) == referred(before[model]) for model, one in self.built.items()
+            model in before and referred(one.revision) == referred(before[model].revision)
+            for model, one in self.built.items()
         )
-        return self.before.referrers if self._few and same else referrers_of(live)
+        return self.before.referrers if self._few and same else referrers_of(one.revision for one in live.values())
 
     def _up_to_date(self, live: Live) -> Live:
         """The same revision, beside the newest content of its file that means the same."""

@@ -9,7 +9,7 @@ system routes (the host application), nor when to swap (reload).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import unquote
@@ -41,10 +41,14 @@ TABLE = "watcherd.route_table"
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """Which revision serves each model, by folded name; `generation` grows with each swap."""
+    """Which revision serves each model, by folded name; `generation` grows with each swap.
+
+    `referrers` are, for models that others refer to, those others.
+    """
 
     generation: int = 0
     revisions: Mapping[str, Revision] = field(default_factory=lambda: MappingProxyType({}))
+    referrers: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def neighbour(self, model: str, entity: str) -> object:
         """What a model, by folded name, shows to others of an entity; None when it does not serve.
@@ -53,6 +57,11 @@ class RouteTable:
         """
         revision = self.revisions.get(model)
         return None if revision is None else revision.exposed.get(entity)
+
+    def beside(self, model: str) -> Mapping[str, Mapping[str, object]]:
+        """What a model, by folded name, and those that refer to it show of their entities, by model."""
+        names = (model, *self.referrers.get(model, ()))
+        return {name: self.revisions[name].exposed for name in names if name in self.revisions}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,10 @@ class Gateway:
     def swap(self, table: RouteTable) -> None:
         """Let every request that comes from now on see `table`. One assignment: the swap."""
         self.table = table
+
+    def beside(self, model: str) -> Mapping[str, Mapping[str, object]]:
+        """What a model and those that refer to it show of their entities now; from any thread."""
+        return self.table.beside(model)
 
     def in_flight(self) -> list[InFlight]:
         """Requests in flight on the host and on live revisions (not those on retired ones)."""

@@ -247,18 +247,18 @@ def settle_owners(
     return MappingProxyType(owners), MappingProxyType(losers)
 
 
-def referrers_of(live: Mapping[str, Live]) -> Mapping[str, frozenset[str]]:
+def referrers_of(revisions: Iterable[Revision]) -> Mapping[str, frozenset[str]]:
     """For each model, the others that refer to it."""
     found: dict[str, set[str]] = {}
-    for model, one in live.items():
+    for one in revisions:
         for target in referred(one):
-            found.setdefault(target, set()).add(model)
+            found.setdefault(target, set()).add(one.model)
     return MappingProxyType({model: frozenset(others) for model, others in found.items()})
 
 
-def referred(live: Live) -> set[str]:
+def referred(revision: Revision) -> set[str]:
     """The other models that a model refers to."""
-    return {ref.model for ref in live.revision.linked.targets} - {live.spec.name}
+    return {ref.model for ref in revision.linked.targets} - {revision.model}
 
 
 def _moved_away(entry: FileEntry, model: str) -> bool:

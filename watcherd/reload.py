@@ -387,7 +387,7 @@ class Reloader:
         """
         if report.changed:
             revisions = {model: live.revision for model, live in after.live.items()}
-            self._gateway.swap(RouteTable(report.generation, MappingProxyType(revisions)))
+            self._gateway.swap(RouteTable(report.generation, MappingProxyType(revisions), after.referrers))
         self.world = after
 
     def _retire(self, before: World, after: World) -> None:

@@ -204,7 +204,7 @@ async def test_a_trace_is_for_administrators_alone(tmp_path: Path, monkeypatch: 
         assert (await order(walk, path=CREATE + "?trace=maybe")).status == 400
         assert (await order(walk, path=CREATE + "?verbose=1")).status == 400
         assert (await order(walk, path=CREATE + "?trace=false")).status == 200
-    monkeypatch.setattr("tests.helpers.Options", lambda: Options(may_trace=lambda _: True))
+    monkeypatch.setattr("tests.helpers.Options", lambda **given: Options(**given, may_trace=lambda _: True))
     async with serving(tmp_path) as walk:
         reply = await order(walk, 2, path=CREATE + "?trace=true")
         steps = [entry["step"] for entry in reply.json["trace"]]

@@ -267,7 +267,7 @@ async def test_a_handler_that_takes_too_long_is_503_and_nothing_is_written(
     )
     if "async def" not in orders:
         forever = forever.replace("await asyncio.Event().wait()", "threading.Event().wait(5)")
-    monkeypatch.setattr("tests.helpers.Options", lambda: Options(allowance=Allowance(0.1)))
+    monkeypatch.setattr("tests.helpers.Options", lambda **given: Options(**given, allowance=Allowance(0.1)))
     async with serving(tmp_path, files(forever), handlers=True) as walk:
         await stocked(walk)
         reply = await walk.call("POST", PATH, {"sku": "a"})

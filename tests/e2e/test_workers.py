@@ -85,6 +85,27 @@ async def test_every_worker_answers_and_rows_written_by_one_are_read_by_the_othe
     assert len({one["pid"] for one in shown}) == WORKERS
 
 
+SHELVES = """\
+domain: shelves
+entities:
+  - name: Shelf
+    attributes: {item: {reference: shop.Item, on_delete: set_null}}
+rules: {full: {on: Shelf, assert: has(self.item)}}
+"""
+
+
+async def test_every_worker_holds_the_rows_of_another_model_to_their_rules_when_they_lose_a_reference(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    (crew.models / "shelves.yaml").write_text(SHELVES)
+    assert (await each[1].post("/admin/reload")).status_code == 200
+    for client in each.values():
+        item = (await client.post("/api/shop/items", json={"name": "a"})).json()
+        assert (await client.post("/api/shelves/shelves", json={"item": item["id"]})).status_code == 201
+        refused = await client.delete(f"/api/shop/items/{item['id']}")
+        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "full")
+
+
 async def test_load_unload_and_reload_are_answered_when_every_worker_has_followed(
     crew: Process, each: dict[int, httpx.AsyncClient]
 ) -> None:

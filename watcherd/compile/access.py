@@ -15,6 +15,7 @@ from typing import Any
 from watcherd import problems
 from watcherd.compile import etag, reading, values
 from watcherd.compile.bodies import Bodies, changed, compile_bodies, created, read
+from watcherd.compile.deletions import Deletions
 from watcherd.compile.entity import Rules
 from watcherd.compile.operators import Filterable, filterable
 from watcherd.compile.options import Options
@@ -32,15 +33,22 @@ from watcherd.store import Cursor, Filter, ModelTables, Row, Select
 class RowAccess:
     """One entity, for the methods of one revision."""
 
-    __slots__ = ("_bodies", "_filterables", "_key", "_key_name", "_plain", "_rows", "_sortable", "name")
+    __slots__ = ("_bodies", "_deletions", "_filterables", "_key", "_key_name", "_plain", "_rows", "_sortable", "name")
 
-    def __init__(
-        self, entity: Entity, linked: LinkedModel, tables: ModelTables, options: Options, bodies: Bodies | None = None
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of an entity, put together once
+        self,
+        entity: Entity,
+        linked: LinkedModel,
+        tables: ModelTables,
+        options: Options,
+        deletions: Deletions,
+        bodies: Bodies | None = None,
     ) -> None:
         """`bodies` are those of the API, where they are at hand: without `read_only` attributes they will do."""
         targets = linked.targets
         self.name = entity.name
         self._rows = tables.entities[entity.name]
+        self._deletions = deletions
         if bodies is None or any(item.read_only for item in entity.attributes.values()):
             open_ = {name: replace(item, read_only=False) for name, item in entity.attributes.items()}
             bodies = compile_bodies(replace(entity, attributes=MappingProxyType(open_)), targets, options)
@@ -143,7 +151,8 @@ class RowAccess:
     def delete(self, key: Any, *, version: int | None) -> Step[None]:
         """A row less."""
         wanted = None if version is None else {version}
-        deleting = self._rows.deleting(self._required_key(key), lambda found: etag.require_version(wanted, found))
+        own = self._required_key(key)
+        deleting = self._deletions.deleting(self.name, own, lambda found: etag.require_version(wanted, found))
 
         def step(cursor: Cursor) -> None:
             if not deleting(cursor):
@@ -231,12 +240,12 @@ def _text(value: Any) -> str:
 
 
 def compile_access(
-    linked: LinkedModel, tables: ModelTables, options: Options, rules: Mapping[str, Rules]
+    linked: LinkedModel, tables: ModelTables, options: Options, rules: Mapping[str, Rules], deletions: Deletions
 ) -> Mapping[str, RowAccess]:
     """The entities of a model, by name, for its methods; `rules` are what its requests are held to."""
     return MappingProxyType(
         {
-            entity.name: RowAccess(entity, linked, tables, options, rules[entity.name].bodies)
+            entity.name: RowAccess(entity, linked, tables, options, deletions, rules[entity.name].bodies)
             for entity in linked.spec.entities.values()
         }
     )
@@ -248,7 +257,8 @@ class Seeds:
     def __init__(self, linked: LinkedModel, tables: ModelTables, options: Options) -> None:
         self._entities = linked.spec.entities
         self._tables = tables
-        self._access = lru_cache(None)(lambda name: RowAccess(self._entities[name], linked, tables, options))
+        nothing = Deletions(linked.spec.name, {}, options.beside)  # nothing is deleted here
+        self._access = lru_cache(None)(lambda name: RowAccess(self._entities[name], linked, tables, options, nothing))
 
     async def fill(self, given: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Store rows by entity, those first that others refer to. `Problem`, ConstraintError."""

@@ -63,20 +63,23 @@ class BatchEndpoint:
         works = self._works(await reading.read_json(call, reading.JSON_ONLY, exact=True), call.base)
 
         def work(cursor: Cursor) -> Answer:
-            results = [_result(_perform(one, cursor, index)) for index, one in enumerate(works)]
+            results = [_result(_perform(*one, cursor, index)) for index, one in enumerate(works)]
             return Answer(200, b'{"results":[%s]}' % b",".join(results))
 
         return work
 
-    def _works(self, operations: Any, base: str) -> list[Work]:
-        """What every operation writes. Raises `Problem` with all findings about their bodies at once."""
+    def _works(self, operations: Any, base: str) -> list[tuple[Work, bool]]:
+        """What every operation writes, and whether it has a body.
+
+        Raises `Problem` with all findings about their bodies at once.
+        """
         if not isinstance(operations, list) or len(operations) > MAX_OPERATIONS:
             raise reading.invalid([Finding("#", "type", f"expected an array of at most {MAX_OPERATIONS} operations")])
-        works: list[Work] = []
+        works: list[tuple[Work, bool]] = []
         findings: list[Finding] = []
         for index, operation in enumerate(operations):
             try:
-                works.append(self._work(operation, base))
+                works.append((self._work(operation, base), "body" in operation))
             except Problem as problem:
                 placed = _placed(problem, index)
                 if problem.type is not problems.VALIDATION:
@@ -139,13 +142,13 @@ def _misplaced(method: str, operation: Mapping[str, Any]) -> list[Finding]:
     return findings
 
 
-def _perform(work: Work, cursor: Cursor, index: int) -> Answer:
+def _perform(work: Work, has_body: bool, cursor: Cursor, index: int) -> Answer:  # noqa: FBT001 - as `_works` pairs them
     try:
         return work(cursor)
     except ConstraintError as error:
-        raise _placed(_below_body(conflict(error)), index) from error
+        raise _placed(_below_body(conflict(error, has_body=has_body)), index) from error
     except Problem as problem:
-        raise _placed(_below_body(problem), index) from problem
+        raise _placed(_below_body(problem) if has_body else problem, index) from problem
 
 
 def _below_body(problem: Problem) -> Problem:

@@ -218,6 +218,22 @@ def moved(bodies: Bodies, stored: Values, field: str, state: str) -> tuple[dict[
     return change, findings
 
 
+def emptied(bodies: Bodies, stored: Values, names: Collection[str]) -> tuple[dict[str, Any], list[Finding]]:
+    """The wire values to set on a stored row that loses what it refers to, and what constraints and rules find."""
+    change: dict[str, Any] = dict.fromkeys(names)
+    _stamp(change, bodies.stamps_write, bodies.clock)
+    findings: list[Finding] = []
+    _add_broken(bodies, {**stored, **change}, stored, findings)
+    return change, findings
+
+
+def stamps(bodies: Bodies) -> dict[str, Any]:
+    """What every write of a row sets."""
+    change: dict[str, Any] = {}
+    _stamp(change, bodies.stamps_write, bodies.clock)
+    return change
+
+
 def merge(stored: Any, patch: Any) -> Any:
     """RFC 7396: an object merges into an object, null removes a member, all else replaces."""
     if not isinstance(patch, dict):

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from watcherd.compile import etag
 from watcherd.compile.batch import BatchEndpoint
 from watcherd.compile.carried import Parts, carry_over, sights
+from watcherd.compile.deletions import Deletions
 from watcherd.compile.dispatch import Dispatcher, Endpoint, Path
 from watcherd.compile.entity import Children, EntityEndpoints, Rules, compile_entity, compile_rules
 from watcherd.compile.events import RowEvents, emitted
@@ -68,13 +69,14 @@ def compile_model(  # noqa: PLR0913 - what a revision is made from
     known = before.carried if before is not None and isinstance(before.carried, Carried) else Carried()
     rules = carry_over(sights(linked, options), known.rules, lambda sight: compile_rules(linked, sight))
     description = describe(linked, options, known.described)
-    exposed = expose(spec, tables)
+    made = {name: part.made for name, part in rules.items()}
+    exposed = expose(spec, tables, {name: one.bodies for name, one in made.items()})
+    deletions = Deletions(spec.name, exposed, options.beside)
     endpoints = {
-        entity.name: compile_entity(entity, rules[entity.name].made, tables, exposed, model=spec.name)
+        entity.name: compile_entity(entity, made[entity.name], tables, exposed, deletions, model=spec.name)
         for entity in spec.entities.values()
     }
-    made = {name: part.made for name, part in rules.items()}
-    methods = Methods(linked, tables, options, handlers, made)
+    methods = Methods(linked, tables, options, handlers, made, deletions)
     collections, items = _entity_paths(linked, endpoints, tables, options)
     dispatcher = Dispatcher(
         domain=spec.domain,

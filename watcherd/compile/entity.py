@@ -20,6 +20,7 @@ from watcherd.compile.bodies import Bodies, changed, compile_bodies, created, re
 from watcherd.compile.carried import Sight
 from watcherd.compile.conflicts import conflict
 from watcherd.compile.cursor import position, token_after
+from watcherd.compile.deletions import Deletions
 from watcherd.compile.query import (
     Asked,
     ListQuery,
@@ -51,8 +52,8 @@ Wanted = Collection[int] | None
 class EntityEndpoints:
     """One entity's operations on its rows; made once per revision, holds no state of a request."""
 
-    __slots__ = ("_asked", "_bodies", "_hidden", "_key", "_model", "_name", "_plural", "_query", "_rows", "_siblings",
-                 "_tables")  # fmt: skip
+    __slots__ = ("_asked", "_bodies", "_deletions", "_hidden", "_key", "_model", "_name", "_plural", "_query", "_rows",
+                 "_siblings", "_tables")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of an entity, put together once
         self,
@@ -64,6 +65,7 @@ class EntityEndpoints:
         bodies: Bodies,
         query: ListQuery,
         key: Reader,
+        deletions: Deletions,
     ) -> None:
         own = siblings[entity.name]
         self._name = entity.name
@@ -77,6 +79,7 @@ class EntityEndpoints:
         self._query = query
         self._asked = reader_of(query)
         self._key = key
+        self._deletions = deletions
 
     @property
     def bodies(self) -> Bodies:
@@ -330,8 +333,12 @@ class EntityEndpoints:
         return await self._tables.write(self.deleting(call.segments[1], etag.wanted_versions(call.header(b"if-match"))))
 
     def deleting(self, text: str, wanted: Wanted) -> Work:
-        """204: the row is gone. Raises `Problem` 404 for a key that none can have."""
-        delete = self._rows.deleting(self._key_of(text), lambda version: etag.require_version(wanted, version))
+        """204: the row is gone. Raises `Problem` 404 for a key that none can have.
+
+        The work raises `Problem` 422 where a row that refers to it cannot do without.
+        """
+        key = self._key_of(text)
+        delete = self._deletions.deleting(self._name, key, lambda version: etag.require_version(wanted, version))
 
         def work(cursor: Cursor) -> Answer:
             if not delete(cursor):
@@ -394,8 +401,23 @@ def compile_rules(linked: LinkedModel, sight: Sight) -> Rules:
     )
 
 
-def compile_entity(
-    entity: Entity, rules: Rules, tables: ModelTables, siblings: Mapping[str, Exposed], *, model: str
+def compile_entity(  # noqa: PLR0913 - the parts of an entity, put together once
+    entity: Entity,
+    rules: Rules,
+    tables: ModelTables,
+    siblings: Mapping[str, Exposed],
+    deletions: Deletions,
+    *,
+    model: str,
 ) -> EntityEndpoints:
     """Put together what requests to an entity need; `siblings` are all entities of the (folded) model, by name."""
-    return EntityEndpoints(entity, siblings, tables, model=model, bodies=rules.bodies, query=rules.query, key=rules.key)
+    return EntityEndpoints(
+        entity,
+        siblings,
+        tables,
+        model=model,
+        bodies=rules.bodies,
+        query=rules.query,
+        key=rules.key,
+        deletions=deletions,
+    )

@@ -17,6 +17,7 @@ from pydantic_core import to_json
 
 from watcherd import problems
 from watcherd.compile.access import compile_access, plain_parameters
+from watcherd.compile.deletions import Deletions
 from watcherd.compile.entity import Rules
 from watcherd.compile.options import Options
 from watcherd.compile.query import parameters, refuse_parameters, refused
@@ -56,13 +57,14 @@ from watcherd.wire import Answer, Call
 class Methods:
     """What runs the methods of one revision; entities are made accessible once something needs them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a revision that methods work on
         self,
         linked: LinkedModel,
         tables: ModelTables,
         options: Options,
         handlers: Handlers,
         rules: Mapping[str, Rules],
+        deletions: Deletions,
     ) -> None:
         self._linked = linked
         self._tables = tables
@@ -72,7 +74,7 @@ class Methods:
         self._flows: dict[str, CompiledFlow] = {}
         self._entities: Mapping[str, EntityAccess] = {}
         if any_has_code(linked):
-            self._entities = compile_access(linked, tables, options, rules)
+            self._entities = compile_access(linked, tables, options, rules, deletions)
 
     def endpoint(self, service: Service, method: Method) -> MethodEndpoint:
         """The endpoint of a method."""

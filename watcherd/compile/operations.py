@@ -163,7 +163,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     paths.add(
         "DELETE", item, name, "delete", f"Delete a {name}",
         parameters=[key, _IF_MATCH],
-        responses=_responses(204, None, "The row is gone", 400, 404, 409, 412, 500, 503),
+        responses=_responses(204, None, "The row is gone", 400, 404, 409, 412, 422, 500, 503),
     )  # fmt: skip
 
     for end in entity.to_many:

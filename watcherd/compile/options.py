@@ -5,7 +5,7 @@ The two callables are part of the options so that a test can say what time it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -34,6 +34,11 @@ def nobody(_: Scope) -> bool:
     return False
 
 
+def alone(_: str) -> Mapping[str, Mapping[str, object]]:
+    """What models see of each other, unless somebody says otherwise."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Settings of every compiled model.
@@ -42,7 +47,8 @@ class Options:
     enforces them; `max_import_bytes` bounds the body of an import, whose lines are bounded by
     `max_body_bytes`; `max_rows` bounds an array of a create; `default_limit` and `max_limit` count
     rows of a list; `feeds` hear of changed rows; `allowance` is what handlers may use;
-    `may_trace` says of a request whether its client may see the trace of a flow; `clock` answers an aware UTC time.
+    `may_trace` says of a request whether its client may see the trace of a flow; `clock` answers an aware UTC time;
+    `beside` answers what a (folded) model and those that refer to it show of their entities now, by model.
     """
 
     api_prefix: str = "/api"
@@ -57,3 +63,4 @@ class Options:
     allowance: Allowance = field(default_factory=Allowance)
     clock: Callable[[], datetime] = utc_now
     make_id: Callable[[], str] = make_uuid7
+    beside: Callable[[str], Mapping[str, Mapping[str, object]]] = alone

@@ -1,6 +1,7 @@
 """What `expand` shows: the relations of an entity, and related rows as they stand in an answer.
 
-Owns which relations there are and the form of what they show. Does not own how related rows are
+Owns which relations there are and the form of what they show, and how an entity looks to those that
+it refers to. Does not own how related rows are
 found (store) nor the query string (query).
 
 The rows of another model are seen through the revision that serves it when the request comes: its
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from watcherd.pim.spec import Entity, EntityRef, LinkedModel, ModelSpec
+from watcherd.compile.bodies import Bodies
+from watcherd.pim.spec import Entity, EntityRef, LinkedModel, ModelSpec, OnDelete
 from watcherd.store import ModelTables, Related, Row, RowList, Rows
 
 
@@ -27,11 +29,30 @@ class Shape(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Dependant:
+    """An entity as those see it that it refers to: what a deletion there does to its rows, and what they are held to.
+
+    `references` are, by attribute, the entity that it refers to, and what becomes of a row when that one goes.
+    """
+
+    ref: EntityRef
+    plural: str
+    rows: Rows
+    bodies: Bodies
+    references: Mapping[str, tuple[EntityRef, OnDelete]]
+
+    def is_held(self, attribute: str) -> bool:
+        """Whether anything may be against a row without a value there: a rule speaks of every write."""
+        return bool(self.bodies.rules) or any(attribute in about for about, _ in self.bodies.checks)
+
+
+@dataclass(frozen=True, slots=True)
 class Exposed:
     """What is seen of an entity from outside: its rows, without the attributes that are never shown."""
 
     rows: Rows
     hidden: frozenset[str]
+    dependant: Dependant
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +103,20 @@ def compile_relations(entity: Entity, linked: LinkedModel) -> dict[str, Relation
     return found
 
 
-def expose(spec: ModelSpec, tables: ModelTables) -> dict[str, Exposed]:
+def expose(spec: ModelSpec, tables: ModelTables, bodies: Mapping[str, Bodies]) -> dict[str, Exposed]:
     """What is seen of a model's entities, by name: in its own answers and in those of other models."""
-    return {item.name: Exposed(tables.entities[item.name], hidden_of(item)) for item in spec.entities.values()}
+    found = {}
+    for item in spec.entities.values():
+        rows = tables.entities[item.name]
+        references = {
+            one.name: (one.reference, one.on_delete)
+            for one in item.attributes.values()
+            if one.reference is not None and not one.is_list
+        }
+        own = EntityRef(spec.name, item.name)
+        dependant = Dependant(own, item.plural, rows, bodies[item.name], references)
+        found[item.name] = Exposed(rows, hidden_of(item), dependant)
+    return found
 
 
 def hidden_of(entity: Entity) -> frozenset[str]:

@@ -19,7 +19,7 @@ from watcherd.store.prune import Parked
 from watcherd.store.queries import WHERE, Filter, Select, ordering
 from watcherd.store.reads import Page, Related, Row, RowList
 from watcherd.store.records import Applied, KeptRevision, Record
-from watcherd.store.rows import RowChange, Rows
+from watcherd.store.rows import TOGETHER, RowChange, Rows
 from watcherd.store.session import HOLD_SECONDS, Body, Session
 from watcherd.store.store import ModelTables, Store
 from watcherd.store.stream import RowStream
@@ -28,6 +28,7 @@ from watcherd.store.usage import Usage
 __all__ = [
     "BEAT_SECONDS",
     "HOLD_SECONDS",
+    "TOGETHER",
     "WHERE",
     "AnswerName",
     "Answers",

@@ -210,6 +210,16 @@ def constraints_of(cursor: Cursor, table: str) -> tuple[StoredConstraint, ...]:
     return tuple(_constraint(row) for row in rows)
 
 
+def check_of(cursor: Cursor, name: str) -> tuple[str, str] | None:
+    """The entity and the label of a check, of whatever table."""
+    found: tuple[str, str] | None = cursor.execute(
+        "SELECT e.entity, c.label FROM watcherd_constraint AS c JOIN watcherd_entity AS e USING (table_name) "
+        "WHERE c.name = ?",
+        (name,),
+    ).fetchone()
+    return found
+
+
 def referrers(cursor: Cursor, table: str) -> tuple[Referrer, ...]:
     """The columns that refer to a table, those of other models and those out of service too."""
     rows = cursor.execute(

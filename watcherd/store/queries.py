@@ -120,6 +120,7 @@ class Statements:
         self._codecs = codecs
         self._selects: _Recent[tuple[Statement, Statement]] = _Recent()
         self._related: _Recent[Statement] = _Recent()
+        self._referring: _Recent[Statement] = _Recent()
         self._updates: _Recent[Statement] = _Recent()
         row = (*self._columns.values(), self._table.c[VERSION_COLUMN])
         self._row = row
@@ -176,6 +177,30 @@ class Statements:
         named = {f"f{number}": value for number, value in enumerate(values)}
         return _filled(statement, {**named, _LIMIT: limit, _SKIP: 0})
 
+    def referring(self, attribute: str, keys: Sequence[Any], after: Any, limit: int) -> Bound:
+        """The rows whose attribute has one of these values, in order of the key, locked to be changed.
+
+        `keys` are at most `MAX_KEYS`; `after` is the stored key that they follow, None: from the first on.
+        """
+        wanted = padded([self._codecs[attribute].stored(key) for key in keys])
+        shape = (attribute, len(wanted), after is not None)
+        statement = self._referring.get(shape, lambda: self._select_referring(*shape))
+        named = {f"f{number}": value for number, value in enumerate(wanted)}
+        return _filled(statement, {**named, "after": after, _LIMIT: limit, _SKIP: 0})
+
+    def emptying(self, attribute: str, keys: Sequence[Any], values: Mapping[str, Any], limit: int) -> Bound:
+        """UPDATE of some of the rows whose attribute has one of these values: that becomes null, and `values` are set.
+
+        Answers the rows as they are then; `limit` of them at most.
+        """
+        wanted = padded([self._codecs[attribute].stored(key) for key in keys])
+        names = tuple(values)
+        shape = ("emptying", attribute, len(wanted), names)
+        statement = self._referring.get(shape, lambda: self._update_referring(attribute, len(wanted), names))
+        named = {f"f{number}": value for number, value in enumerate(wanted)}
+        stored = {f"v{place}": self._codecs[name].stored(values[name]) for place, name in enumerate(names)}
+        return _filled(statement, {**named, **stored, _LIMIT: limit, _SKIP: 0})
+
     def _bound(self, one: Filter) -> tuple[Any, ...]:
         self._attribute(one.attribute)
         if one.operator not in OPERATORS:
@@ -212,6 +237,27 @@ class Statements:
         among = column.in_([sa.bindparam(f"f{number}") for number in range(length)])
         rows = sa.select(*self._row).where(among).order_by(self._columns[self._key].asc())
         return self._compiled(rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP)))
+
+    def _select_referring(self, attribute: str, length: int, follows: bool) -> Statement:  # noqa: FBT001 - of a shape
+        key = self._columns[self._key]
+        among = self._attribute(attribute).in_([sa.bindparam(f"f{number}") for number in range(length)])
+        where = [among, key > sa.bindparam("after")] if follows else [among]
+        rows = sa.select(*self._row).where(*where).order_by(key.asc())
+        compiled = self._compiled(rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP)))
+        return Statement(compiled.sql + self._dialect.locked, compiled.binds)
+
+    def _update_referring(self, attribute: str, length: int, names: tuple[str, ...]) -> Statement:
+        """Of the rows that are found, each still has to refer when it is locked."""
+        key, column = self._columns[self._key], self._attribute(attribute)
+        among = column.in_([sa.bindparam(f"f{number}") for number in range(length)])
+        found = sa.select(key).where(among).limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP))
+        values: dict[str, Any] = {
+            self._columns[name].name: sa.bindparam(f"v{place}") for place, name in enumerate(names)
+        }
+        version = self._table.c[VERSION_COLUMN]
+        values |= {column.name: sa.null(), VERSION_COLUMN: version + sa.literal_column("1")}
+        statement = sa.update(self._table).values(values).where(among, key.in_(found))
+        return self._compiled(statement.returning(*self._row))
 
     def _ordered(self, name: str, descending: bool) -> sa.ColumnElement[Any]:  # noqa: FBT001 - a pair of `sort`
         column = self._attribute(name)

@@ -55,6 +55,9 @@ def write_refused(
 def delete_refused(cursor: Cursor, error: AnyDatabaseError, entity: StoredEntity, key: object) -> StoreError:
     """Why a row could not be deleted; `key` is its stored key."""
     violation = _violation(error, entity)
+    if violation is not None and violation.problem == "check":
+        # Rows that nobody looks after, such as those of a model that is out of service.
+        return _check_elsewhere(cursor, str(violation.constraint))
     if violation is None or violation.problem != "foreign-key":
         return refused(error)
     for one in catalog.referrers(cursor, entity.table):
@@ -85,6 +88,13 @@ def _check(cursor: Cursor, entity: StoredEntity, name: str) -> ConstraintError:
     if known is None:
         return ConstraintError("check", f"it breaks a constraint: {name}", constraint=name)
     return ConstraintError("check", known.label, constraint=known.label, attributes=known.attributes)
+
+
+def _check_elsewhere(cursor: Cursor, name: str) -> ConstraintError:
+    """A check of rows that refer to a deleted one, and lose the reference."""
+    known = catalog.check_of(cursor, name)
+    entity, label = known if known is not None else ("some entity", name)
+    return ConstraintError("check", f"rows of {entity} that refer to it would break: {label}", constraint=label)
 
 
 def _unique(cursor: Cursor, entity: StoredEntity, violation: _Violation, values: Mapping[str, Any]) -> ConstraintError:

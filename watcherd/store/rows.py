@@ -6,7 +6,7 @@ one read and write the same table at the same time, each what it knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, Protocol
 
@@ -20,6 +20,12 @@ Refusals = list[tuple[int, ConstraintError]]
 
 MAX_TOLD: Final = 200
 """Changes of one transaction that are told one by one, fewer than a reader's queue holds; more are told as one."""
+
+TOGETHER: Final = 500
+"""Rows that are held in memory while all that refer to others are gone through."""
+
+Release = Callable[[Cursor, Any], None]
+"""What is done about the rows that refer to a key before the row of it is deleted."""
 
 RowChange = Literal["created", "updated", "deleted"]
 
@@ -121,8 +127,13 @@ class Rows(ReadRows):
         """Delete one row; False when there is none. ConstraintError when rows refer to it."""
         return await self._database.write(self.deleting(key, lambda _: None))
 
-    def deleting(self, key: object, check: Callable[[int], None]) -> Callable[[Cursor], bool]:
-        """`delete` as a function over a cursor; `check` gets the row's version and raises if it is not to go."""
+    def deleting(
+        self, key: object, check: Callable[[int], None], release: Release | None = None
+    ) -> Callable[[Cursor], bool]:
+        """`delete` as a function over a cursor; `check` gets the row's version and raises if it is not to go.
+
+        `release` gets the key as rows that refer to it have it, once nobody else can refer to it any more.
+        """
         encoded_key = self._encode_key(key)
 
         def write(cursor: Cursor) -> bool:
@@ -130,6 +141,8 @@ class Rows(ReadRows):
             if found is None:
                 return False
             check(found[0])
+            if release is not None:
+                release(cursor, self._codecs[self._key].wire(encoded_key))
             try:
                 run(cursor, self._statements.delete, (encoded_key,))
             except IntegrityError as error:
@@ -138,6 +151,52 @@ class Rows(ReadRows):
             return True
 
         return write
+
+    def referring(self, cursor: Cursor, attribute: str, keys: Sequence[Any]) -> Iterator[list[Any]]:
+        """The keys of the rows whose attribute has one of `keys`, some at a time; nobody else changes them meanwhile.
+
+        `keys` are at most `TOGETHER`.
+        """
+        place = self._names.index(self._key)
+        decode = self._codecs[self._key].wire
+        for found in self._referring(cursor, attribute, keys):
+            yield [decode(stored[place]) for stored in found]
+
+    def change_referring(
+        self,
+        cursor: Cursor,
+        attribute: str,
+        keys: Sequence[Any],
+        change: Callable[[Row], Mapping[str, Any] | None],
+    ) -> None:
+        """Change each row whose attribute has one of `keys`, as `updating` does; None leaves a row as it is."""
+        place = self._names.index(self._key)
+        for found in self._referring(cursor, attribute, keys):
+            for stored in found:
+                values = change(self._row(stored))
+                if values is not None:
+                    self._changed(cursor, stored, stored[place], values)
+
+    def empty_referring(self, cursor: Cursor, attribute: str, keys: Sequence[Any], values: Mapping[str, Any]) -> None:
+        """The same for rows that are all changed alike: their attribute becomes null, and `values` are set."""
+        found = True
+        while found:
+            bound = self._statements.emptying(attribute, keys, values, TOGETHER)
+            changed = run(cursor, *bound).fetchall()
+            found = bool(changed)
+            if self._listener is not None and cursor.after_commit is not None:
+                for row in self._rows(changed):
+                    self._tell(cursor, "updated", row.values)
+
+    def _referring(self, cursor: Cursor, attribute: str, keys: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
+        place = self._names.index(self._key)
+        after = None
+        while True:
+            found = run(cursor, *self._statements.referring(attribute, keys, after, TOGETHER)).fetchall()
+            if not found:
+                return
+            yield found
+            after = found[-1][place]
 
     def _changed(self, cursor: Cursor, old: tuple[Any, ...], key: object, values: Mapping[str, Any]) -> Row:
         """Write what a change answered; the key itself stays."""

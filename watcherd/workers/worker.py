@@ -29,6 +29,7 @@ from watcherd.composition import deadlines, keep_for_good, make_gateway, make_op
 from watcherd.drain import Drains
 from watcherd.errors import SettingsError, WatcherdError
 from watcherd.gateway import RouteTable
+from watcherd.ledger import referred, referrers_of
 from watcherd.metrics import Metrics, measure_lag
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
@@ -117,12 +118,12 @@ class Worker:
         self._metrics = Metrics()
         self._keys = read_keys(settings)
         self._feeds = RowMirror(settings.max_streams, channel)
-        self._options = make_options(settings, self._feeds)
         self._drains = Drains(tasks, self._publish, deadlines(settings), elsewhere=self._release)
         self._gateway = make_gateway(
             settings, missing=self._why_missing, metrics=self._metrics, keys=self._keys, feeds=self._feeds
         )
         self._gateway.host = Relay(channel)
+        self._options = make_options(settings, self._feeds, self._gateway)
         self._requests = Requests(self._gateway, self._drains)
         gateway = self._gateway
         self._server = make_server(
@@ -199,7 +200,8 @@ class Worker:
         for number in fields["drop"]:
             del self._numbers[self._builds.pop(number)]
         self._rejected = frozenset(fields["rejected"])
-        models = dict(self._gateway.table.revisions)
+        before = self._gateway.table
+        models = dict(before.revisions)
         retired = [models.pop(model) for model in fields["gone"]]
         for model, number in fields["models"].items():
             revision = self._builds.pop(number)
@@ -208,7 +210,11 @@ class Worker:
             models[model] = revision
             self._metrics.serves(revision.domain)
         # Nothing is awaited from here on: the swap is one assignment.
-        self._gateway.swap(RouteTable(fields["generation"], MappingProxyType(models)))
+        old = {revision.model: referred(revision) for revision in retired}
+        news = {model: referred(models[model]) for model in fields["models"]}
+        # Of a thousand models few change, and of these few what they refer to.
+        referrers = before.referrers if old == news else referrers_of(models.values())
+        self._gateway.swap(RouteTable(fields["generation"], MappingProxyType(models), referrers))
         for revision in retired:
             if revision.model not in models:
                 self._metrics.serves_no_more(revision.domain)
