@@ -44,7 +44,7 @@ from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.progress import tell_how_far
 from watcherd.reload import Reloader
-from watcherd.server import address_of, bind, make_server
+from watcherd.server import address_of, bind, for_this_machine, make_server
 from watcherd.settings import Settings
 from watcherd.stop import LastResort, Stop
 from watcherd.store import Store
@@ -304,7 +304,7 @@ class Daemon:
                 round((time.monotonic() - self._started_at) * 1000, 1),
             )
         )
-        if self._settings.admin_token is None:
+        if self._settings.admin_token is None and not for_this_machine(self._listener):
             self._publish(events.AdminUnguarded())
         if self._greet is not None:
             self._greet(address_of(self._listener), self._reloader.world)

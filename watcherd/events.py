@@ -54,7 +54,7 @@ class DaemonStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class AdminUnguarded(Event):
-    """No admin token is set: the admin API answers to loopback peers alone."""
+    """The daemon listens to others too, and without an admin token the admin API answers to loopback peers alone."""
 
     name: ClassVar[str] = "admin.loopback_only"
     level: ClassVar[Level] = "warning"

@@ -5,6 +5,10 @@ then the bound context variables and the event's own), the masking of secrets, a
 writes, so that a slow reader never blocks the event loop. The records of the standard library's
 `logging` (uvicorn, SQLAlchemy, asyncio, warnings) go through the same chain. Does not own which
 events there are: that is `events`, and what is logged about requests is the gateway's.
+
+`event` of our own lines is a name without a blank, such as `model.swapped`. A library's line has the
+sentence there that the library says, and `logger` whose it is, such as `uvicorn.error`; whoever asks for
+names by `event` never meets one.
 """
 
 from __future__ import annotations
@@ -31,14 +35,20 @@ Format = Literal["json", "console"]
 CAPACITY = 10_000
 """Lines that may wait for the writing thread; more are dropped and counted."""
 
+ITEMS_SHOWN = 3
+"""Items of a list that a line on a terminal shows; it says how many more there are."""
+DIGEST_SHOWN = 12
+
 MASK = "***"
 _SECRET_KEY = re.compile(r"(?:^|_)(?:token|authorization|password|passwd|api_key|apikey|secret|cookie)$")
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _LEADING_FIELDS = ("ts", "level", "event", "logger")
 
-# A library that says at DEBUG or INFO what is nobody's business: rows with their values.
-_QUIETEST_LEVEL = {"sqlalchemy": logging.WARNING}
+# Libraries that say at DEBUG or INFO what is nobody's business: rows with their values, and of a server that it
+# starts and stops, which `daemon.started` and `shutdown.stage` tell.
+_QUIETEST_LEVEL = {"sqlalchemy": logging.WARNING, "uvicorn": logging.WARNING}
 _OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
@@ -61,8 +71,9 @@ def configure(
     on_terminal = stream.isatty()
     threshold = logging.getLevelNamesMapping()[level.upper()]
     writer = _Writer(stream, CAPACITY, select.PIPE_BUF if shared else None)
-    render: Processor = _console(colors=on_terminal) if (format or _default_format(on_terminal)) == "console" else _json
-    ending = _shared_processors(worker)
+    for_people = (format or _default_format(on_terminal)) == "console"
+    render: Processor = _console(colors=on_terminal) if for_people else _json
+    ending = [*_shared_processors(worker), *([_abridge] if for_people else [])]
     _configure_structlog(writer, threshold, ending, render)
     handler = _configure_stdlib(writer, threshold, ending, render)
     return Logs(writer, handler)
@@ -99,6 +110,26 @@ def _console(*, colors: bool) -> Processor:
         sort_keys=False,
         exception_formatter=structlog.dev.plain_traceback,  # the rich one shows locals, secrets among them
     )
+
+
+def _abridge(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What a person takes in at a glance: the time of day where he is, and of what is long the beginning."""
+    shown = {key: _in_short(value) for key, value in event.items()}
+    shown["ts"] = datetime.fromisoformat(event["ts"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    if str(shown.get("logger", "")).partition(".")[0] == "watcherd":
+        del shown["logger"]  # what is not ours says whose it is
+    return shown
+
+
+def _in_short(value: Any) -> Any:
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return value[:DIGEST_SHOWN]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        more = [f"{len(value) - ITEMS_SHOWN} more"] if len(value) > ITEMS_SHOWN else []
+        return "; ".join([*map(str, value[:ITEMS_SHOWN]), *more])
+    return value
 
 
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

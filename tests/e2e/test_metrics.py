@@ -16,6 +16,7 @@ async def test_metrics_tell_what_happened_and_forget_an_unloaded_model(daemon: P
         await client.post("/api/shop/items", json={"name": "a"})
         await client.get("/api/near/items")
         await client.get("/static/docs/none.js")
+        await client.post("/admin/pim/plan", content=shop(), headers={"Content-Type": "application/yaml"})
         since = len(daemon.lines)
         daemon.write("shop.yaml", BROKEN)
         await daemon.wait_for("model.rejected", since)
@@ -36,6 +37,8 @@ async def test_metrics_tell_what_happened_and_forget_an_unloaded_model(daemon: P
         assert values["watcherd_database_connections",] > 0
         assert ("watcherd_reload_seconds_count", ("outcome", "changed"), ("stage", "compile")) in values
         assert "/none.js" not in text
+        planned = (("model", "-"), ("operation", "POST /admin/pim/plan"), ("status", "200"))
+        assert values["watcherd_request_seconds_count", *planned] == 1
 
         since = len(daemon.lines)
         await client.delete("/admin/pim/near")

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -186,6 +187,27 @@ def test_a_terminal_gets_the_console_form_and_a_pipe_gets_json() -> None:
     assert not terminal.getvalue().startswith("{")
     assert "hello" in terminal.getvalue()
     assert json.loads(pipe.getvalue())["model"] == "shop"
+
+
+def test_the_console_form_says_in_short_what_the_json_form_says_in_full() -> None:
+    stream = io.StringIO()
+    configured = logs.configure("console", "info", stream)
+    steps = tuple(f"step {number}" for number in range(20))
+    logs.get("watcherd").info("schema.applied", steps=steps, plan="0a" * 32, stages={"read": 1.5, "plan": 2})
+    logging.getLogger("somebody.else").warning("odd")
+    configured.close()
+    own, foreign = stream.getvalue().splitlines()
+    assert re.match(r"\d\d:\d\d:\d\d\.\d{3} \[info", own)
+    assert own.endswith("steps='step 0; step 1; step 2; 17 more' plan=0a0a0a0a0a0a stages='read 1.5, plan 2'")
+    assert "[watcherd]" not in own
+    assert "[somebody.else]" in foreign
+
+
+def test_the_server_is_heard_when_something_is_wrong_with_it(written: Callable[..., list[dict[str, Any]]]) -> None:
+    logging.getLogger("uvicorn.error").info("Started server process [1]")
+    logging.getLogger("uvicorn.error").error("odd")
+    (line,) = written()
+    assert (line["event"], line["logger"]) == ("odd", "uvicorn.error")
 
 
 def test_the_console_form_masks_secrets_and_shows_no_locals() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from watcherd import sdnotify
 from watcherd.errors import SettingsError
-from watcherd.server import address_of, bind
+from watcherd.server import address_of, bind, for_this_machine
 from watcherd.settings import Settings, load
 
 
@@ -26,6 +26,28 @@ def test_a_free_port_is_taken_and_named() -> None:
 def test_an_ipv6_address_is_written_in_brackets() -> None:
     with bind(settings(host="::1")) as listener:
         assert address_of(listener).startswith("http://[::1]:")
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "alone"),
+    [
+        (socket.AF_INET, "127.0.0.1", True),
+        (socket.AF_INET, "0.0.0.0", False),
+        (socket.AF_INET6, "::1", True),
+        (socket.AF_INET6, "::", False),
+    ],
+)
+def test_whether_others_than_this_machine_can_connect_is_seen_at_the_socket(
+    family: socket.AddressFamily, host: str, *, alone: bool
+) -> None:
+    with socket.socket(family) as bound:
+        bound.bind((host, 0))
+        assert for_this_machine(bound) is alone
+
+
+def test_a_unix_socket_is_for_this_machine(tmp_path: Path) -> None:
+    with bind(settings(uds=tmp_path / "socket")) as listener:
+        assert for_this_machine(listener)
 
 
 def test_a_port_in_use_is_named_with_a_way_out() -> None:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from watcherd import directory, problems
 from watcherd.admin import views
 from watcherd.admin.bodies import json_alone
-from watcherd.admin.evolution import evolution_routes
+from watcherd.admin.evolution import add_evolution_routes
 from watcherd.admin.guard import guard
 from watcherd.directory import SourceFile
 from watcherd.drain import Drains
@@ -117,7 +117,7 @@ def admin_routes(
         summary="Read the whole directory again, now",
         responses={202: {"description": "Under way (`wait=false`)"}},
     )
-    router.include_router(evolution_routes(reloader, max_file_bytes=settings.max_file_bytes))
+    add_evolution_routes(router, reloader, max_file_bytes=settings.max_file_bytes)
     return router
 
 

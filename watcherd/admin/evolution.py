@@ -36,10 +36,13 @@ class RollbackRequest(BaseModel):
     revision: int = Field(ge=1, description="the number of a kept revision", examples=[3])
 
 
-def evolution_routes(reloader: Reloader, *, max_file_bytes: int) -> APIRouter:
-    """The routes, to be put below the guarded prefix of the admin API."""
+def add_evolution_routes(router: APIRouter, reloader: Reloader, *, max_file_bytes: int) -> None:
+    """Add the routes to the guarded ones of the admin API.
+
+    To that router itself: a route of one that is included in it calls itself by the path within that,
+    without the prefix, and so would the log and the metrics.
+    """
     api = EvolutionApi(reloader, max_file_bytes)
-    router = APIRouter()
     router.add_api_route(
         "/pim/plan",
         api.plan,
@@ -75,7 +78,6 @@ def evolution_routes(reloader: Reloader, *, max_file_bytes: int) -> APIRouter:
             415: {"description": "The body is not JSON"},
         },
     )
-    return router
 
 
 class EvolutionApi:

@@ -17,7 +17,7 @@ def key() -> None:
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="Whose key it is: it is shown when the key is refused.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is: it is shown when the key is refused.")],
     *,
     read: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Models that it may read; may be given again.")
