@@ -222,15 +222,13 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             f"{WATCHER}::test_a_mount_that_tells_of_no_change_is_polled_and_said_to_be_one",
         ),
         "a read-only directory": (f"{WATCHER}::test_a_directory_that_cannot_be_written_is_watched_all_the_same",),
-        "a flood of events": (f"{WATCHER}::test_more_events_than_the_kernel_keeps_cost_a_look_at_everything",),
-        "directories that come and go": (f"{WATCHER}::test_directories_that_come_and_go_are_followed",),
         "no inotify to be had": (
             f"{WATCHER}::test_without_inotify_it_polls_and_names_the_limit_until_inotify_is_back",
         ),
         "a network file system": (f"{WATCHER}::test_a_network_file_system_is_polled_and_said_to_be_one",),
         "an exception in the watcher": (
             f"{WATCHER}::test_whatever_goes_wrong_is_published_and_the_watcher_starts_again",
-            f"{WATCHER}::test_a_watch_that_ends_is_published_and_started_again",
+            f"{WATCHER}::test_a_name_that_is_not_utf8_restarts_the_watcher_which_goes_on",
         ),
         "a missing directory at the start": (
             f"{LIFE}::test_a_missing_directory_serves_what_the_catalog_knows_and_says_so",

@@ -46,9 +46,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _LEADING_FIELDS = ("ts", "level", "event", "logger")
 
-# Libraries that say at DEBUG or INFO what is nobody's business: rows with their values, and of a server that it
-# starts and stops, which `daemon.started` and `shutdown.stage` tell.
-_QUIETEST_LEVEL = {"sqlalchemy": logging.WARNING, "uvicorn": logging.WARNING}
+# Libraries that say at DEBUG or INFO what is nobody's business: rows with their values, each poll, and of a server
+# that it starts and stops, which `daemon.started` and `shutdown.stage` tell.
+_QUIETEST_LEVEL = {"sqlalchemy": logging.WARNING, "watchfiles": logging.INFO, "uvicorn": logging.WARNING}
 _OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 

@@ -7,7 +7,7 @@ directory is due. Does not read models, except for their digests while polling: 
 hint, and whoever takes it reads the directory.
 
 - `settling.py` is the rules of reload.md as a state machine without files, clock or loop;
-- `inotify.py` is the one module that calls the kernel's, `notify.py` a tree of what it watches;
+- `notify.py` is the one module that knows watchfiles;
 - `mounts.py` tells where inotify cannot be relied upon;
 - `canary.py` finds out where else events do not come;
 - `polling.py` compares digests instead;

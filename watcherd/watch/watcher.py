@@ -37,8 +37,9 @@ _MAX_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long the watcher waits between what it does, in seconds."""
+    """How long the watcher waits between what it does; seconds, but for `step_ms`."""
 
+    step_ms: int = 1  # see Notifier
     survey: float = 0.010  # from the first sign that a directory or a link changed, to the look at all
     root_check: float = 1.0
     root_return: float = 0.2  # between looks for a root that is missing
@@ -55,7 +56,7 @@ _DEFAULT_WAITS = Waits()
 class Watcher:
     """Watches one directory. One task runs `run`; one consumer calls `next` in a loop.
 
-    All methods are to be called on the event loop of `run`.
+    All methods are to be called on the event loop of `run`; only the notifier has a thread.
     """
 
     def __init__(  # noqa: PLR0913 - the last three are for tests, which cannot wait for minutes
@@ -195,7 +196,7 @@ class Watcher:
             await self._follow(until=_FOREVER, polling=True)
             return
         try:
-            notifier = Notifier(self._root, self._deliver)
+            notifier = Notifier(self._root, self._deliver, step_ms=self._waits.step_ms)
         except FileNotFoundError:
             return  # gone again since it was there
         except NotifyUnavailableError as error:
@@ -295,8 +296,7 @@ class Watcher:
     def _take_events(self) -> bool:
         """Turn raw events into hints; False when it has to be armed again.
 
-        That is when the root itself went away, when there were too many events to be told, or when
-        the canary's event has not come in time.
+        That is when the root itself went away, or when the canary's event has not come in time.
         """
         batches, self._raw = self._raw, []
         for batch in batches:
@@ -305,7 +305,7 @@ class Watcher:
             changed = batch.changed - {self._canary}
             if changed:
                 self._last_event_at = datetime.now(UTC)
-            if batch.lost:
+            if "" in batch.deleted:
                 return False
             for path in changed:
                 self._take_event(path, deleted=path in batch.deleted)

@@ -176,7 +176,7 @@ def test_checking_imports_neither_a_web_framework_nor_a_database(models: Path) -
         "    import watcherd.cli; watcherd.cli.main()\n"
         "except SystemExit as end:\n"
         "    assert not end.code\n"
-        "heavy = {'fastapi', 'starlette', 'sqlalchemy', 'sqlite3', 'uvicorn', 'ctypes', 'structlog', 'asyncio'}\n"
+        "heavy = {'fastapi', 'starlette', 'sqlalchemy', 'sqlite3', 'uvicorn', 'watchfiles', 'structlog', 'asyncio'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     root = str(Path(__file__).parents[3])

@@ -75,7 +75,7 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
 def test_asking_for_help_imports_nothing_that_is_slow_to_import(tmp_path: Path) -> None:
     code = (
         "import sys, watcherd.cli\n"
-        "heavy = {'fastapi', 'starlette', 'pydantic', 'sqlalchemy', 'uvicorn', 'ctypes', 'yaml', 'structlog'}\n"
+        "heavy = {'fastapi', 'starlette', 'pydantic', 'sqlalchemy', 'uvicorn', 'watchfiles', 'yaml', 'structlog'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     root = str(Path(__file__).parents[3])
