@@ -2,7 +2,11 @@
 
 Owns what may be read there, and the memory of counts. A read is bounded by steps of SQLite's virtual
 machine, not by what it looks like: one that goes over the bound is stopped, and its caller asks a
-thread, as it does the next times without trying here. Counting a table is a single step whatever its
+thread, as it does the next times without trying here. It waits for nobody either: readers of a
+write-ahead log need not, but for moments such as the recovery after a process that died while it
+wrote; then its caller asks a thread, which may wait. So it does whatever SQLite refuses here, since
+that does not always say that it would have to wait: a table that another connection has just made
+is a missing one as long as the schema cannot be read. Counting a table is a single step whatever its
 size, so it is done here only where the number was known to be small. A number is remembered together
 with the version of the data: as long as nobody, in whatever process, has written anything, it is the
 number.
@@ -14,7 +18,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
-from watcherd.store.cursor import Cursor, SqliteCursor, read_one_state, refused, run
+from watcherd.errors import StoreError
+from watcherd.store.cursor import Cursor, SqliteCursor, read_one_state, run
 
 MAX_STEPS: Final = 20_000
 """Of the virtual machine, for one read: about half a millisecond."""
@@ -37,8 +42,9 @@ Query = tuple[str, tuple[Any, ...]]
 """SQL text and its values."""
 
 
-class TooMuchError(Exception):
-    """A read is more than is done on the event loop's thread."""
+
+class TooMuchError(StoreError):
+    """A read is not for the event loop's thread: it is long, would have to wait, or is refused. Ask another thread."""
 
 
 class _Known(NamedTuple):
@@ -56,33 +62,31 @@ class AtOnce:
         self._ticks = 0
         self._counts: dict[Query, _Known] = {}
         self._too_much: dict[str, int] = {}
+        connection.execute("PRAGMA busy_timeout=0")
         connection.set_progress_handler(self._tick, _STEPS_A_TICK)
 
     def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
-        """The first row of a read by key, or None. StoreError if the driver refuses."""
+        """The first row of a read by key, or None. TooMuchError; StoreError for a value that no database holds."""
         self._ticks = 0
         try:
             return run(self._connection.cursor(SqliteCursor), sql, parameters).fetchone()
         except sqlite3.Error as error:
-            raise refused(error) from error
+            raise TooMuchError(str(error)) from error
 
     def read(self, sql: str, read: Callable[[Cursor], T]) -> T:
-        """Run a read that sees one state of the database; `sql` is what costs most in it. TooMuchError, StoreError."""
+        """Run a read that sees one state of the database; `sql` is what costs most in it. TooMuchError, StoreError as above."""
         self._refuse_known(sql)
         self._ticks = 0
         try:
             return read_one_state(self._connection, read)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                if len(self._too_much) < _MAX_REMEMBERED:
-                    self._too_much[sql] = _NOT_TRIED
-                raise TooMuchError from error
-            raise refused(error) from error
         except sqlite3.Error as error:
-            raise refused(error) from error
+            is_long = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+            if is_long and len(self._too_much) < _MAX_REMEMBERED:
+                self._too_much[sql] = _NOT_TRIED
+            raise TooMuchError(str(error)) from error
 
     def version(self) -> int:
-        """Changes whenever anybody has written to the database. StoreError."""
+        """Changes whenever anybody has written to the database. TooMuchError."""
         found: tuple[int] = self.fetch_row(_VERSION, ())
         return found[0]
 
@@ -99,7 +103,7 @@ class AtOnce:
         return number
 
     def remember(self, query: Query, number: int, before: int) -> None:
-        """Keep what was counted in another thread since the version was `before`. StoreError."""
+        """Keep what was counted in another thread since the version was `before`. TooMuchError."""
         # As long as that has not changed, the other one saw what is seen here.
         self._keep(query, _Known(number, before if self.version() == before else None))
 

@@ -7,11 +7,12 @@ one, and what a page holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from watcherd.errors import TooManyRowsError
-from watcherd.store.at_once import TooMuchError, is_small
+from watcherd.store.at_once import AtOnce, TooMuchError, is_small
 from watcherd.store.codecs import Codec
 from watcherd.store.cursor import Cursor, run
 from watcherd.store.database import Database
@@ -115,10 +116,11 @@ class ReadRows:
             return replace(page, related=beside) if beside else page
 
         now = self._database.at_once
-        before = None if now is None else now.version()
+        before = None if now is None else _version(now)
         page = await self._database.read(read)
         if now is not None and before is not None and page.total is not None:
-            now.remember(count, page.total, before)
+            with suppress(TooMuchError):
+                now.remember(count, page.total, before)
         return page
 
     def getting(self, key: object) -> Callable[[Cursor], Row | None]:
@@ -141,7 +143,7 @@ class ReadRows:
         return read
 
     def get_at_once(self, key: object) -> Row | None:
-        """The row of this key, where `answers_at_once`. StoreError."""
+        """The row of this key, where `answers_at_once`. StoreError, also where that would have to wait."""
         assert self._database.at_once is not None  # noqa: S101 - the caller has asked
         stored = self._database.at_once.fetch_row(self._get, (self._encode_key(key),))
         return None if stored is None else self._row(stored)
@@ -164,7 +166,7 @@ class ReadRows:
 
     @property
     def answers_at_once(self) -> bool:
-        """Whether a read by key never waits."""
+        """Whether a read by key is tried without waiting."""
         return self._database.at_once is not None
 
     def _is_short(self, query: Select) -> bool:
@@ -248,6 +250,14 @@ class ReadRows:
             if value is not None:
                 values[name] = decode(value)
         return Row(stored[-1], values)
+
+
+def _version(now: AtOnce) -> int | None:
+    """The version of the data; None where it cannot be told without waiting."""
+    try:
+        return now.version()
+    except TooMuchError:
+        return None
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

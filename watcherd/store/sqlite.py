@@ -1,7 +1,7 @@
 """SQLite: the connections to one file, who reads where, and who writes.
 
 Owns the file, the PRAGMAs, one reader on the event loop's thread for what takes microseconds (see
-`at_once`; readers of a write-ahead log never wait), a few reader threads for the rest, and the writer. Does not
+`at_once`; readers of a write-ahead log hardly ever wait), a few reader threads for the rest, and the writer. Does not
 know any table. There is no engine and no pool of SQLAlchemy in between: its Core makes the
 statements, and they run on raw connections, which costs a tenth.
 """
@@ -18,8 +18,8 @@ from typing import Any, Final, Literal, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import backup, operators
-from watcherd.store.at_once import AtOnce
-from watcherd.store.cursor import Cursor, read_one_state, refused
+from watcherd.store.at_once import AtOnce, TooMuchError
+from watcherd.store.cursor import Cursor, read_one_state, refused, run
 from watcherd.store.dialect import SQLITE
 from watcherd.store.hold import Hold
 from watcherd.store.session import Body, interact
@@ -31,6 +31,9 @@ from watcherd.store.writer import Writer, interrupt_until_done
 
 READERS: Final = 3
 _CACHED_STATEMENTS: Final = 1024
+
+_LOOK: Final = "SELECT 1 FROM sqlite_schema LIMIT 1"
+"""A read of the file itself: one of constants alone is answered without it."""
 
 Durability = Literal["full", "normal", "off"]
 """SQLite's `synchronous`; `off` is for what need not outlive the process."""
@@ -90,8 +93,11 @@ class SqliteDatabase:
         self._connections = Connections(self._connect)
 
     async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
-        """The first row of a read by key, at once, on the event loop's thread. StoreError if the driver refuses."""
-        return self.at_once.fetch_row(sql, parameters)
+        """The first row of a read by key: at once, unless somebody has to be waited for. StoreError."""
+        try:
+            return self.at_once.fetch_row(sql, parameters)
+        except TooMuchError:
+            return await self.read(lambda cursor: run(cursor, sql, parameters).fetchone())
 
     async def read(self, read: Callable[[Cursor], T]) -> T:
         """Run a read in a thread, in one transaction: it sees one state of the database."""
@@ -152,9 +158,9 @@ class SqliteDatabase:
     async def health(self) -> str | None:
         """Why a read fails now; None when it does not."""
         try:
-            await self.fetch_row("SELECT 1", ())
-        except StoreError as error:
-            return str(error)
+            self.at_once.fetch_row(_LOOK, ())
+        except TooMuchError as error:
+            return f"the database {self.path} cannot be read now: {error}"
         if _identity(self.path) != self._file:
             # Reads and writes go on, in a file that nobody can open any more.
             return (

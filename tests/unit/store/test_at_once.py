@@ -119,11 +119,13 @@ def test_a_large_number_is_known_here_only_as_long_as_nobody_writes(laid: Laid) 
         laid.count()
 
 
-def test_what_the_database_refuses_is_told_and_ends_the_read(laid: Laid) -> None:
-    with pytest.raises(StoreError, match="no such table"):
+def test_what_the_database_refuses_is_left_to_others_and_ends_the_read(laid: Laid) -> None:
+    with pytest.raises(TooMuchError, match="no such table"):
         laid.now.read("x", lambda cursor: cursor.execute("SELECT * FROM missing"))
-    with pytest.raises(StoreError, match="no such table"):
+    with pytest.raises(TooMuchError, match="no such table"):
         laid.now.fetch_row("SELECT * FROM missing", ())
+    with pytest.raises(StoreError, match="cannot hold a value"):
+        laid.now.fetch_row("SELECT ?", (2**64,))
     assert laid.page() == list(range(20))
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.others import holding, recovering
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import sqlite as module
+from watcherd.store.at_once import TooMuchError
 from watcherd.store.cursor import Cursor, run
 from watcherd.store.database import database_path
 from watcherd.store.sqlite import SqliteDatabase
@@ -318,7 +320,7 @@ async def test_the_settings_of_a_connection_are_what_was_asked_for(
         return [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
     expected = ["wal", {"full": 2, "normal": 1, "off": 0}[durability], 1, 5000]
-    assert database.at_once.read("", pragmas) == expected
+    assert database.at_once.read("", pragmas) == [*expected[:-1], 0]
     assert await database.read(pragmas) == expected
     assert await database.write(pragmas) == expected
     await database.close()
@@ -356,3 +358,45 @@ async def test_a_file_that_is_deleted_under_the_daemon_is_told_of(tmp_path: Path
     (tmp_path / "kept.db").replace(tmp_path / "x.db")
     assert await database.health() is None
     await database.close()
+
+
+async def test_a_read_that_has_to_wait_for_another_process_waits_in_a_thread(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "x.db")
+    await database.write(insert_first)
+    async with recovering(database.path):
+        waiting = asyncio.create_task(database.fetch_row("SELECT x FROM t", ()))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        assert "cannot be read now: database is locked" in str(await database.health())
+        with pytest.raises(TooMuchError):
+            database.at_once.read("", values)
+        with pytest.raises(TooMuchError):
+            database.at_once.version()
+    assert await waiting == (1,)
+    assert await database.health() is None
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("BEGIN EXCLUSIVE",),
+        ("BEGIN IMMEDIATE", "ALTER TABLE t ADD COLUMN y", "CREATE INDEX i ON t (y)"),
+        ("PRAGMA wal_checkpoint(PASSIVE)", "BEGIN", "SELECT * FROM t"),
+    ],
+    ids=["exclusive", "schema", "checkpoint"],
+)
+async def test_readers_do_not_wait_for_whoever_writes(tmp_path: Path, statements: tuple[str, ...]) -> None:
+    database = SqliteDatabase(tmp_path / "x.db")
+    await database.write(insert_first)
+    async with holding(database.path, *statements):
+        assert database.at_once.fetch_row("SELECT x FROM t", ()) == (1,)
+        assert database.at_once.read("", values) == [1]
+        assert await database.health() is None
+    await database.close()
+
+
+def insert_first(cursor: Cursor) -> None:
+    cursor.execute("CREATE TABLE t (x INTEGER PRIMARY KEY)")
+    insert(cursor, 1)
