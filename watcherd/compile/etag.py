@@ -15,7 +15,7 @@ from watcherd import problems
 from watcherd.problems import Problem
 
 _TAG = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_OURS = re.compile(rb"([0-9]{1,18})-[0-9a-f]{16}")
+_OURS = re.compile(rb"([0-9]{1,19})-[0-9a-f]{16}")
 
 
 def etag(version: int, representation: bytes) -> bytes:

@@ -42,7 +42,6 @@ Query = tuple[str, tuple[Any, ...]]
 """SQL text and its values."""
 
 
-
 class TooMuchError(StoreError):
     """A read is not for the event loop's thread: it is long, would have to wait, or is refused. Ask another thread."""
 
@@ -74,7 +73,7 @@ class AtOnce:
             raise TooMuchError(str(error)) from error
 
     def read(self, sql: str, read: Callable[[Cursor], T]) -> T:
-        """Run a read that sees one state of the database; `sql` is what costs most in it. TooMuchError, StoreError as above."""
+        """Run a read that sees one state of the database; `sql` is what costs most in it. The same errors."""
         self._refuse_known(sql)
         self._ticks = 0
         try:

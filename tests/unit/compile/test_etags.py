@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from watcherd.compile.etag import etag, wanted_versions
 from watcherd.store import Cursor, ModelTables
 
 PRODUCT = {"sku": "A1", "price": "12.5"}
@@ -105,3 +106,8 @@ async def test_a_row_that_changes_just_before_it_is_written_is_kept(
         patched.setattr(ModelTables, "write", change_and_write)
         assert (await shop(method, path, body, if_match=tag)).status == 412
     assert (await shop.get(path)).json["stock"] == 9
+
+
+@pytest.mark.parametrize("version", [1, 1882545695884493050, 2**63 - 1])
+def test_a_tag_names_the_version_that_it_was_made_of_whatever_that_is(version: int) -> None:
+    assert wanted_versions(etag(version, b"{}")) == {version}
