@@ -38,6 +38,7 @@ STOPPING = "e2e/test_stopping.py"
 TRAFFIC = "e2e/test_traffic.py"
 WATCHING = "e2e/test_watching.py"
 WORKERS = "e2e/test_workers.py"
+OTHERS = "e2e/test_others.py"
 
 SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Editors": {
@@ -260,6 +261,13 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "a parent that is killed": (
             f"{WORKERS}::test_when_the_parent_is_killed_the_workers_end_and_the_next_one_starts",
+        ),
+        "a second daemon on one SQLite database": (
+            f"{OTHERS}::test_a_second_daemon_on_the_same_directory_is_refused_and_the_next_one_after_a_kill_is_not",
+        ),
+        "a process that keeps everybody from the database": (
+            f"{OTHERS}::test_while_another_process_keeps_everybody_from_reading_all_else_is_answered",
+            f"{OTHERS}::test_reads_go_on_and_writes_wait_while_another_process_writes",
         ),
         "SIGHUP and SIGTERM": (
             f"{WORKERS}::test_a_hang_up_reloads_all_workers_and_a_signal_to_a_worker_changes_nothing",

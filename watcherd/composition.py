@@ -22,7 +22,7 @@ from watcherd.metrics import Metrics
 from watcherd.problems import Problem
 from watcherd.services import Allowance
 from watcherd.settings import Settings
-from watcherd.store import Store
+from watcherd.store import Store, Tenure
 
 YOUNG_OBJECTS = 50_000
 """So many new objects are an occasion to collect the garbage."""
@@ -36,13 +36,14 @@ def keep_for_good() -> None:
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
 
 
-async def open_store(settings: Settings) -> Store:
-    """The database. Raises StoreError."""
+async def open_store(settings: Settings, tenure: Tenure) -> Store:
+    """The database, for the process that leads or for one of its workers. Raises StoreError."""
     return await Store.open(
         settings.database_url,
         settings.data_dir,
         durability=settings.durability,
         max_waiting=settings.max_waiting_writes,
+        tenure=tenure,
     )
 
 

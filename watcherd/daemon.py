@@ -82,7 +82,7 @@ async def serve(settings: Settings, flush_log: Callable[[], None], greet: Greet 
     signals = Signals()
     listener = bind(settings)
     with contextlib.closing(listener):
-        store = await open_store(settings)
+        store = await open_store(settings, "leading")
         try:
             async with asyncio.TaskGroup() as tasks:
                 daemon = Daemon(settings, store, tasks, listener, signals, flush_log, greet)

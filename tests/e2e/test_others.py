@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from pathlib import Path
 
-from tests.e2e.process import Process, running
+import pytest
+
+from tests.e2e.process import Process, clean_environment, running
 from tests.others import holding, recovering
 
 
@@ -43,6 +47,36 @@ async def test_reads_go_on_and_writes_wait_while_another_process_writes(tmp_path
             assert not waiting.done()
         assert (await waiting).json()["name"] == "b"
         assert (await client.get(path)).json()["name"] == "b"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_second_daemon_on_the_same_directory_is_refused_and_the_next_one_after_a_kill_is_not(
+    tmp_path: Path, shop_models: Path, workers: str
+) -> None:
+    data = tmp_path / "data"
+    async with running(shop_models, data, "--workers", workers) as daemon, daemon.client() as client:
+        await client.post("/api/shop/items", json={"name": "a"})
+        status, said = await refused(shop_models, data)
+        assert status == 2
+        assert f"another daemon does already, process {daemon.pid}; stop it, or give this one" in said
+        assert said.count("\n") == 1
+        async with running(shop_models, tmp_path / "elsewhere"):
+            pass
+        assert (await client.get("/api/shop/items")).json()["total"] == 1
+        daemon.kill(signal.SIGKILL)
+        await daemon.ended()
+    async with running(shop_models, data, "--workers", workers) as daemon, daemon.client() as client:
+        assert (await client.get("/api/shop/items")).json()["total"] == 1
+
+
+async def refused(models: Path, data: Path) -> tuple[int, str]:
+    """The exit status of a daemon that cannot start, and what it says on standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "watcherd", "serve", "--models", str(models), "--data-dir", str(data), "--port", "0",
+        stderr=asyncio.subprocess.PIPE, env=clean_environment(),
+    )  # fmt: skip
+    _, said = await process.communicate()
+    return await process.wait(), said.decode()
 
 
 def database_of(daemon: Process) -> Path:

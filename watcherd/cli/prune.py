@@ -77,7 +77,7 @@ async def _prune(
     """What is parked, and the path of the backup if it was dropped."""
     from watcherd.store import Store
 
-    store = await Store.open(database_url, data_dir, alone=yes)
+    store = await Store.open(database_url, data_dir, tenure="alone" if yes else "shared")
     try:
         parked = [one for one in await store.parked() if models is None or one.model in models]
         droppable = [one for one in parked if not one.held_by]

@@ -12,6 +12,7 @@ from watcherd.store.conditions import UntranslatableError, filter_expression
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import database_exists
 from watcherd.store.drift import Difference
+from watcherd.store.hold import Tenure
 from watcherd.store.holders import BEAT_SECONDS, Heard
 from watcherd.store.limits import stricter
 from watcherd.store.plan import EntityNames, Notice, Rejection, SchemaPlan, StalePlanError, Step, StepKind
@@ -60,6 +61,7 @@ __all__ = [
     "Step",
     "StepKind",
     "Store",
+    "Tenure",
     "UntranslatableError",
     "Usage",
     "database_exists",

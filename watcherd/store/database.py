@@ -15,6 +15,7 @@ from watcherd.errors import StoreError
 from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
+from watcherd.store.hold import Tenure
 from watcherd.store.session import Body
 from watcherd.store.sqlite import Durability, SqliteDatabase
 from watcherd.store.stream import RowStream
@@ -94,11 +95,11 @@ async def open_database(
     *,
     durability: Durability,
     max_waiting: int = MAX_WAITING,
-    alone: bool = False,
+    tenure: Tenure = "shared",
 ) -> Database:
     """The database at the address, else SQLite in the data directory. StoreError when it cannot be opened.
 
-    With `alone` nobody else may have it open; a server is never had alone: there one asks `holders`.
+    `tenure` does not matter on a server, which is for all: there one asks `holders`.
     """
     if database_url is not None and urlsplit(database_url).scheme == POSTGRESQL_SCHEME:
         # The driver takes a while to import, and most daemons have no use for it.
@@ -106,7 +107,7 @@ async def open_database(
 
         return await PostgresDatabase.open(database_url, max_waiting=max_waiting)
     path = database_path(database_url, data_dir)
-    return SqliteDatabase(path, durability=durability, max_waiting=max_waiting, alone=alone)
+    return SqliteDatabase(path, durability=durability, max_waiting=max_waiting, tenure=tenure)
 
 
 def database_exists(database_url: str | None, data_dir: Path) -> bool:

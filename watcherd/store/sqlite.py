@@ -21,7 +21,7 @@ from watcherd.store import backup, operators
 from watcherd.store.at_once import AtOnce, TooMuchError
 from watcherd.store.cursor import Cursor, read_one_state, refused, run
 from watcherd.store.dialect import SQLITE
-from watcherd.store.hold import Hold
+from watcherd.store.hold import Hold, Tenure
 from watcherd.store.session import Body, interact
 from watcherd.store.sqlite_session import SESSIONS, Connections, SqliteSession
 from watcherd.store.sqlite_stream import SqliteStream
@@ -53,14 +53,14 @@ class SqliteDatabase:
         durability: Durability = "full",
         busy_timeout: float = 5.0,
         max_waiting: int = MAX_WAITING,
-        alone: bool = False,
+        tenure: Tenure = "shared",
     ) -> None:
         """Opens the file and starts the writer; needs a running event loop. `busy_timeout` is in seconds.
 
-        With `alone` no other process may have it open: StoreError if one has.
+        StoreError where another process has it in a way that does not go with `tenure`.
         """
         self.path = path
-        self._hold = Hold.take(path, alone=alone)
+        self._hold = Hold.take(path, tenure)
         self.shown = str(path)
         self._busy_timeout = busy_timeout
         self._pragmas = (

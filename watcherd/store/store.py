@@ -27,6 +27,7 @@ from watcherd.store.cursor import Cursor
 from watcherd.store.database import Database, open_database
 from watcherd.store.differ import differ, former_name
 from watcherd.store.drift import Difference
+from watcherd.store.hold import Tenure
 from watcherd.store.holders import Heard, Me
 from watcherd.store.layout import Layout, StoredAttribute
 from watcherd.store.memory import Memory
@@ -122,16 +123,17 @@ class Store:
         *,
         durability: Durability = "full",
         max_waiting: int = MAX_WAITING,
-        alone: bool = False,
+        tenure: Tenure = "shared",
     ) -> Store:
         """Open or make the database: at the URL (see `database`), else in the data directory.
 
         Over `max_waiting` writes (with a server: requests) that wait for it, more are refused.
         StoreError, with the place, when it cannot be opened, is not one of ours, or was written by
-        a newer version; with `alone`, also when another process has it open (not on a server).
+        a newer version; not on a server also when another process has it open and this one wants it
+        `alone`, or when another leads where this one wants to.
         """
         database = await open_database(
-            database_url, data_dir, durability=durability, max_waiting=max_waiting, alone=alone
+            database_url, data_dir, durability=durability, max_waiting=max_waiting, tenure=tenure
         )
         try:
             await database.change(catalog.create)

@@ -77,7 +77,7 @@ async def live(ours: socket.socket, listener: socket.socket, shared: int) -> int
     settings = Settings(**fields["settings"])
     log = logs.configure(settings.log_format, settings.log_level, worker=fields["worker"], shared=True)
     try:
-        store = await open_store(settings)
+        store = await open_store(settings, "shared")
     except WatcherdError as error:
         if not began.done():
             began.set_exception(error)

@@ -30,7 +30,7 @@ USER = entity("User", attribute("name", unique=True))
 
 async def store_with_parked(tmp_path: Path) -> Store:
     """One parked column (2 values), one parked table (1 row), one parked model (1 row)."""
-    return await with_parked(await Store.open(None, tmp_path, durability="normal", alone=True))
+    return await with_parked(await Store.open(None, tmp_path, durability="normal", tenure="alone"))
 
 
 async def with_parked(store: Store) -> Store:
@@ -98,7 +98,7 @@ async def test_an_attribute_that_comes_back_after_it_was_dropped_is_a_new_one(tm
 
 
 async def test_what_is_still_referred_to_is_not_dropped(tmp_path: Path) -> None:
-    store = await Store.open(None, tmp_path, durability="normal", alone=True)
+    store = await Store.open(None, tmp_path, durability="normal", tenure="alone")
     people = model(entity("Person"), domain="people")
     await apply(store, people)
     loan = entity("Loan", attribute("who", "reference", to="people.Person"))
@@ -135,9 +135,9 @@ async def test_nobody_drops_while_somebody_else_has_the_database(tmp_path: Path)
     other = await Store.open(None, tmp_path)
     await other.close()
     with pytest.raises(StoreError, match="another process has it open, such as `watcherd serve`"):
-        await Store.open(None, tmp_path, alone=True)
+        await Store.open(None, tmp_path, tenure="alone")
     await daemon.close()
-    alone = await Store.open(None, tmp_path, alone=True)
+    alone = await Store.open(None, tmp_path, tenure="alone")
     with pytest.raises(StoreError, match="has it for itself"):
         await Store.open(None, tmp_path)
     await alone.close()

@@ -178,7 +178,7 @@ async def test_what_was_demanded_of_an_attribute_is_demanded_in_its_new_type(sto
 
 
 async def test_the_old_column_does_not_come_back_and_can_be_pruned(tmp_path: Any) -> None:
-    store = await Store.open(None, tmp_path, durability="normal", alone=True)
+    store = await Store.open(None, tmp_path, durability="normal", tenure="alone")
     old = (await apply(store, things(INTEGER)))["Thing"]
     await insert(old, 1)
     await apply(store, things(MONEY), 2)

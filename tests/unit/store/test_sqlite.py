@@ -400,3 +400,19 @@ async def test_readers_do_not_wait_for_whoever_writes(tmp_path: Path, statements
 def insert_first(cursor: Cursor) -> None:
     cursor.execute("CREATE TABLE t (x INTEGER PRIMARY KEY)")
     insert(cursor, 1)
+
+
+async def test_of_those_who_share_a_database_one_leads(tmp_path: Path) -> None:
+    leader = SqliteDatabase(tmp_path / "x.db", tenure="leading")
+    with pytest.raises(StoreError, match=rf"another daemon does already, process {os.getpid()}; stop it, or give"):
+        SqliteDatabase(tmp_path / "x.db", tenure="leading")
+    worker = SqliteDatabase(tmp_path / "x.db")
+    elsewhere = SqliteDatabase(tmp_path / "y.db", tenure="leading")
+    await leader.close()
+    await SqliteDatabase(tmp_path / "x.db", tenure="leading").close()
+    await worker.close()
+    await elsewhere.close()
+    (tmp_path / "z.db.lock").mkdir()
+    with pytest.raises(StoreError, match=r"cannot open .*z\.db\.lock: Is a directory"):
+        SqliteDatabase(tmp_path / "z.db", tenure="leading")
+    await SqliteDatabase(tmp_path / "z.db", tenure="alone").close()
