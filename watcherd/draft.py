@@ -114,6 +114,12 @@ class Draft:
         self._ordered = rollback
         self.rolled_back[rollback.spec.name] = rollback
 
+    def order_load(self, path: str) -> None:
+        """Let a file speak for its model, also where an older source has spoken in its place."""
+        spec = self.files[path].spec if path in self.files else None
+        if spec is not None:
+            self.rolled_back.pop(spec.name, None)
+
     def give_up_rollback(self, model: str, found: Iterable[Diagnostic]) -> None:
         """Serve the file again. Raises RollbackRefusedError for what was ordered just now."""
         rollback = self.rolled_back.pop(model)

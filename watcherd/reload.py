@@ -46,8 +46,8 @@ from watcherd.watch import ChangeSet, OvertakenError, Watcher
 class Order:
     """What an administrator wants beside the change set.
 
-    `load` is the path of a file whose model goes (back) into service, `unload` a folded model
-    that leaves it, `rollback` an older source that serves instead of its file; `dry_run` builds
+    `load` is the path of a file whose model goes (back) into service as the file says, also where an
+    older source serves in its place, `unload` a folded model that leaves it, `rollback` an older source that serves instead of its file; `dry_run` builds
     everything and changes nothing.
     """
 
@@ -190,6 +190,8 @@ class Reloader:
             allow_handlers=self._allow_handlers,
             behind=frozenset(self._behind),
         )
+        if order.load is not None:
+            draft.order_load(order.load)
         if order.rollback is not None:
             draft.order_rollback(order.rollback)
         while not await self._build(draft, order, gate):

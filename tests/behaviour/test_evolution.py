@@ -207,6 +207,48 @@ async def test_a_rollback_survives_a_restart_and_ends_with_the_file(tmp_path: Pa
         assert await names(changed, "/api/shop/items", "phone") == []
 
 
+async def test_a_load_ends_a_rollback_unless_the_file_cannot_serve(tmp_path: Path) -> None:
+    strict = model_text("shop", "mail: {type: string, required: true}", "phone")
+    order = {"pim_name": "shop"}
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.save("shop.yaml", strict)
+        assert (await roll_back(walk, "shop", 1))[0] == 200
+        await walk.post("/api/shop/items", {"name": "a"})
+        rolled_back = walk.revision("shop")
+        refused = await walk.call("POST", "/admin/pim/load", order)
+        assert (refused.status, [one["code"] for one in refused.json["diagnostics"]]) == (422, ["PIM603"])
+        assert (await walk.state("shop.yaml"), walk.revision("shop")) == ("rolled_back", rolled_back)
+        assert (await walk.call("PATCH", await only(walk), {"mail": "m"})).status == 200
+        trial = await walk.call("POST", "/admin/pim/load", {**order, "dry_run": True})
+        assert (trial.status, await walk.state("shop.yaml")) == (200, "rolled_back")
+        done = await walk.call("POST", "/admin/pim/load", order)
+        assert (done.status, done.json["result"]["revision"]) == (200, 4)
+        assert await walk.state("shop.yaml") == "live"
+        assert await names(walk, "/api/shop/items", "phone") == [None]
+        assert (await walk.call("POST", "/admin/pim/load", order)).status == 409
+    async with serving(tmp_path) as again:
+        assert (await again.state("shop.yaml"), again.revision("shop").number) == ("live", 4)
+
+
+async def test_what_was_rolled_back_and_unloaded_is_loaded_as_its_file_says(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.save("shop.yaml", model_text("shop", "phone"))
+        await roll_back(walk, "shop", 1)
+        await walk.unload("shop")
+        assert await walk.state("shop.yaml") == "unloaded"
+        assert (await walk.call("POST", "/admin/pim/load", {"pim_name": "shop"})).status == 200
+        assert await walk.state("shop.yaml") == "live"
+        assert await names(walk, "/api/shop/items", "phone") == []
+    async with serving(tmp_path) as again:
+        assert await again.state("shop.yaml") == "live"
+
+
+async def only(walk: Walk) -> str:
+    """The path of the one row."""
+    (key,) = await names(walk, "/api/shop/items", "id")
+    return f"/api/shop/items/{key}"
+
+
 async def test_a_rollback_undoes_a_rename_and_the_data_follows_back(tmp_path: Path) -> None:
     async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
         await walk.post("/api/shop/items", {"name": "a", "mail": "m"})

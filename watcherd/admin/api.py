@@ -142,7 +142,7 @@ class Api:
         pim_file: Annotated[str | None, Query()] = None,
         dry_run: Annotated[bool | None, Query()] = None,
     ) -> dict[str, Any]:
-        """Put a model (back) into service. The body and the query say the same things."""
+        """Put a model (back) into service, as its file says: a rollback ends. The body and the query say the same."""
         asked = body or LoadRequest()
         name = asked.pim_name or pim_name
         trial = asked.dry_run if dry_run is None else dry_run

@@ -70,7 +70,7 @@ def add_evolution_routes(router: APIRouter, reloader: Reloader, *, max_file_byte
         api.roll_back,
         methods=["POST"],
         operation_id="admin_rollback",
-        summary="Serve a kept revision again, until the file changes",
+        summary="Serve a kept revision again, until the file changes or is loaded",
         dependencies=[Depends(json_alone)],
         responses={
             404: {"description": "No such model in service, or no such revision"},

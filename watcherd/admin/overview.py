@@ -23,7 +23,7 @@ STATES: Mapping[State, tuple[str, str]] = {
     State.LIVE: ("Live", "What the file says is served"),
     State.STALE: ("Stale", "The file's newer content was rejected: the last good revision serves on"),
     State.REJECTED: ("Rejected", "The file has errors, and nothing serves"),
-    State.ROLLED_BACK: ("Rolled back", "An older revision serves, until the file changes"),
+    State.ROLLED_BACK: ("Rolled back", "An older revision serves, until the file changes or is loaded"),
     State.UNLOADED: ("Unloaded", "Taken out of service by an administrator; file and data stay"),
 }
 """What each state is called and what it means."""

@@ -37,7 +37,7 @@ def load(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a model into service, also one that was unloaded.
+    """Put a model into service as its file says, also one that was unloaded or rolled back.
 
     Exits with 0 when it is served, with 1 when its file has errors, which are shown, and with 2 when
     the daemon cannot be asked or refuses: no such file, another model's file, already served.
