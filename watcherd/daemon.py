@@ -192,7 +192,13 @@ class Daemon:
         )
         self._timeline = Timeline(lambda: self._reloader.world)
         self._heartbeat = Heartbeat(
-            store, self._gateway, self._drains, self._reloader, self._scanned, lambda: self._watcher.request("restart")
+            store,
+            self._gateway,
+            self._drains,
+            self._reloader,
+            self._scanned,
+            behind=lambda: self._watcher.request("restart"),
+            publish=publish,
         )
         self._gateway.host = make_host(
             [

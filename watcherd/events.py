@@ -98,6 +98,22 @@ class WatchRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseDegraded(Event):
+    """The database does not answer, or what is written to it will be lost; `reason` says why and what to do."""
+
+    name: ClassVar[str] = "database.degraded"
+    level: ClassVar[Level] = "error"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRecovered(Event):
+    """The database is as it should be again."""
+
+    name: ClassVar[str] = "database.recovered"
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadStarted(Event):
     """A change set is about to be read. `reason` is that of the change set."""
 

@@ -2,7 +2,8 @@
 
 Owns the loop. What is held is asked of the gateway and the drains, what it means for others is the
 store's (`holders`). Where others have applied what this process serves, under a number of their own
-and perhaps with other columns, the reloader is told, so that all serve the same.
+and perhaps with other columns, the reloader is told, so that all serve the same. Whether the database
+is well is told with each beat: nobody else would look at a file that was deleted, as long as it is open.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
+from watcherd import events
 from watcherd.drain import Drains
 from watcherd.errors import StoreError
 from watcherd.gateway import Gateway
@@ -22,7 +24,8 @@ from watcherd.store import BEAT_SECONDS, Store
 class Heartbeat:
     """Speaks for one process, from its start to its end.
 
-    `scanned` is set once it can say what it holds, `behind` asks for a reload.
+    `scanned` is set once it can say what it holds, `behind` asks for a reload, `publish` is told how the
+    database is.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - whom it asks and whom it tells
@@ -33,6 +36,7 @@ class Heartbeat:
         reloader: Reloader,
         scanned: asyncio.Event,
         behind: Callable[[], None],
+        publish: events.Publish,
     ) -> None:
         self._store = store
         self._gateway = gateway
@@ -40,20 +44,28 @@ class Heartbeat:
         self._reloader = reloader
         self._scanned = scanned
         self._behind = behind
-        self._silent = False
+        self._publish = publish
+        self._degraded = False
         self._log = structlog.stdlib.get_logger("watcherd.heartbeat")
 
     async def run(self) -> None:
-        """Speak now and then, for ever; a database that does not listen is told of once."""
+        """Speak now and then, for ever."""
         while True:
-            try:
-                await self.beat()
-                self._silent = False
-            except StoreError as error:
-                if not self._silent:
-                    self._log.warning("heartbeat.failed", error=str(error))
-                self._silent = True
+            await self.look()
             await asyncio.sleep(BEAT_SECONDS)
+
+    async def look(self) -> None:
+        """Speak once; tell of a database that does not listen, or is not what it was, once, and of its return."""
+        try:
+            await self.beat()
+            reason = await self._store.health()
+        except StoreError as error:
+            reason = str(error)
+        if reason is not None and not self._degraded:
+            self._publish(events.DatabaseDegraded(reason))
+        if reason is None and self._degraded:
+            self._publish(events.DatabaseRecovered())
+        self._degraded = reason is not None
 
     async def beat(self) -> None:
         """Speak once, and have caught up with what others did."""

@@ -47,8 +47,8 @@ class Order:
     """What an administrator wants beside the change set.
 
     `load` is the path of a file whose model goes (back) into service as the file says, also where an
-    older source serves in its place, `unload` a folded model that leaves it, `rollback` an older source that serves instead of its file; `dry_run` builds
-    everything and changes nothing.
+    older source serves in its place; `unload` a folded model that leaves it, `rollback` an older source
+    that serves instead of its file; `dry_run` builds everything and changes nothing.
     """
 
     load: str | None = None

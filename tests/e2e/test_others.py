@@ -69,6 +69,19 @@ async def test_a_second_daemon_on_the_same_directory_is_refused_and_the_next_one
         assert (await client.get("/api/shop/items")).json()["total"] == 1
 
 
+async def test_a_database_file_that_is_deleted_under_a_daemon_is_told_of(tmp_path: Path, shop_models: Path) -> None:
+    async with running(shop_models, tmp_path / "data") as daemon, daemon.client() as client:
+        kept = tmp_path / "kept.db"
+        database_of(daemon).rename(kept)
+        told = await daemon.wait_for("database.degraded")
+        assert (told["level"], "put the file back" in told["reason"]) == ("error", True)
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["reasons"]) == (200, [told["reason"]])
+        kept.rename(database_of(daemon))
+        await daemon.wait_for("database.recovered")
+        assert (await client.get("/readyz")).json()["status"] == "ok"
+
+
 async def refused(models: Path, data: Path) -> tuple[int, str]:
     """The exit status of a daemon that cannot start, and what it says on standard error."""
     process = await asyncio.create_subprocess_exec(

@@ -165,7 +165,7 @@ class SqliteDatabase:
             # Reads and writes go on, in a file that nobody can open any more.
             return (
                 f"the database {self.path} was deleted or replaced while it is open: what is written from now on "
-                "is lost when this process ends; put the file back and restart"
+                "is lost when this process ends; put the file back, or export the rows as long as it runs, and restart"
             )
         return None
 
