@@ -2,10 +2,11 @@
 
 A thread of our own waits for raw events and throws them over to the event loop. watchfiles' own
 `awatch` starts a task group and borrows a pool thread for each batch, which costs about half a
-millisecond a save, and ends at the first file name that is not UTF-8 without a way to go on.
+millisecond a save, and ends at the first file name that is not UTF-8 without a way to go on. Nor are
+watchfiles' own sleeps used, see `_Pace`.
 
-watchfiles is what the project is to watch by. An inotify binding of our own would hear of a save two
-milliseconds earlier; that was tried twice and taken back for this reason: do not try it again.
+watchfiles is what the project is to watch by. An inotify binding of our own would hear of a save half
+a millisecond earlier; that was tried twice and taken back for this reason: do not try it again.
 
 Knows nothing of models: it tells which paths had an event, as they are, and when it is over.
 """
@@ -16,6 +17,7 @@ import asyncio
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +53,11 @@ class Notifier:
     after a failure comes one `NotifyFailedError`, and nothing more.
     """
 
-    def __init__(self, root: Path, deliver: Callable[[RawEvents | NotifyFailedError], None], *, step_ms: int) -> None:
+    def __init__(self, root: Path, deliver: Callable[[RawEvents | NotifyFailedError], None], *, step: float) -> None:
         """Start to watch.
 
-        `step_ms` is how often watchfiles looks at its own queue: an event takes one to two steps,
-        and one millisecond keeps about 3 % of a core busy.
+        `step` is how many seconds pass between two looks at the queue of watchfiles: an event takes half of
+        one on average, and half a millisecond keeps about 2 % of a core busy.
 
         Raises:
             NotifyUnavailableError: there is no inotify to be had, for instance as a limit is reached.
@@ -64,23 +66,22 @@ class Notifier:
         """
         self._root = os.path.abspath(root)  # noqa: PTH100 - not resolved: events name what was asked for
         self._deliver = deliver
-        self._step_ms = step_ms
         self._loop = asyncio.get_running_loop()
-        self._stopped = threading.Event()
+        self._pace = _Pace(step)
         self._notify = _arm(self._root)
         self._thread = threading.Thread(target=self._wait_for_events, name="watcherd-notify", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop the thread and give the descriptors back. Takes a few milliseconds; may be called twice."""
-        self._stopped.set()
+        self._pace.stopped = True
         self._thread.join(_JOIN_SECONDS)
         self._notify.close()
 
     def _wait_for_events(self) -> None:
-        while not self._stopped.is_set():
+        while not self._pace.stopped:
             try:
-                batch = self._notify.watch(self._step_ms, self._step_ms, 0, self._stopped)
+                batch = self._notify.watch(0, 0, 0, self._pace)
             except (WatchfilesRustInternalError, OSError, RuntimeError) as error:
                 self._hand_over(_failure(error))
                 return
@@ -101,7 +102,27 @@ class Notifier:
         try:
             self._loop.call_soon_threadsafe(self._deliver, message)
         except RuntimeError:  # the loop was closed without us: there is nobody left to tell
-            self._stopped.set()
+            self._pace.stopped = True
+
+
+class _Pace:
+    """What watchfiles asks before each look at its queue whether it is to end: the place to wait at.
+
+    It hands events over when two looks in a row have found the same number of them. Its own wait comes
+    before every look, so that an event takes one to two of them; here the second look follows the first
+    one at once. An event that comes in between is handed over by the next two.
+    """
+
+    def __init__(self, step: float) -> None:
+        self.stopped = False
+        self._step = step
+        self._second = False
+
+    def is_set(self) -> bool:
+        if not self._second:
+            time.sleep(self._step)
+        self._second = not self._second
+        return self.stopped
 
 
 def _arm(root: str) -> RustNotify:

@@ -37,9 +37,9 @@ _MAX_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long the watcher waits between what it does; seconds, but for `step_ms`."""
+    """How long the watcher waits between what it does, in seconds."""
 
-    step_ms: int = 1  # see Notifier
+    step: float = 0.0005  # see Notifier
     survey: float = 0.010  # from the first sign that a directory or a link changed, to the look at all
     root_check: float = 1.0
     root_return: float = 0.2  # between looks for a root that is missing
@@ -196,7 +196,7 @@ class Watcher:
             await self._follow(until=_FOREVER, polling=True)
             return
         try:
-            notifier = Notifier(self._root, self._deliver, step_ms=self._waits.step_ms)
+            notifier = Notifier(self._root, self._deliver, step=self._waits.step)
         except FileNotFoundError:
             return  # gone again since it was there
         except NotifyUnavailableError as error:

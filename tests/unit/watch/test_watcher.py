@@ -327,9 +327,10 @@ class Deaf:
     def __init__(self, *_: object) -> None:
         pass
 
-    def watch(self, debounce: int, step: int, timeout: int, stop: threading.Event) -> str:
-        stop.wait(0.01)
-        return "timeout"
+    def watch(self, debounce: int, step: int, timeout: int, pace: notify._Pace) -> str:
+        while not pace.is_set():
+            pass
+        return "stop"
 
     def close(self) -> None:
         pass
