@@ -56,6 +56,7 @@ RELOAD = {
     "compile": Step("watcherd.reload:compile_model"),
     "expand": Step("watcherd.store:Store.expand"),
     "in the transaction": Step("watcherd.store.apply:expand", after=True),
+    "in the transaction of new models": Step("watcherd.store.founding:found", after=True),
     "expanded": Step("watcherd.store:Store.expand", after=True),
     "write decisions": Step("watcherd.applied:AppliedModels.write_decisions"),
     "swap": Step("watcherd.gateway:Gateway.swap"),

@@ -38,7 +38,7 @@ from watcherd.plan import Preview, planned, preview
 from watcherd.progress import Progress
 from watcherd.report import Report, Stages, compare, gone, tell
 from watcherd.services import NO_HANDLERS, Handlers
-from watcherd.store import Heard, KeptRevision, Rejection, StalePlanError, Store
+from watcherd.store import MAX_TOGETHER, Heard, KeptRevision, Rejection, StalePlanError, Store
 from watcherd.watch import ChangeSet, OvertakenError, Watcher
 
 
@@ -57,8 +57,8 @@ class Order:
     dry_run: bool = False
 
 
-SIDE_BY_SIDE = 50
-"""Models of one reload that are built at once."""
+SIDE_BY_SIDE = 2 * MAX_TOGETHER
+"""Models of one reload that are built at once: so many are compiled while as many are written."""
 
 RETRY_SECONDS = 5.0
 """A reload that the database failed is tried again after this long."""

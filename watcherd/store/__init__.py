@@ -12,6 +12,7 @@ from watcherd.store.conditions import UntranslatableError, filter_expression
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import database_exists
 from watcherd.store.drift import Difference
+from watcherd.store.founding import MAX_TOGETHER
 from watcherd.store.hold import Tenure
 from watcherd.store.holders import BEAT_SECONDS, Heard
 from watcherd.store.limits import stricter
@@ -29,6 +30,7 @@ from watcherd.store.usage import Usage
 __all__ = [
     "BEAT_SECONDS",
     "HOLD_SECONDS",
+    "MAX_TOGETHER",
     "TOGETHER",
     "WHERE",
     "AnswerName",

@@ -77,9 +77,9 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
         plan = with_rows(cursor, plan)
         if plan.rejections:
             raise RejectedError(plan.rejections)
-        _do(cursor, [step for step in plan.steps if step.kind not in _AFTER_THE_COLUMNS])
+        do(cursor, [step for step in plan.steps if step.kind not in _AFTER_THE_COLUMNS])
         _remake(cursor, plan)
-        _do(cursor, [step for step in plan.steps if step.kind in _INDEXES])
+        do(cursor, [step for step in plan.steps if step.kind in _INDEXES])
         if plan.renamed_model is not None:
             records.rename(cursor, plan.renamed_model, plan.after.model)
         if plan.changes_schema:
@@ -88,9 +88,9 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
         if plan.rebuilds:
             # Foreign keys may have been off all the while, also for the steps that fill in defaults.
             remake.check_references(cursor, [names.table for names in plan.names.values()])
-        _do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_SYNC])
+        do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_SYNC])
         # Last, since on PostgreSQL readers wait from here to the end.
-        _do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_CHECK])
+        do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_CHECK])
         for step in plan.steps:
             if step.kind is StepKind.REWRITE:
                 remake.drop_defaults(cursor, step.name, step.columns)
@@ -137,7 +137,7 @@ def add_columns(cursor: Cursor, plan: SchemaPlan) -> None:
             if one.column not in known
         ]
         entities.append(replace(entity, attributes=(*entity.attributes, *added)))
-    _do(cursor, [step for step in plan.steps if step.kind is StepKind.ADD_COLUMN])
+    do(cursor, [step for step in plan.steps if step.kind is StepKind.ADD_COLUMN])
     catalog.write_layout(cursor, plan.base.layout, replace(plan.base.layout, entities=tuple(entities)))
 
 
@@ -165,10 +165,11 @@ def loosen(cursor: Cursor, plan: SchemaPlan) -> None:
         if step.kind is StepKind.RELEASE:
             _release(cursor, plan.after.model, step.name)
         elif catalog.drop_constraint(cursor, step.name):
-            _do(cursor, [step])
+            do(cursor, [step])
 
 
-def _do(cursor: Cursor, steps: Iterable[Step]) -> None:
+def do(cursor: Cursor, steps: Iterable[Step]) -> None:
+    """Run the statements of steps."""
     for step in steps:
         for statement in step.statements:
             cursor.execute(statement)
@@ -225,14 +226,20 @@ def _refuse_stale_number(cursor: Cursor, plan: SchemaPlan, record: Record) -> No
 
 def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
     """The plan, made again from what is there now (rows may have gone, too); its names must still hold."""
-    refers_elsewhere = any(ref.model != plan.after.model for ref in plan.linked.targets)
-    depends_on_others = plan.changes_schema and (refers_elsewhere or _names_are_taken(cursor, plan))
+    depends_on_others = plan.changes_schema and (not refers_as_planned(cursor, plan) or _names_are_taken(cursor, plan))
     if not (depends_on_others or plan.rejections) and catalog.layout(cursor, plan.after.model) == plan.base.layout:
         return plan
     fresh = make_plan(cursor, plan.linked)
     if fresh.names != plan.names or (fresh.rebuilds and not plan.rebuilds):
         raise StalePlanError(f"the tables of {plan.linked.spec.domain} have changed since the plan was made")
     return fresh
+
+
+def refers_as_planned(cursor: Cursor, plan: SchemaPlan) -> bool:
+    """Whether the entities of other models that a plan refers to are stored where it took them to be."""
+    model, planned = plan.after.model, plan.base.around.targets
+    foreign = (target for target in plan.linked.targets.values() if target.ref.model != model)
+    return all(catalog.place(cursor, target) == planned.get(target.ref) for target in foreign)
 
 
 def _names_are_taken(cursor: Cursor, plan: SchemaPlan) -> bool:

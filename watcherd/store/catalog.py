@@ -7,12 +7,12 @@ inside somebody's transaction. Which revision was applied from which file is in 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import EntityRef, OnDelete, Target
-from watcherd.store.cursor import Cursor
+from watcherd.store.cursor import Cursor, any_among, insert
 from watcherd.store.layout import Layout, Referrer, StoredAttribute, StoredConstraint, StoredEntity, Surroundings
 from watcherd.store.names import Names
 
@@ -58,6 +58,15 @@ _VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS, _HOLDERS, _CODE)
 """What each version of the catalog does to the one before it; the first starts from nothing."""
 
 CATALOG_VERSION: Final = len(_VERSIONS)
+
+_ENTITY_COLUMNS: Final = ("table_name", "model", "entity", "position", "parked", "renamed_from")
+_ATTRIBUTE_COLUMNS: Final = (
+    "table_name", "column_name", "attribute", "position", "parked", "is_key", "type", "facts", "target_model",
+    "target_entity", "target_table", "target_column",
+)  # fmt: skip
+_CONSTRAINT_COLUMNS: Final = (
+    "name", "table_name", "position", "kind", "label", "attributes", "columns", "retired",
+)  # fmt: skip
 
 _ENTITIES: Final = (
     "SELECT e.model, e.table_name, e.entity, e.parked, e.renamed_from FROM watcherd_entity AS e {} ORDER BY e.position"
@@ -149,7 +158,14 @@ def write_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
         if known.get(entity.table) == (position, entity):
             continue
         _forget_entity(cursor, entity)
-        _write_entity(cursor, new.model, position, entity)
+        _write_entities(cursor, [(new.model, position, entity)])
+
+
+def write_first(cursor: Cursor, layouts: Iterable[Layout]) -> None:
+    """Write the layouts of models of which the catalog has none."""
+    _write_entities(
+        cursor, ((layout.model, place, entity) for layout in layouts for place, entity in enumerate(layout.entities))
+    )
 
 
 def replace_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
@@ -171,33 +187,39 @@ def has_table(cursor: Cursor, table: str) -> bool:
     return cursor.execute("SELECT 1 FROM watcherd_entity WHERE table_name = ?", (table,)).fetchone() is not None
 
 
-def surroundings(cursor: Cursor, targets: Iterable[Target]) -> Surroundings:
-    """What a plan has to know of the tables there are, and of the `targets` in other models.
+def any_table(cursor: Cursor, tables: Sequence[str]) -> bool:
+    """Whether one of these tables is in the catalog."""
+    return any_among(cursor, "watcherd_entity", "table_name", tables)
 
-    An entity of another model that is renamed in the same change set is found under its old name.
+
+def place(cursor: Cursor, target: Target) -> tuple[str, str] | None:
+    """Table and key column of what another model's entity is stored in; None if it is not yet.
+
+    One that is renamed in the same change set is found under its old name.
     """
+    places = [found for ref in (target.ref, *target.formerly) if (found := _place(cursor, ref)) is not None]
+    return min(places, key=lambda one: one[2])[:2] if places else None
+
+
+def surroundings(cursor: Cursor, targets: Iterable[Target]) -> Surroundings:
+    """What a plan has to know of the tables there are, and of the `targets` in other models."""
     tables = cursor.execute("SELECT table_name FROM watcherd_entity").fetchall()
-    found = {}
-    for target in targets:
-        places = [place for ref in (target.ref, *target.formerly) if (place := _place(cursor, ref)) is not None]
-        if places:
-            found[target.ref] = min(places, key=lambda place: place[2])[:2]
     return Surroundings(
         dialect=cursor.dialect,
         tables=Names(name for (name,) in tables),
-        targets=found,
+        targets={target.ref: found for target in targets if (found := place(cursor, target)) is not None},
     )
 
 
 def _place(cursor: Cursor, ref: EntityRef) -> tuple[str, str, int] | None:
     """Table, key column and parked of an entity by name; the one in service, if there are several."""
-    place: tuple[str, str, int] | None = cursor.execute(
+    found: tuple[str, str, int] | None = cursor.execute(
         "SELECT e.table_name, a.column_name, e.parked FROM watcherd_entity AS e "
         "JOIN watcherd_attribute AS a ON a.table_name = e.table_name AND a.is_key = 1 "
         "WHERE e.model = ? AND e.entity = ? ORDER BY e.parked LIMIT 1",
         (ref.model, ref.entity),
     ).fetchone()
-    return place
+    return found
 
 
 def constraints_of(cursor: Cursor, table: str) -> tuple[StoredConstraint, ...]:
@@ -285,45 +307,66 @@ def _constraint(row: tuple[Any, ...]) -> StoredConstraint:
     )
 
 
-def _write_entity(cursor: Cursor, model: str, position: int, entity: StoredEntity) -> None:
-    cursor.execute(
-        "INSERT INTO watcherd_entity (table_name, model, entity, position, parked, renamed_from) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        (entity.table, model, entity.name, position, int(entity.parked), entity.renamed_from),
+def _write_entities(cursor: Cursor, entities: Iterable[tuple[str, int, StoredEntity]]) -> None:
+    """Write tables that the catalog does not know, each with its model and its place in it."""
+    entities = list(entities)
+    insert(
+        cursor,
+        "watcherd_entity",
+        _ENTITY_COLUMNS,
+        [
+            (entity.table, model, entity.name, position, int(entity.parked), entity.renamed_from)
+            for model, position, entity in entities
+        ],
     )
-    for place, attribute in enumerate(entity.attributes):
-        target = attribute.target
-        cursor.execute(
-            "INSERT INTO watcherd_attribute (table_name, column_name, attribute, position, parked, is_key, type, "
-            "facts, target_model, target_entity, target_table, target_column) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                entity.table,
-                attribute.column,
-                attribute.name,
-                place,
-                int(attribute.parked),
-                int(attribute.is_key),
-                attribute.type,
-                json.dumps(attribute.facts, ensure_ascii=False, sort_keys=True),
-                None if target is None else target.model,
-                None if target is None else target.entity,
-                attribute.target_table,
-                attribute.target_column,
-            ),
-        )
-    for place, constraint in enumerate(entity.constraints):
-        cursor.execute(
-            "INSERT INTO watcherd_constraint (name, table_name, position, kind, label, attributes, columns, retired) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                constraint.name,
-                entity.table,
-                place,
-                constraint.kind,
-                constraint.label,
-                json.dumps(constraint.attributes, ensure_ascii=False),
-                json.dumps(constraint.columns, ensure_ascii=False),
-                int(constraint.retired),
-            ),
-        )
+    insert(
+        cursor,
+        "watcherd_attribute",
+        _ATTRIBUTE_COLUMNS,
+        [
+            _attribute_row(entity.table, place, attribute)
+            for _, _, entity in entities
+            for place, attribute in enumerate(entity.attributes)
+        ],
+    )
+    insert(
+        cursor,
+        "watcherd_constraint",
+        _CONSTRAINT_COLUMNS,
+        [
+            _constraint_row(entity.table, place, constraint)
+            for _, _, entity in entities
+            for place, constraint in enumerate(entity.constraints)
+        ],
+    )
+
+
+def _attribute_row(table: str, place: int, attribute: StoredAttribute) -> tuple[Any, ...]:
+    target = attribute.target
+    return (
+        table,
+        attribute.column,
+        attribute.name,
+        place,
+        int(attribute.parked),
+        int(attribute.is_key),
+        attribute.type,
+        json.dumps(attribute.facts, ensure_ascii=False, sort_keys=True),
+        None if target is None else target.model,
+        None if target is None else target.entity,
+        attribute.target_table,
+        attribute.target_column,
+    )
+
+
+def _constraint_row(table: str, place: int, constraint: StoredConstraint) -> tuple[Any, ...]:
+    return (
+        constraint.name,
+        table,
+        place,
+        constraint.kind,
+        constraint.label,
+        json.dumps(constraint.attributes, ensure_ascii=False),
+        json.dumps(constraint.columns, ensure_ascii=False),
+        int(constraint.retired),
+    )

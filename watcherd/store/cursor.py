@@ -60,6 +60,10 @@ _PASSING: Final = frozenset(
 
 _PRIMARY_CODE: Final = 0xFF
 
+_ROWS_A_STATEMENT: Final = 100
+_VALUES_A_STATEMENT: Final = 500
+"""SQLite and PostgreSQL take some thirty thousand values in a statement."""
+
 T = TypeVar("T")
 
 AfterCommit = dict[Any, Callable[[], None]]
@@ -160,3 +164,25 @@ def run_many(cursor: Cursor, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         cursor.executemany(sql, rows)
     except (OverflowError, UnicodeEncodeError) as error:
         raise StoreError(f"the database cannot hold a value: {error}") from error
+
+
+def insert(cursor: Cursor, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, many with one statement; the names are our own."""
+    one = f"({', '.join('?' * len(columns))})"
+    for start in range(0, len(rows), _ROWS_A_STATEMENT):
+        some = rows[start : start + _ROWS_A_STATEMENT]
+        values = ", ".join([one] * len(some))
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}",  # noqa: S608 - our own names
+            [value for row in some for value in row],
+        )
+
+
+def any_among(cursor: Cursor, table: str, column: str, values: Sequence[str]) -> bool:
+    """Whether a row has one of these values in a column; the names are our own."""
+    for start in range(0, len(values), _VALUES_A_STATEMENT):
+        some = values[start : start + _VALUES_A_STATEMENT]
+        among = f"SELECT 1 FROM {table} WHERE {column} IN ({', '.join('?' * len(some))}) LIMIT 1"  # noqa: S608 - our own names
+        if cursor.execute(among, some).fetchone() is not None:
+            return True
+    return False

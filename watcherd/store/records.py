@@ -6,16 +6,23 @@ Revision numbers never go back, whatever happens to the file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import NO_CODE, Code
-from watcherd.store.cursor import Cursor
+from watcherd.store.cursor import Cursor, any_among, insert
 
 KEPT_REVISIONS: Final = 20
 """How many of the last good sources of a model are kept."""
+
+_MODEL_COLUMNS: Final = (
+    "model", "domain", "file", "revision", "next_revision", "fingerprint", "state", "unloaded", "applied_at",
+    "overrides",
+)  # fmt: skip
+_REVISION_COLUMNS: Final = ("model", "revision", "source", "fingerprint", "file", "applied_at", "code")
 
 _APPLIED: Final = (
     "SELECT m.model, m.domain, m.file, m.revision, r.source, m.fingerprint, m.state, m.unloaded, m.applied_at, "
@@ -93,6 +100,11 @@ def applied_one(cursor: Cursor, model: str) -> Applied | None:
     return None if row is None else _applied(row)
 
 
+def any_known(cursor: Cursor, models: Sequence[str]) -> bool:
+    """Whether the catalog knows one of these models."""
+    return any_among(cursor, "watcherd_model", "model", models)
+
+
 def revisions(cursor: Cursor, model: str) -> tuple[KeptRevision, ...]:
     """The kept revisions of a model, newest first."""
     rows = cursor.execute(
@@ -122,7 +134,7 @@ def record(cursor: Cursor, new: Record) -> None:
     old = applied_one(cursor, new.model)
     if old is not None and old.state == "live" and _same(old, new):
         return
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    now = _now()
     cursor.execute(
         "INSERT INTO watcherd_model (model, domain, file, revision, next_revision, fingerprint, state, unloaded, "
         "applied_at, overrides) VALUES (?, ?, ?, ?, ?, ?, 'live', 0, ?, ?) ON CONFLICT (model) DO UPDATE "
@@ -143,6 +155,37 @@ def record(cursor: Cursor, new: Record) -> None:
         "DELETE FROM watcherd_revision WHERE model = ? AND revision <> ? AND revision NOT IN "
         "(SELECT revision FROM watcherd_revision WHERE model = ? ORDER BY revision DESC LIMIT ?)",
         (new.model, new.revision, new.model, KEPT_REVISIONS),
+    )
+
+
+def record_first(cursor: Cursor, new: Sequence[Record]) -> None:
+    """Write the first records of models that the catalog does not know."""
+    now = _now()
+    insert(
+        cursor,
+        "watcherd_model",
+        _MODEL_COLUMNS,
+        [
+            (
+                one.model,
+                one.domain,
+                one.file,
+                one.revision,
+                one.revision + 1,
+                one.fingerprint,
+                "live",
+                0,
+                now,
+                one.overrides,
+            )
+            for one in new
+        ],
+    )
+    insert(
+        cursor,
+        "watcherd_revision",
+        _REVISION_COLUMNS,
+        [(one.model, one.revision, one.source, one.fingerprint, one.file, now, one.code.as_text()) for one in new],
     )
 
 
@@ -174,6 +217,10 @@ def rename(cursor: Cursor, old: str, new: str) -> None:
         cursor.execute(
             "UPDATE watcherd_model SET next_revision = ? WHERE model = ? AND next_revision < ?", (row[0], new, row[0])
         )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _same(old: Applied, new: Record) -> bool:

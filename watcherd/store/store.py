@@ -27,6 +27,7 @@ from watcherd.store.cursor import Cursor
 from watcherd.store.database import Database, open_database
 from watcherd.store.differ import differ, former_name
 from watcherd.store.drift import Difference
+from watcherd.store.founding import Founding, founds
 from watcherd.store.hold import Tenure
 from watcherd.store.holders import Heard, Me
 from watcherd.store.layout import Layout, StoredAttribute
@@ -111,6 +112,7 @@ class Store:
         self._data_dir = data_dir
         self._answers = Answers(database)
         self._memory = Memory(database)
+        self._founding = Founding(database)
         self._shapes: WeakValueDictionary[str, Shape] = WeakValueDictionary()
         self._me: Me | None = None
         self._asked: dict[tuple[str, int], Mapping[str, int]] = {}
@@ -204,9 +206,12 @@ class Store:
         try:
             if apart:
                 await self._database.change(lambda cursor: apply.add_columns(cursor, plan))
-            applied = await self._database.change(
-                lambda cursor: apply.expand(cursor, plan, record), apart=plan.rebuilds
-            )
+            if founds(plan):
+                applied = await self._founding.expand(plan, record)
+            else:
+                applied = await self._database.change(
+                    lambda cursor: apply.expand(cursor, plan, record), apart=plan.rebuilds
+                )
         except apply.RejectedError as rejected:
             self._memory.forget(plan.after.model)
             if apart:
