@@ -38,6 +38,7 @@ STOPPING = "e2e/test_stopping.py"
 TRAFFIC = "e2e/test_traffic.py"
 WATCHING = "e2e/test_watching.py"
 WORKERS = "e2e/test_workers.py"
+ACROSS = "behaviour/test_connections_across_swaps.py"
 OTHERS = "e2e/test_others.py"
 
 SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -129,6 +130,14 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "requests in flight across a swap": (
             f"{LIFE}::test_a_half_sent_request_is_answered_by_the_old_revision_after_a_swap",
             f"{TRAFFIC}::test_no_request_fails_through_a_hundred_reloads_of_a_model_and_its_neighbours",
+        ),
+        "requests sent ahead of their answers across a swap": (
+            f"{TRAFFIC}::test_requests_that_are_sent_ahead_are_answered_in_order_each_by_one_revision",
+            f"{ACROSS}::test_a_half_sent_body_ends_where_it_began_and_what_waits_behind_it_sees_the_new_revision",
+            f"{ACROSS}::test_what_stands_behind_a_request_that_closes_is_not_answered",
+        ),
+        "a half-sent head across a swap": (
+            f"{ACROSS}::test_a_half_sent_head_is_answered_by_what_serves_when_it_ends",
         ),
         "requests in flight across a removal": (
             f"{CLIENTS}::test_a_request_in_flight_finishes_on_a_model_that_was_removed",

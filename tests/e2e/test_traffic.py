@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections import Counter
 
 import httpx
 
+from tests.e2e.connections import place
 from tests.e2e.models import shop
 from tests.e2e.process import Process
 
@@ -72,3 +75,48 @@ async def use(
                 wrong.append(f"{reply.request.method} {reply.request.url}: {reply.status_code} {reply.text}")
         if replies[1].json()["name"] != name:
             wrong.append(f"read {replies[1].text}, wrote {name}")
+
+
+async def test_requests_that_are_sent_ahead_are_answered_in_order_each_by_one_revision(daemon: Process) -> None:
+    daemon.write("shop.yaml", shop())
+    async with daemon.client() as client:
+        await client.post("/admin/reload")
+        made = (await client.post("/api/shop/items", json={"name": "a"})).json()
+        stop = asyncio.Event()
+        clients = [asyncio.create_task(send_ahead(daemon, f"/api/shop/items/{made['id']}", stop)) for _ in range(4)]
+        for number in range(1, 21):
+            since = len(daemon.lines)
+            daemon.write("shop.yaml", shop(*["extra"] * (number % 2)))
+            await daemon.wait_for("model.swapped", since)
+        stop.set()
+        seen = await asyncio.gather(*clients)
+        assert sum(len(set(revisions)) for revisions in seen) > len(clients), "swaps came in the middle"
+        (entry,) = (await client.get("/admin/pim")).json()["pims"]
+        assert (entry["revision"], entry["in_flight"]) == (21, 0)
+
+
+async def send_ahead(daemon: Process, row: str, stop: asyncio.Event) -> list[int]:
+    """Send a dozen requests at a time, of which one is not answered at once; the revisions that answered."""
+    reader, writer = await asyncio.open_connection(*place(daemon))
+    seen: list[int] = []
+    body = b'{"name": "a"}'
+    one = f"GET {row} HTTP/1.1\r\nhost: a\r\n\r\n".encode()
+    page = b"GET /api/shop/items?limit=1 HTTP/1.1\r\nhost: a\r\n\r\n"
+    write = f"PATCH {row} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    sent = [one] * 4 + [page] + [write.encode() + body] + [one] * 6
+    while not stop.is_set():
+        writer.write(b"".join(sent))
+        for request in sent:
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 "), head
+            length, revision = (int(found[1]) for name in (b"content-length", b"watcherd-revision")
+                                if (found := re.search(name + rb": (\d+)", head)))  # fmt: skip
+            answer = json.loads(await reader.readexactly(length))
+            assert ("items" in answer) == (request is page)
+            shown = answer["items"][0] if request is page else answer
+            # An even revision has the attribute, an odd one has not.
+            assert ("extra" in shown) == (revision % 2 == 0), (revision, shown)
+            seen.append(revision)
+    writer.close()
+    assert seen == sorted(seen)
+    return seen
