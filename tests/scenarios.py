@@ -136,9 +136,7 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             f"{ACROSS}::test_a_half_sent_body_ends_where_it_began_and_what_waits_behind_it_sees_the_new_revision",
             f"{ACROSS}::test_what_stands_behind_a_request_that_closes_is_not_answered",
         ),
-        "a half-sent head across a swap": (
-            f"{ACROSS}::test_a_half_sent_head_is_answered_by_what_serves_when_it_ends",
-        ),
+        "a half-sent head across a swap": (f"{ACROSS}::test_a_half_sent_head_is_answered_by_what_serves_when_it_ends",),
         "requests in flight across a removal": (
             f"{CLIENTS}::test_a_request_in_flight_finishes_on_a_model_that_was_removed",
         ),

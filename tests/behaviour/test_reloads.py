@@ -1,6 +1,7 @@
 """What a reload makes of files: who speaks for a model, what refers to what, what a restart remembers."""
 
 import asyncio
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -686,3 +687,19 @@ async def test_very_many_new_models_leave_room_in_the_queue_of_the_database(
 
         assert len(report.loaded) == 2 * SIDE_BY_SIDE
         assert 1 < most <= SIDE_BY_SIDE
+
+
+async def test_a_finding_names_the_other_places_that_belong_to_it_and_times_are_written_as_in_rows(
+    tmp_path: Path,
+) -> None:
+    twice = model_text("shop", "color", "color: integer")
+    async with serving(tmp_path, {"shop.yaml": model_text("shop", "color")}) as walk:
+        await walk.save("shop.yaml", twice)
+        entry = await walk.listed("shop.yaml")
+        (found,) = entry["diagnostics"]
+        (first,) = found["related"]
+        assert (first["file"], first["message"]) == ("shop.yaml", "first written here")
+        assert twice.splitlines()[first["line"] - 1][first["column"] - 1 : first["end_column"] - 1] == "color"
+        (kept,) = (await walk.get("/admin/pim/shop/revisions")).json["revisions"]
+        for moment in (entry["loaded_at"], entry["rejected_since"], kept["applied_at"]):
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", moment), moment

@@ -6,6 +6,7 @@ reload like any other (reload).
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from watcherd import problems
 from watcherd.admin import views
 from watcherd.admin.bodies import json_alone
+from watcherd.compile.values import wire_moment
 from watcherd.draft import RollbackRefusedError
 from watcherd.ledger import Rollback, World
 from watcherd.pim import parse
@@ -153,7 +155,7 @@ def _entry(kept: KeptRevision, serving: int | None) -> dict[str, Any]:
         "revision": kept.revision,
         "serving": kept.revision == serving,
         "file": kept.file,
-        "applied_at": kept.applied_at,
+        "applied_at": wire_moment(datetime.fromisoformat(kept.applied_at)),
         "fingerprint": kept.fingerprint,
         "source": kept.source.decode("utf-8", "replace"),
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from watcherd.compile.values import wire_moment
 from watcherd.drain import Drains
 from watcherd.followers import Survey
 from watcherd.ledger import Live, World
@@ -45,15 +45,10 @@ def entry(world: World, path: str, drains: Drains, survey: Survey) -> dict[str, 
         "routes_count": 0 if live is None else len(live.revision.operations),
         "in_flight": 0 if live is None else survey.busy(live.revision),
         "draining": [] if model is None else [draining(revision, survey) for revision in drains.draining(model)],
-        "loaded_at": None if live is None else _moment(live.loaded_at),
-        "rejected_since": None if refusal is None else _moment(refusal.since),
+        "loaded_at": None if live is None else wire_moment(live.loaded_at),
+        "rejected_since": None if refusal is None else wire_moment(refusal.since),
         "diagnostics": [diagnostic(item) for item in world.diagnostics_of(path)],
     }
-
-
-def _moment(when: datetime) -> str:
-    """A point in time as rows show it."""
-    return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def full(  # noqa: PLR0913, PLR0917 - what is known of it, each from another part

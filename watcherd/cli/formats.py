@@ -38,26 +38,7 @@ def as_json(checked: Sequence[Checked]) -> str:
 
 def diagnostic_json(finding: Diagnostic) -> dict[str, Any]:
     """One finding; lines and columns count from 1, columns in characters, `end_column` is exclusive or null."""
-    return {
-        "file": finding.file,
-        "line": finding.line,
-        "column": finding.column,
-        "end_column": finding.end_column,
-        "code": finding.code,
-        "severity": finding.severity.value,
-        "message": finding.message,
-        "hint": finding.hint,
-        "related": [
-            {
-                "file": place.file,
-                "line": place.line,
-                "column": place.column,
-                "end_column": place.end_column,
-                "message": place.message,
-            }
-            for place in finding.related
-        ],
-    }
+    return {"file": finding.file} | finding.as_json()
 
 
 def as_github(checked: Sequence[Checked]) -> str:

@@ -124,6 +124,10 @@ def print_findings(file: str, diagnostics: Iterable[Mapping[str, Any]]) -> None:
         if found["hint"]:
             hint = Text.assemble(" " * 7, ("= hint: ", "bold cyan"), printable(found["hint"]))
             console.print(hint, soft_wrap=True)
+        for other in found.get("related", ()):  # a daemon of an older version tells of none
+            place = f"{printable(other['file'])}:{other['line']}:{other['column']}: "
+            note = Text.assemble((place, "bold"), ("note: ", "bold cyan"), printable(other["message"]))
+            console.print(note, soft_wrap=True)
 
 
 def printable(text: str) -> str:

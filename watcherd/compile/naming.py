@@ -16,6 +16,9 @@ Shape = Literal["", "Create", "Replace", "Patch", "Page", "View"]
 
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
 
+_BEGINS_WITH_A_VOWEL = re.compile(r"[ai]|e(?!u)|o(?!ne)|u(?!ni|s[aeu]|t[ei]|r[il]|uid)|hour|heir", re.IGNORECASE)
+"""As most English names sound: an upload, but a user and a unit."""
+
 
 def component(spec: ModelSpec, entity: str, shape: Shape = "") -> str:
     """The key of a schema: `shop_User`, `shop_UserCreate`.
@@ -47,6 +50,11 @@ def operation_id(spec: ModelSpec, owner: str, operation: str, taken: Collection[
 def children_segment(end: ToMany) -> str:
     """The last segment of the list below a row: `order_items` is found at `/orders/{id}/order-items`."""
     return end.name.replace("_", "-")
+
+
+def one(name: str, article: str = "a") -> str:
+    """A name with its article: `a User`, `an Author`."""
+    return f"{article}{'n' if _BEGINS_WITH_A_VOWEL.match(name) else ''} {name}"
 
 
 def title(name: str) -> str:

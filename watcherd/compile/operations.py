@@ -11,7 +11,7 @@ from typing import Any
 
 from watcherd.compile import openapi_bulk as bulk
 from watcherd.compile.idempotency import MAX_KEY_LENGTH
-from watcherd.compile.naming import children_segment, operation_id, schema_ref, title
+from watcherd.compile.naming import children_segment, one, operation_id, schema_ref, title
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import FILTERS, list_parameters
 from watcherd.compile.schemas import Schema, listed_rules, method_schema, parameter_schema, result_schema
@@ -131,7 +131,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
         responses=_responses(200, page, "A page of rows", 400, 500, 503, headers=_LINK),
     )  # fmt: skip
     paths.add(
-        "POST", collection, name, "create", f"Create a {name}, or several: all or none",
+        "POST", collection, name, "create", f"Create {one(name)}, or several: all or none",
         parameters=[_IDEMPOTENCY_KEY],
         requestBody=_body(_json({"oneOf": [create, {"type": "array", "items": create}]})),
         responses=_responses(
@@ -140,7 +140,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
         ),
     )  # fmt: skip
     paths.add(
-        "GET", item, name, "read", f"Read a {name}",
+        "GET", item, name, "read", f"Read {one(name)}",
         parameters=[key, *list_parameters(linked, entity, paged=False), _IF_NONE_MATCH],
         responses={
             **_responses(200, viewed, "The row", 400, 404, 500, 503, headers=_ETAG),
@@ -148,20 +148,20 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
         },
     )  # fmt: skip
     paths.add(
-        "PUT", item, name, "replace", f"Replace a {name} as a whole",
+        "PUT", item, name, "replace", f"Replace {one(name)} as a whole",
         parameters=[key, _IF_MATCH],
         requestBody=_body(_json(schema_ref(spec, name, "Replace"))),
         responses=_responses(200, row, "The row", 400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_ETAG),
     )  # fmt: skip
     patch = schema_ref(spec, name, "Patch")
     paths.add(
-        "PATCH", item, name, "patch", f"Change some attributes of a {name}",
+        "PATCH", item, name, "patch", f"Change some attributes of {one(name)}",
         parameters=[key, _IF_MATCH],
         requestBody=_body({**_json(patch), "application/merge-patch+json": {"schema": patch}}),
         responses=_responses(200, row, "The row", 400, 404, 409, 412, 413, 415, 422, 500, 503, headers=_ETAG),
     )  # fmt: skip
     paths.add(
-        "DELETE", item, name, "delete", f"Delete a {name}",
+        "DELETE", item, name, "delete", f"Delete {one(name)}",
         parameters=[key, _IF_MATCH],
         responses=_responses(204, None, "The row is gone", 400, 404, 409, 412, 422, 500, 503),
     )  # fmt: skip
@@ -171,7 +171,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
             child = spec.entities[end.child.entity]
             paths.add(
                 "GET", f"{item}/{children_segment(end)}", name, f"list_{end.name}",
-                f"List the {child.name} rows of a {name}",
+                f"List the {child.name} rows of {one(name)}",
                 parameters=[key, *list_parameters(linked, child, paged=True)],
                 responses=_responses(
                     200, _json(schema_ref(spec, child.name, "Page")), "A page of rows", 400, 404, 500, 503,

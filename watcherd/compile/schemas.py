@@ -16,7 +16,7 @@ from watcherd.compile import values
 from watcherd.compile.bodies import required_on_create, unsent_on_create
 from watcherd.compile.constraints import is_enforced
 from watcherd.compile.demands import TEXTS, required_by_sentence, tightened
-from watcherd.compile.naming import schema_ref, title
+from watcherd.compile.naming import one, schema_ref, title
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.service import as_attribute, entity_of, given_attributes, required_attributes
 from watcherd.compile.validators import Targets, takes_null
@@ -102,7 +102,7 @@ def view_schema(linked: LinkedModel, entity: Entity) -> Schema:
         other = schema_ref(spec, target.entity)
         if target.model != spec.name:
             # Its own schema is in the document of its model, which need not be at hand.
-            described = f"A {target.entity} of the model {linked.targets[target].domain}."
+            described = f"{one(target.entity, 'A')} of the model {linked.targets[target].domain}."
             other = {"type": "object", "description": described}
         listed = entity.attributes[to_one.attribute].is_list
         related[to_one.name] = {"type": "array", "items": other} if listed else _row_or_null(other)
@@ -177,7 +177,10 @@ def _parameter(linked: LinkedModel, parameter: Parameter) -> Schema:
     entity = entity_of(spec, parameter)
     if entity is None:
         ref = parameter.type.entity
-        schema: Schema = {"type": "object", "description": f"A {ref.entity} of the model {ref.model}."}
+        schema: Schema = {
+            "type": "object",
+            "description": f"{one(ref.entity, 'A')} of the model {ref.model}.",
+        }
     elif not parameter.partial and not parameter.exclude:
         schema = schema_ref(spec, entity.name, "Create")
     else:
@@ -209,7 +212,7 @@ def _described(attribute: Attribute, actual: Attribute, direction: Direction, lo
     described = attribute.description
     if attribute.reference is not None:
         described = f"{described}\n\n" if described else ""
-        described += f"The key of a {attribute.reference.entity}."
+        described += f"The key of {one(attribute.reference.entity)}."
     if described:
         schema["description"] = described
     if attribute.example is not None:

@@ -32,6 +32,16 @@ class Related:
     message: str
     end_column: int | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """As the admin API and `watcherd check` answer it."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "end_column": self.end_column,
+            "message": self.message,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
@@ -53,12 +63,14 @@ class Diagnostic:
         return self.severity is Severity.ERROR
 
     def as_json(self) -> dict[str, Any]:
-        """As the admin API answers it; its file stands beside."""
+        """As the admin API answers it; its file stands beside. `end_column` is exclusive or null."""
         return {
             "code": self.code,
             "severity": self.severity.value,
             "line": self.line,
             "column": self.column,
+            "end_column": self.end_column,
             "message": self.message,
             "hint": self.hint,
+            "related": [place.as_json() for place in self.related],
         }

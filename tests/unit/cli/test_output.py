@@ -49,11 +49,23 @@ def test_nothing_that_a_daemon_tells_can_write_to_the_terminal(capsys: pytest.Ca
     print_line("odd \x1b]0;title\x07")
     print_findings(
         "a\x1b.yaml",
-        [{"code": "PIM101", "severity": "error", "line": 1, "column": 2, "message": "\r[red]", "hint": "\x9b"}],
+        [
+            {"code": "PIM101", "severity": "error", "line": 1, "column": 2, "message": "\r[red]", "hint": "\x9b"},
+            {
+                "code": "PIM010",
+                "severity": "error",
+                "line": 3,
+                "column": 2,
+                "message": "twice",
+                "hint": None,
+                "related": [{"file": "b\x1b.yaml", "line": 1, "column": 2, "message": "first \x07"}],
+            },
+        ],
     )
     shown = capsys.readouterr().out
     assert all(char.isprintable() or char == "\n" for char in shown)
     assert "�[red]" in shown
+    assert "a�.yaml:3:2: PIM010 error: twice\nb�.yaml:1:2: note: first �\n" in shown
     assert printable("a\tb") == "a b"
 
 

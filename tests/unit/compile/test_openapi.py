@@ -432,6 +432,15 @@ def test_titles_read_like_words(name: str, shown: str) -> None:
     assert naming.title(name) == shown
 
 
+def test_names_have_the_article_that_they_sound_like() -> None:
+    names = ["Author", "Item", "Order", "Upload", "Entry", "Hour", "User", "Unit", "URL", "Event", "OneTimeKey", "Hold"]
+    shown = " ".join(naming.one(name) for name in [*names, "书"])
+    assert shown == (
+        "an Author an Item an Order an Upload an Entry an Hour a User a Unit a URL an Event a OneTimeKey a Hold a 书"
+    )
+    assert naming.one("Author", "A") == "An Author"
+
+
 def test_where_models_need_a_key_every_operation_says_so(linked: LinkedModel, options: Options) -> None:
     asking = replace(options, needs_key=True)
     open_ = json.loads(document(linked.spec, describe(linked, options).fragment))
