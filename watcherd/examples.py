@@ -25,6 +25,7 @@ from watcherd.compile.options import nobody
 from watcherd.errors import StoreError, WatcherdError
 from watcherd.feeds import Feeds
 from watcherd.pim import CODES, Diagnostic, Parsed
+from watcherd.pim.flow_types import handler_behind
 from watcherd.pim.spec import Attribute, Entity, Example, LinkedModel, ModelSpec
 from watcherd.problems import Problem
 from watcherd.revision import Revision
@@ -63,7 +64,7 @@ def examples(linked: LinkedModel) -> Iterator[Place]:
             yield Place(("entities", entity.name, "examples", index), example, f"/{entity.plural}")
     for service in spec.services.values():
         for method in service.methods:
-            if method.handler is not None and not linked.code.files:
+            if not linked.code.files and handler_behind(method, spec) is not None:
                 continue
             for index, example in enumerate(method.examples):
                 at = ("services", service.name, "methods", method.name, "examples", index)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -34,11 +35,13 @@ from watcherd.compile.service import (
 from watcherd.compile.transitions import StateChange, compile_transition
 from watcherd.compile.writes import Keep, Performance
 from watcherd.pim.flow_types import method_of
-from watcherd.pim.spec import Attribute, LinkedModel, Method, Service
+from watcherd.pim.spec import Attribute, LinkedModel, Method, Parameter, Service
 from watcherd.problems import Finding, Problem
 from watcherd.services import (
-    Callee,
+    Calls,
+    Code,
     CompiledFlow,
+    Core,
     EntityAccess,
     FlowRun,
     Handlers,
@@ -46,9 +49,13 @@ from watcherd.services import (
     Invocation,
     Outcome,
     Plain,
+    Target,
     Task,
     compile_flow,
-    run_handler,
+    handler,
+    on_cursor,
+    plain_values,
+    run_code,
 )
 from watcherd.store import Cursor, ModelTables, Session
 from watcherd.wire import Answer, Call
@@ -72,9 +79,17 @@ class Methods:
         self._handlers = handlers
         self._rules = rules
         self._flows: dict[str, CompiledFlow] = {}
+        self._targets: dict[str, Target] = {}
+        self._calls = Calls(self._targets)
         self._entities: Mapping[str, EntityAccess] = {}
         if any_has_code(linked):
             self._entities = compile_access(linked, tables, options, rules, deletions)
+        if linked.code.files:
+            # A handler says what it calls only when it does.
+            for service in linked.spec.services.values():
+                for method in service.methods:
+                    if is_executable(linked, method):
+                        self._target(f"{service.name}.{method.name}")
 
     def endpoint(self, service: Service, method: Method) -> MethodEndpoint:
         """The endpoint of a method."""
@@ -97,41 +112,56 @@ class Methods:
             self._options,
         )
         if method.handler is None:
-            return FlowMethod(parts, self._flow(name, method)).prepare
-        invocation = Invocation(self._handlers.functions[method.handler], self._entities, self._options.allowance)
-        return HandlerMethod(
-            parts, invocation, plain_parameters(self._linked, _attributes(self._linked, method))
-        ).prepare
+            flow = self._flow(name, method)
+            return FlowMethod(parts, flow, self._invocation if flow.needs_session else None).prepare
+        invocation = self._invocation(handler(self._handlers.functions[method.handler]))
+        return HandlerMethod(parts, invocation, self._plain(method)).prepare
+
+    def _invocation(self, code: Code) -> Invocation:
+        return Invocation(code, self._entities, self._calls, self._options.allowance)
+
+    def _plain(self, method: Method) -> Mapping[str, Plain]:
+        """How the wire values of a method's parameters come to Python."""
+        return plain_parameters(self._linked, _attributes(self._linked, method.parameters))
 
     def _flow(self, name: str, method: Method) -> CompiledFlow:
         """The flow of a method, and of those that it calls; no flow comes back to itself."""
         if name not in self._flows:
             spec = self._linked.spec
             flow = spec.flows[method.flow or ""]
-            self._flows[name] = compile_flow(flow, method, spec, self._entities, self._callee)
+            self._flows[name] = compile_flow(flow, method, spec, self._entities, self._target)
         return self._flows[name]
 
-    def _callee(self, target: str) -> tuple[Callee, bool]:
-        """What runs a method that a step calls, and whether that may change anything."""
-        spec = self._linked.spec
-        method = method_of(target, spec.services)
+    def _target(self, name: str) -> Target:
+        """A method as other methods see it."""
+        if name in self._targets:
+            return self._targets[name]
+        linked, spec = self._linked, self._linked.spec
+        method = method_of(name, spec.services)
         assert method is not None  # noqa: S101 - the model was found sound
-        flow = self._flow(target, method)
-        service = spec.services[target.rpartition(".")[0]]
-        endpoint = compile_method(self._linked, service, method, self._options.clock)
-        transition = compile_transition(target, method, self._linked, self._tables, self._rules)
-        promised = None if method.returns is None else compile_result(self._linked, target, method)
+        service = spec.services[name.rpartition(".")[0]]
+        endpoint = compile_method(linked, service, method, self._options.clock)
+        transition = compile_transition(name, method, linked, self._tables, self._rules)
+        bare = method.handler is None and method.flow is None
+        target = self._targets[name] = Target(
+            name=name,
+            accept=endpoint.accepted,
+            first=None if transition is None else partial(transition.step_at, None),
+            flow=None if bare or method.handler is not None else self._flow(name, method),
+            function=None if method.handler is None else self._handlers.functions[method.handler],
+            given=self._plain(method),
+            answers=bare and method.returns is not None,
+            promised=None if method.returns is None else compile_result(linked, name, method),
+            result=self._result(method),
+        )
+        return target
 
-        def callee(run: FlowRun, given: Mapping[str, Any]) -> Any:
-            values = endpoint.accepted({name: value for name, value in given.items() if value is not None})
-            if transition is not None:
-                transition.step_at(None, values)(run.cursor)
-            value = flow.run(run, values)
-            if promised is not None and value is not None:
-                promised(value)  # the caller was checked against what the method says that it returns
-            return value
-
-        return callee, flow.writes or transition is not None
+    def _result(self, method: Method) -> Plain | None:
+        """How the result of a method comes to Python."""
+        if method.returns is None:
+            return None
+        result = Parameter(name="result", type=method.returns)
+        return plain_parameters(self._linked, _attributes(self._linked, [result])).get("result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +179,27 @@ class Parts:
         """What is done before anything else, in the same transaction. Raises `Problem`."""
         return None if self.transition is None else self.transition.step(call, values)
 
+    def task(self, call: Call, values: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> Task:
+        """What the code behind it is to do for a request; `params` are what it is given, if not the wire `values`."""
+        now = self.options.clock()
+        given = values if params is None else params
+        return Task(self.name, given, Identity(call.identity), call.request_id, now, self.first(call, values))
+
+    async def perform(
+        self, invocation: Invocation, task: Task, keep: Keep | None, answered: Callable[[Any], Answer]
+    ) -> Answer:
+        """The answer that is made of what the code came to, once all is committed and told."""
+
+        async def finish(outcome: Outcome, session: Session) -> tuple[Answer, Outcome]:
+            answer = answered(outcome.value)
+            if keep is not None:
+                await session.run(lambda cursor: keep(cursor, answer), writes=True)
+            return answer, outcome
+
+        answer, outcome = await run_code(invocation, task, self.tables.interact, finish)
+        self.tell(outcome.emitted)
+        return answer
+
     def tell(self, emitted: Iterable[tuple[str, Any]]) -> None:
         """Tell what was emitted: it is committed by now."""
         for event, payload in emitted:
@@ -156,21 +207,25 @@ class Parts:
 
 
 class FlowMethod:
-    """One method that a flow runs."""
+    """One method that a flow runs; where it calls handlers, `invoked` makes an invocation of code."""
 
-    def __init__(self, parts: Parts, flow: CompiledFlow) -> None:
+    def __init__(self, parts: Parts, flow: CompiledFlow, invoked: Callable[[Code], Invocation] | None) -> None:
         self._parts = parts
         self._flow = flow
+        self._invoked = invoked
 
     def prepare(self, call: Call, values: Mapping[str, Any]) -> Performance:
         """What the flow is to do for a request."""
         shown = self._wants_trace(call)
         logged = logging.getLogger("watcherd.flow").isEnabledFor(logging.DEBUG)
         first, tables = self._parts.first(call, values), self._parts.tables
+        if self._invoked is not None:
+            return self._in_session(self._invoked, self._parts.task(call, values), shown=shown, logged=logged)
 
         async def perform(keep: Keep | None) -> Answer:
             def work(cursor: Cursor) -> tuple[Answer, FlowRun]:
-                run = FlowRun(cursor, self._parts.options.clock(), trace=[] if shown or logged else None)
+                now = self._parts.options.clock()
+                run = FlowRun(on_cursor(cursor), now, trace=[] if shown or logged else None)
                 if first is not None:
                     first(cursor)
                 answer = self._answer(run, values, shown=shown)
@@ -183,6 +238,32 @@ class FlowMethod:
             if logged:
                 self._log(run.trace or ())
             self._parts.tell(run.emitted)
+            return answer
+
+        return Performance(perform)
+
+    def _in_session(
+        self, invoked: Callable[[Code], Invocation], task: Task, *, shown: bool, logged: bool
+    ) -> Performance:
+        """The flow in a thread: there it waits for its steps, and for handlers on the event loop."""
+        trace: list[dict[str, Any]] = []
+
+        async def code(core: Core, params: Mapping[str, Any]) -> Answer:
+            trace.clear()  # of a try that was undone
+            run = FlowRun(
+                core.session.run_here,
+                core.now,
+                emitted=core.emitted,
+                trace=trace if shown or logged else None,
+                core=core,
+            )
+            answer: Answer = await core.in_thread(lambda: self._answer(run, params, shown=shown))
+            return answer
+
+        async def perform(keep: Keep | None) -> Answer:
+            answer = await self._parts.perform(invoked(code), task, keep, lambda came: came)
+            if logged:
+                self._log(trace)
             return answer
 
         return Performance(perform)
@@ -234,32 +315,18 @@ class HandlerMethod:
     def prepare(self, call: Call, values: Mapping[str, Any]) -> Performance:
         """What the handler is to do for a request."""
         refuse_parameters(call.query)
-        params = {
-            name: self._plain[name](value) if name in self._plain and value is not None else value
-            for name, value in values.items()
-        }
-        parts = self._parts
-        first, now = parts.first(call, values), parts.options.clock()
-        task = Task(parts.name, params, Identity(call.identity), call.request_id, now, first)
+        task = self._parts.task(call, values, plain_values(values, self._plain))
 
         async def perform(keep: Keep | None) -> Answer:
-            async def finish(outcome: Outcome, session: Session) -> tuple[Answer, Outcome]:
-                answer = parts.result(outcome.value)
-                if keep is not None:
-                    await session.run(lambda cursor: keep(cursor, answer), writes=True)
-                return answer, outcome
-
-            answer, outcome = await run_handler(self._invocation, task, parts.tables.interact, finish)
-            parts.tell(outcome.emitted)
-            return answer
+            return await self._parts.perform(self._invocation, task, keep, self._parts.result)
 
         return Performance(perform)
 
 
-def _attributes(linked: LinkedModel, method: Method) -> dict[str, Attribute | tuple[Attribute, ...]]:
+def _attributes(linked: LinkedModel, parameters: Iterable[Parameter]) -> dict[str, Attribute | tuple[Attribute, ...]]:
     """The attributes of each parameter: those of its entity, or it as one."""
     found: dict[str, Attribute | tuple[Attribute, ...]] = {}
-    for parameter in method.parameters:
+    for parameter in parameters:
         entity = entity_of(linked.spec, parameter)
         found[parameter.name] = tuple(entity.attributes.values()) if entity is not None else as_attribute(parameter)
     return found

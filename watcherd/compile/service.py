@@ -22,6 +22,7 @@ from watcherd.compile.reading import Location, pointer
 from watcherd.compile.rules import Held, broken_rules, compile_method_rules
 from watcherd.compile.validators import Targets, any_json, attribute_schema, takes_null
 from watcherd.compile.writes import Performance, Work
+from watcherd.pim.flow_types import handler_behind
 from watcherd.pim.spec import Attribute, Entity, Json, Kind, LinkedModel, Method, ModelSpec, Parameter, Service
 from watcherd.problems import Finding, Problem
 from watcherd.wire import Call
@@ -169,7 +170,9 @@ def has_code(linked: LinkedModel, method: Method) -> bool:
     if method.handler is not None:
         return bool(linked.code.files)
     flow = None if method.flow is None else linked.spec.flows.get(method.flow)
-    return flow is not None and flow.is_executable
+    if flow is None or not flow.is_executable:
+        return False
+    return bool(linked.code.files) or handler_behind(method, linked.spec) is None
 
 
 def any_has_code(linked: LinkedModel) -> bool:
@@ -244,12 +247,15 @@ def _entity_parameter(entity: Entity, parameter: Parameter, targets: Targets) ->
 
 
 def _lacks(spec: ModelSpec, method: Method) -> Iterator[str]:
-    if method.handler is not None:
-        yield f"leave to run its handler {method.handler}: set WATCHERD_ALLOW_HANDLERS=true"
+    flow = None if method.flow is None else spec.flows.get(method.flow)
+    runs = method.handler is not None or (flow is not None and flow.is_executable)
+    needed = handler_behind(method, spec) if runs else None
+    if needed is not None:
+        whose = "its handler" if method.handler is not None else "the handler"
+        yield f"leave to run {whose} {needed}: set WATCHERD_ALLOW_HANDLERS=true"
         return
     yield "a handler"
     if method.flow is not None:
-        flow = spec.flows.get(method.flow)
         steps = () if flow is None else flow.prose
         if not steps:
             yield f"steps of the flow {method.flow}"

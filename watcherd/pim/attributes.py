@@ -347,6 +347,10 @@ def _with_one_key(draft: Draft, at: Path, declared: dict[str, Attribute]) -> dic
         )
         keys = [named_id]
     key = declared[keys[0]]
+    if key.using is not None:
+        message = f"`using` means nothing for the primary key {quote(key.name)}: its type never changes"
+        hint = "remove `using`, and give what is to be computed to another attribute"
+        draft.add("PIM213", (*at, key.name, "using"), message, hint, key=True)
     made_up = key.auto_increment or key.kind is Kind.UUID or key.default is not None
     declared[keys[0]] = replace(key, required=key.required or not made_up)
     return declared

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from watcherd.pim.flow_types import handler_behind
 from watcherd.pim.spec import Flow, Method, ModelSpec
 
 
@@ -70,8 +71,10 @@ def _methods(spec: ModelSpec) -> dict[str, Method]:
 
 def _runs(spec: ModelSpec, method: Method, *, handlers: bool) -> bool:
     """Whether a call of a method does something, instead of answering 501."""
+    if not handlers and handler_behind(method, spec) is not None:
+        return False
     if method.handler is not None:
-        return handlers
+        return True
     if method.flow is None:
         return method.transition is not None
     return method.flow in spec.flows and spec.flows[method.flow].is_executable

@@ -56,18 +56,20 @@ def _report(  # noqa: PLR0913, PLR0917 - a finding, and the flow that it is abou
 
 
 def _check_calls(draft: Draft, flow: Flow, flows: Mapping[str, Flow], services: Mapping[str, Service]) -> None:
-    """A step calls what a flow runs, and never, by whatever way, itself."""
+    """A step calls what runs, and never, by whatever way that the model shows, itself."""
     for place, step in enumerate(flow.steps):
         for target in called([step]):
             method = method_of(target, services)
             if method is None:
                 continue
+            if method.handler is not None or (method.flow is None and method.transition is not None):
+                continue
             followed = None if method.flow is None else flows.get(method.flow)
             at = ("flows", flow.name, "steps", place)
-            if method.handler is not None or followed is None or not followed.is_executable:
-                what = "is run by a handler" if method.handler is not None else "follows no flow that runs"
-                message = f"{quote(target)} cannot be called from a flow: it {what}"
-                draft.add("PIM433", at, message, "only what a flow runs is part of the same transaction", key=True)
+            if followed is None or not followed.is_executable:
+                message = f"{quote(target)} cannot be called from a flow: nothing runs it"
+                hint = "give it a handler, a transition, or a flow whose steps all say what they do"
+                draft.add("PIM433", at, message, hint, key=True)
             elif flow.name in _reached(followed, flows, services):
                 message = f"{quote(target)} comes back to this flow: it would never end"
                 draft.add("PIM433", at, message, key=True)
@@ -83,7 +85,7 @@ def _reached(flow: Flow, flows: Mapping[str, Flow], services: Mapping[str, Servi
             continue
         found.add(one.name)
         methods = (method_of(target, services) for target in called(one.steps))
-        names = (method.flow for method in methods if method is not None)
+        names = (method.flow for method in methods if method is not None and method.handler is None)
         waiting += [flows[name] for name in names if name is not None and name in flows]
     return found
 

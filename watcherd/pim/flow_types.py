@@ -16,7 +16,19 @@ from typing import Final
 from watcherd.expressions import ANY, BOOL, NULL, Expression, Scope, Type, list_of
 from watcherd.pim.operators import operators_of
 from watcherd.pim.scopes import attribute_type, parameter_scope, row_type, value_type
-from watcherd.pim.spec import IMPLIED_STEPS, Attribute, Binding, Entity, Flow, Method, Service, Step, ValueType
+from watcherd.pim.spec import (
+    IMPLIED_STEPS,
+    Attribute,
+    Binding,
+    Entity,
+    Flow,
+    HandlerRef,
+    Method,
+    ModelSpec,
+    Service,
+    Step,
+    ValueType,
+)
 
 Slot = tuple[str | int, ...]
 """Where an expression is: the place of its step (indexes, `do` in between), then the keys to it."""
@@ -353,3 +365,22 @@ def called(steps: Sequence[Step]) -> Iterator[str]:
             if step.binding.does == "call":
                 yield step.binding.target
             yield from called(step.binding.steps)
+
+
+def handler_behind(method: Method, spec: ModelSpec) -> HandlerRef | None:
+    """A handler without which a method cannot run: its own, or one that its flow calls, by whatever way.
+
+    What a handler calls, only that knows.
+    """
+    seen: set[str] = set()
+    waiting = [method]
+    while waiting:
+        one = waiting.pop(0)
+        if one.handler is not None:
+            return one.handler
+        flow = None if one.flow is None else spec.flows.get(one.flow)
+        if flow is not None and flow.name not in seen:
+            seen.add(flow.name)
+            found = (method_of(target, spec.services) for target in called(flow.steps))
+            waiting += [each for each in found if each is not None]
+    return None

@@ -2,16 +2,17 @@
 
 `handlers` loads the Python files beside models, a copy for each revision; `context` is what a
 handler is given; `running` calls it within its bounds, in one transaction. `flows` does the steps of
-flows. Does not own what a
+flows, `calls` is how methods call each other. Does not own what a
 request may say (compile), rows (store) nor which files belong to a model (pim).
 """
 
 from watcherd.services.access import EntityAccess, Found, Plain
-from watcherd.services.context import AsyncContext, Context, Identity, Refusal
-from watcherd.services.flows import Callee, CompiledFlow, compile_flow
+from watcherd.services.calls import Calls, Target, plain_values
+from watcherd.services.context import AsyncContext, Context, Core, Identity, Refusal
+from watcherd.services.flows import Callee, CompiledFlow, compile_flow, on_cursor
 from watcherd.services.flows import Run as FlowRun
 from watcherd.services.handlers import NO_HANDLERS, HandlerError, Handlers, load_handlers
-from watcherd.services.running import Allowance, Invocation, Outcome, Task, run_handler
+from watcherd.services.running import Allowance, Code, Invocation, Outcome, Task, handler, run_code
 from watcherd.services.threads import HandlerFailedError, in_thread
 
 __all__ = [
@@ -19,8 +20,11 @@ __all__ = [
     "Allowance",
     "AsyncContext",
     "Callee",
+    "Calls",
+    "Code",
     "CompiledFlow",
     "Context",
+    "Core",
     "EntityAccess",
     "FlowRun",
     "Found",
@@ -32,9 +36,13 @@ __all__ = [
     "Outcome",
     "Plain",
     "Refusal",
+    "Target",
     "Task",
     "compile_flow",
+    "handler",
     "in_thread",
     "load_handlers",
-    "run_handler",
+    "on_cursor",
+    "plain_values",
+    "run_code",
 ]

@@ -7,11 +7,13 @@ names, within one transaction that is committed when the code returns and undone
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -42,9 +44,22 @@ class Identity:
     key: str | None = None
 
 
+class Calls(Protocol):
+    """The methods of the model; `depth` says how many calls deep the caller is."""
+
+    def here(self, core: Core, name: str, params: Mapping[str, Any], depth: int) -> Any:
+        """The result of a method, from a thread."""
+
+    async def awaited(self, core: Core, name: str, params: Mapping[str, Any], depth: int) -> Any:
+        """The same on the event loop."""
+
+
 @dataclass(slots=True)
 class Core:
-    """What both forms of `ctx` share during one run. `emitted` is told once everything is committed."""
+    """What both forms of `ctx` share during one run. `emitted` is told once everything is committed.
+
+    `in_thread` runs what waits for steps of the session.
+    """
 
     entities: Mapping[str, EntityAccess]
     session: Session
@@ -52,7 +67,24 @@ class Core:
     request_id: str
     now: datetime
     log: structlog.stdlib.BoundLogger
+    calls: Calls
+    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]
     emitted: list[tuple[str, Any]] = field(default_factory=list)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    is_over: bool = False
+    _waited_for: list[Future[Any]] = field(default_factory=list)
+
+    def wait_for(self, future: Future[Any]) -> None:
+        """Note what a thread waits for."""
+        self._waited_for.append(future)
+        if self.is_over:
+            future.cancel()
+
+    def give_up(self) -> None:
+        """End what threads still wait for: their call is over."""
+        self.is_over = True
+        for future in self._waited_for:
+            future.cancel()
 
     def entity(self, name: str) -> EntityAccess:
         """An entity of the model. LookupError, with those that there are."""
@@ -108,10 +140,11 @@ class Core:
 class _Shared:
     """What needs no database."""
 
-    __slots__ = ("_core",)
+    __slots__ = ("_core", "_depth")
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, depth: int = 0) -> None:
         self._core = core
+        self._depth = depth
 
     @property
     def identity(self) -> Identity:
@@ -182,6 +215,13 @@ class Context(_Shared):
         step = self._core.delete(entity, key, version)
         self._core.session.run_here(step, writes=True)
 
+    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        """What a method of the model returns, in the same transaction: `ctx.call("Desk.restock", {"sku": sku})`.
+
+        Raises its refusal; what a flow has written by then is taken back, even if that is caught.
+        """
+        return self._core.calls.here(self._core, method, params or {}, self._depth)
+
 
 class AsyncContext(_Shared):
     """`ctx` of an `async def`: as `Context`, awaited."""
@@ -212,3 +252,7 @@ class AsyncContext(_Shared):
         """Delete a row."""
         step = self._core.delete(entity, key, version)
         await self._core.session.run(step, writes=True)
+
+    async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        """What a method of the model returns: `await ctx.call("Desk.restock", {"sku": sku})`, as `Context.call`."""
+        return await self._core.calls.awaited(self._core, method, params or {}, self._depth)

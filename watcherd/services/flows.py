@@ -1,9 +1,10 @@
 """Flows that run: steps compiled once for a method, done one after the other in one transaction.
 
-Owns what each step does, and the bounds: at most `MAX_STEPS` steps and `MAX_SECONDS`, calls at most
-`MAX_CALLS` deep. All values are wire values; expressions are exact inside. A flow runs as one
-function over a cursor, so it needs no thread of its own, and on SQLite it shares its commit with
-other writes. It may be run again from its start, so it keeps nothing but what is in its `Run`.
+Owns what each step does, and the bounds: at most `MAX_STEPS` steps and `MAX_SECONDS`. All values are
+wire values; expressions are exact inside. A flow runs as one function over a cursor, so it needs no
+thread of its own, and on SQLite it shares its commit with other writes; one that calls a handler (see
+`calls`) takes its steps in the session that the handler has. It may be run again from its start, so
+it keeps nothing but what is in its `Run`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from pydantic_core import to_json
 
@@ -23,27 +24,46 @@ from watcherd.pim.flow_types import BRACED, Slot, Walk, first_step, successors
 from watcherd.pim.spec import Binding, Flow, Method, ModelSpec, Step
 from watcherd.problems import Problem
 from watcherd.services.access import EntityAccess
-from watcherd.services.context import MAX_EMITTED, refusal
+from watcherd.services.context import MAX_EMITTED, Core, refusal
 from watcherd.store import HOLD_SECONDS, Cursor, Row
 
 MAX_STEPS: Final = 10_000
 MAX_SECONDS: Final = HOLD_SECONDS
-MAX_CALLS: Final = 16
 
 _WRITES: Final = frozenset({"create", "update", "delete"})
+
+T = TypeVar("T")
+
+
+class Do(Protocol):
+    """Takes a step over a cursor of the transaction."""
+
+    def __call__(self, step: Callable[[Cursor], T], *, writes: bool = False) -> T:
+        """What the step answers; it says whether it `writes`."""
+
+
+def on_cursor(cursor: Cursor) -> Do:
+    """Takes steps at once: for what runs inside of a write."""
+
+    def do(step: Callable[[Cursor], T], *, writes: bool = False) -> T:  # noqa: ARG001 - all may write there
+        return step(cursor)
+
+    return do
 
 
 @dataclass(slots=True)
 class Run:
     """One run of a flow, those that it calls included. `emitted` is told once everything is committed.
 
-    `trace`, where one is wanted, has an entry for each step that was done.
+    `trace`, where one is wanted, has an entry for each step that was done. `core` is what handlers that
+    it calls share, `depth` how many calls deep it is.
     """
 
-    cursor: Cursor
+    do: Do
     now: datetime
     emitted: list[tuple[str, Any]] = field(default_factory=list)
     trace: list[dict[str, Any]] | None = None
+    core: Core | None = None
     steps: int = 0
     depth: int = 0
     deadline: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
@@ -86,34 +106,44 @@ class Node:
 
 
 class CompiledFlow:
-    """A flow for one method; `writes` says whether it may change anything."""
+    """A flow for one method.
 
-    def __init__(self, name: str, first: str, nodes: Mapping[str, Node], *, writes: bool) -> None:
+    `writes` says whether it may change anything, `needs_session` whether it calls a handler.
+    """
+
+    def __init__(self, name: str, first: str, nodes: Mapping[str, Node], *, writes: bool, needs_session: bool) -> None:
         self.name = name
         self.writes = writes
+        self.needs_session = needs_session
         self._first = first
         self._nodes = nodes
 
     def run(self, run: Run, parameters: Mapping[str, Any]) -> Any:
         """The result of the flow. Raises `Problem`, and what the database refuses."""
-        run.depth += 1
-        if run.depth > MAX_CALLS:
-            raise _over(f"it calls over {MAX_CALLS} methods deep")
         values = Values(parameters)
         at: str | None = self._first
         while at is not None:
             node = self._nodes[at]
             came = perform(node, run, values)
             if isinstance(came, Returned):
-                run.depth -= 1
                 return came.value
             at = node.following.get(came)
-        run.depth -= 1
         return None
 
 
-Callee = Callable[[Run, Mapping[str, Any]], Any]
-"""Runs a method that a step calls, with wire values of its parameters."""
+class Callee(Protocol):
+    """A method that a step calls."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change anything."""
+
+    @property
+    def needs_session(self) -> bool:
+        """Whether a handler is among what it runs."""
+
+    def run(self, run: Run, given: Mapping[str, Any]) -> Any:
+        """Its result for wire values of its parameters."""
 
 
 def compile_flow(
@@ -121,11 +151,11 @@ def compile_flow(
     method: Method,
     spec: ModelSpec,
     access: Mapping[str, EntityAccess],
-    callee: Callable[[str], tuple[Callee, bool]],
+    callee: Callable[[str], Callee],
 ) -> CompiledFlow:
     """Compile a flow for a method that follows it; the model was found sound.
 
-    `callee` answers what runs a method (`Service.method`), and whether that may change anything.
+    `callee` answers what runs a method (`Service.method`).
     """
     walk = Walk(flow, method, spec.entities, spec.services, _compiled, _sound)
     walk.run()
@@ -138,7 +168,8 @@ def compile_flow(
         guard = walk.expressions.get(("steps", place, "when")) if step.binding is not None else None
         does = "pass" if step.binding is None else step.binding.does
         nodes[step.id] = Node(step.id, does, act, guard, dict(_following(flow, step)))
-    return CompiledFlow(flow.name, first_step(flow).id, nodes, writes=maker.writes)
+    first = first_step(flow).id
+    return CompiledFlow(flow.name, first, nodes, writes=maker.writes, needs_session=maker.needs_session)
 
 
 def perform(node: Node, run: Run, values: Values) -> Any:
@@ -208,9 +239,10 @@ class _Maker:
         self,
         expressions: Mapping[Slot, Expression],
         access: Mapping[str, EntityAccess],
-        callee: Callable[[str], tuple[Callee, bool]],
+        callee: Callable[[str], Callee],
     ) -> None:
         self.writes = False
+        self.needs_session = False
         self._expressions = expressions
         self._access = access
         self._callee = callee
@@ -236,7 +268,7 @@ class _Maker:
         def act(run: Run, values: Values) -> None:
             wanted = key(run, values)
             values.inputs = {"key": wanted}
-            row = access.get(wanted)(run.cursor)
+            row = run.do(access.get(wanted))
             if row is None and not binding.optional:
                 raise Problem(problems.NO_SUCH_ROW, f"{access.name} has no row {str(wanted)!r}")
             values[binding.name or ""] = None if row is None else row.values
@@ -248,7 +280,7 @@ class _Maker:
 
         def act(run: Run, values: Values) -> None:
             values.inputs = conditions = where(run, values)
-            rows = access.find(conditions, sort=binding.sort, limit=binding.limit, skip=0)(run.cursor)
+            rows = run.do(access.find(conditions, sort=binding.sort, limit=binding.limit, skip=0))
             values[binding.name or ""] = [row.values for row in rows]
 
         return act
@@ -272,7 +304,7 @@ class _Maker:
 
         def act(run: Run, values: Values) -> None:
             values.inputs = given = body(run, values)
-            _bind(binding, values, access.create(given)(run.cursor))
+            _bind(binding, values, run.do(access.create(given), writes=True))
 
         return act
 
@@ -282,7 +314,7 @@ class _Maker:
         def act(run: Run, values: Values) -> None:
             wanted, given = key(run, values), body(run, values)
             values.inputs = {"key": wanted, **given}
-            _bind(binding, values, access.update(wanted, given, version=None)(run.cursor))
+            _bind(binding, values, run.do(access.update(wanted, given, version=None), writes=True))
 
         return act
 
@@ -292,7 +324,7 @@ class _Maker:
         def act(run: Run, values: Values) -> None:
             wanted = key(run, values)
             values.inputs = {"key": wanted}
-            access.delete(wanted, version=None)(run.cursor)
+            run.do(access.delete(wanted, version=None), writes=True)
 
         return act
 
@@ -371,12 +403,13 @@ class _Maker:
 
     def _call(self, at: Slot, binding: Binding, name: str) -> Act:  # noqa: ARG002 - as above
         with_ = self._named(at, "with", binding)
-        callee, writes = self._callee(binding.target)
-        self.writes |= writes
+        callee = self._callee(binding.target)
+        self.writes |= callee.writes
+        self.needs_session |= callee.needs_session
 
         def act(run: Run, values: Values) -> None:
             given = with_(run, values)
-            result = callee(run, given)
+            result = callee.run(run, given)
             values.inputs = given
             if binding.name is not None:
                 values[binding.name] = result

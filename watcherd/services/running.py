@@ -1,4 +1,4 @@
-"""Calling a handler: in one transaction, within its time, wherever it has to run.
+"""Running the code of a method: in one transaction, within its time, wherever it has to run.
 
 Owns the time limit, the threads of plain functions and what becomes of what a handler raises. A
 function in a thread cannot be stopped: when its time is over its transaction is undone, nobody
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -20,7 +21,8 @@ import structlog
 from watcherd import problems
 from watcherd.problems import Problem
 from watcherd.services.access import EntityAccess
-from watcherd.services.context import AsyncContext, Context, Core, Identity
+from watcherd.services.calls import settled
+from watcherd.services.context import AsyncContext, Calls, Context, Core, Identity
 from watcherd.services.threads import HandlerFailedError, in_thread
 from watcherd.store import Body, Cursor, Session
 
@@ -79,12 +81,17 @@ class Outcome:
     emitted: tuple[tuple[str, Any], ...]
 
 
+Code = Callable[[Core, dict[str, Any]], Awaitable[Any]]
+"""What stands behind a method: a handler, or a flow that calls one; given the parameters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A handler with what it works on; made once for each method of a revision."""
+    """The code of a method with what it works on; made once for each method of a revision."""
 
-    function: Callable[..., Any]
+    code: Code
     entities: Mapping[str, EntityAccess]
+    calls: Calls
     allowance: Allowance
 
 
@@ -92,8 +99,8 @@ Finish = Callable[[Outcome, Session], Awaitable[T]]
 """What is made of the outcome, still inside of the transaction: what it raises undoes everything."""
 
 
-async def run_handler(invocation: Invocation, task: Task, interact: Interact[T], finish: Finish[T]) -> T:
-    """Run a handler and answer what `finish` makes of it, once all is committed.
+async def run_code(invocation: Invocation, task: Task, interact: Interact[T], finish: Finish[T]) -> T:
+    """Run the code of a method and answer what `finish` makes of it, once all is committed.
 
     Raises what the handler raises; `Problem` 503 when it took too long; ContendedError.
     """
@@ -102,8 +109,20 @@ async def run_handler(invocation: Invocation, task: Task, interact: Interact[T],
     async def body(session: Session) -> T:
         if task.first is not None:
             await session.run(task.first, writes=True)
-        core = Core(invocation.entities, session, task.identity, task.request_id, task.now, log)
-        value = await _called(invocation, core, dict(task.params))
+        core = Core(
+            invocation.entities,
+            session,
+            task.identity,
+            task.request_id,
+            task.now,
+            log,
+            invocation.calls,
+            partial(_in_thread, invocation.allowance),
+        )
+        try:
+            value = await invocation.code(core, dict(task.params))
+        finally:
+            core.give_up()
         return await finish(Outcome(value, tuple(core.emitted)), session)
 
     try:
@@ -118,19 +137,25 @@ async def run_handler(invocation: Invocation, task: Task, interact: Interact[T],
         raise Problem(problems.METHOD_TIMEOUT, message, headers={"retry-after": "1"}) from error
 
 
-async def _called(invocation: Invocation, core: Core, params: dict[str, Any]) -> Any:
-    function = invocation.function
-    if not inspect.iscoroutinefunction(inspect.unwrap(function)):
-        return await _in_thread(invocation.allowance, lambda: function(Context(core), params))
-    try:
-        return await function(AsyncContext(core), params)
-    except Exception:
-        raise
-    except BaseException as error:
-        # A cancellation that nobody asked for is of a task of the handler's own: it ends no more than its request.
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+def handler(function: Callable[..., Any]) -> Code:
+    """A handler as code."""
+    is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+
+    async def in_thread(core: Core, params: dict[str, Any]) -> Any:
+        return await core.in_thread(lambda: settled(function(Context(core), params)))
+
+    async def code(core: Core, params: dict[str, Any]) -> Any:
+        try:
+            return await function(AsyncContext(core), params)
+        except Exception:
             raise
-        raise HandlerFailedError(f"the handler raised {type(error).__name__}") from error
+        except BaseException as error:
+            # A cancellation that nobody asked for is of a task of the handler's own: it ends no more than its request.
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
+            raise HandlerFailedError(f"the handler raised {type(error).__name__}") from error
+
+    return code if is_async else in_thread
 
 
 def _is_cancelled() -> bool:
@@ -147,9 +172,4 @@ async def _in_thread(allowance: Allowance, call: Callable[[], Any]) -> Any:
     except RuntimeError:  # no thread to be had
         allowance.give()
         raise
-    result = await done
-    if inspect.isawaitable(result):
-        if inspect.iscoroutine(result):
-            result.close()
-        raise HandlerFailedError("the handler returned something to be awaited: make it an `async def`")
-    return result
+    return await done

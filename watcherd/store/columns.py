@@ -268,7 +268,7 @@ class ColumnChanges:
         """A new column; its default is in the DDL, so that draining revisions, too, write it."""
         if attribute.using is not None:
             message = "it is new, and `using` is for an attribute whose type changes"
-            hint = "remove `using`, and fill the attribute in once it is there"
+            hint = "remove `using`, and fill the attribute in by requests once it is there"
             self._refuse_using(attribute, attribute.using, message, 0, hint)
         default = default_literal(attribute, self._held[attribute.name], self._now)
         self._values[attribute.name] = self._dialect.typed(default or "NULL", wanted.type)
@@ -409,12 +409,13 @@ class ColumnChanges:
     def _refuse_type(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> None:
         name = f"{self._entity.name}.{attribute.name}"
         message = f"{name} is stored as {live.type} and cannot become {wanted.type}"
-        self._reject(
-            "PIM601",
-            attribute,
-            message,
-            "say with `using` how the new values are computed from the old ones, or add an attribute with another name",
+        hint = (
+            "say with `using` how the new values are computed from the old ones, or add an attribute with another name"
         )
+        if live.name != attribute.name:
+            message += f" with its rename from {live.name}"
+            hint = f"change the type of {live.name} first, and rename it with the next edit"
+        self._reject("PIM601", attribute, message, hint)
 
     def _reject(self, code: str, attribute: Attribute, message: str, hint: str) -> None:
         self.rejections.append(

@@ -118,6 +118,8 @@ CASES: list[tuple[str, str]] = [
     ("PIM212", ATTRIBUTES + "s: {type: string, pattern: ▸'(?=a)'}"),
     ("PIM213", ATTRIBUTES + "n: {type: url, ▸primary_key: true}"),
     ("PIM213", ATTRIBUTES + "▸id: json"),
+    ("PIM213", ATTRIBUTES + "n: {type: int, primary_key: true, ▸using: int(m)}"),
+    ("PIM213", ATTRIBUTES + "id: {type: int, ▸using: int(m)}"),
     ("PIM213", ATTRIBUTES + "a: {type: int, primary_key: true}\n    b: {type: int, ▸primary_key: true}"),
     ("PIM213", ATTRIBUTES + "▸id: {reference: Thing, type: ref}\n    b: date"),
     ("PIM214", ATTRIBUTES + "n: {type: string, ▸auto_increment: true, primary_key: true}"),

@@ -171,8 +171,8 @@ def test_limits_and_flags_arrive_as_they_were_written(entity_of: Callable[[str],
         attributes:
           price: {type: decimal, minimum: 0.10, exclusive_maximum: 100, precision: 6, scale: 2, multiple_of: 0.05}
           code: {type: string, min_length: 2, max_length: 5, pattern: "^[A-Z]+$", write_only: true, renamed_from: old}
-          seen: {type: datetime, auto_now: true}
-          no: {type: integer, primary_key: true, auto_increment: true, id: stable, using: "int(code)"}
+          seen: {type: datetime, auto_now: true, using: timestamp(day)}
+          no: {type: integer, primary_key: true, auto_increment: true, id: stable}
         """
     )
     price, code = entity.attributes["price"], entity.attributes["code"]
@@ -186,7 +186,7 @@ def test_limits_and_flags_arrive_as_they_were_written(entity_of: Callable[[str],
     assert code.renamed_from == "old"
     assert entity.attributes["seen"].read_only
     assert (entity.key.name, entity.key.read_only, entity.key.stable_id) == ("no", True, "stable")
-    assert entity.attributes["no"].using == "int(code)"
+    assert entity.attributes["seen"].using == "timestamp(day)"
 
 
 @pytest.mark.parametrize(

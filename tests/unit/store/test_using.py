@@ -335,6 +335,14 @@ async def test_an_attribute_that_is_new_has_no_old_values(store: Store) -> None:
     assert "it is new" in rejection.message
 
 
+async def test_a_type_does_not_change_together_with_the_name(store: Store) -> None:
+    await apply(store, things(TEXT))
+    rejection, _ = await refuse(store, things(attribute("width", "integer", renamed_from="size", using="int(size)")))
+    assert (rejection.code, rejection.attribute) == ("PIM601", "width")
+    assert "with its rename from size" in rejection.message
+    assert "change the type of size first" in str(rejection.hint)
+
+
 async def test_in_a_new_table_it_means_nothing(store: Store) -> None:
     rows = (await apply(store, things(attribute("size", "integer", using="int(nothing)"))))["Thing"]
     await insert(rows, {"size": 1})
