@@ -53,6 +53,7 @@ entities:
 """
 PAGES = {
     "dashboard": "/",
+    "timeline": "/admin/timeline",
     "model": "/admin/models/library",
     "coverage": "/admin/models/order-management",
     "file": "/admin/models/invoicing",

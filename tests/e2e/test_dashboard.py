@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -14,22 +15,51 @@ from playwright.async_api import Browser, expect
 from tests.e2e.browser import needs_chromium, reading
 from tests.e2e.process import Process, running
 from tests.helpers import model_text
+from watcherd.events import Event
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def shop(tmp_path: Path) -> AsyncIterator[Process]:
+@asynccontextmanager
+async def shop_in(directory: Path) -> AsyncIterator[Process]:
     """A daemon with one model, shop, of items that have a name."""
-    models = tmp_path / "models"
+    models = directory / "models"
     models.mkdir()
     (models / "shop.yaml").write_text(model_text("shop"), encoding="utf-8")
-    async with running(models, tmp_path / "data") as process:
+    async with running(models, directory / "data") as process:
         yield process
 
 
-async def test_a_page_that_is_open_follows_the_files(browser: Browser, shop: Process) -> None:
-    async with reading(browser, shop.address) as reader:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Process]:
+    """A daemon for all tests that leave the model shop as it is."""
+    async with shop_in(tmp_path_factory.mktemp("shared")) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shop(shared: Process) -> AsyncIterator[Process]:
+    """The shared daemon, serving shop alone; what a test adds goes with it."""
+    yield shared
+    for file in shared.models.glob("*.yaml"):
+        if file.name != "shop.yaml":
+            file.unlink()
+    async with shared.client() as client:
+        (await client.post("/admin/reload")).raise_for_status()
+        (known,) = (await client.get("/admin/pim")).json()["pims"]
+        if known["state"] == "unloaded":
+            (await client.post("/admin/pim/load", json={"pim_name": "shop"})).raise_for_status()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own(tmp_path: Path) -> AsyncIterator[Process]:
+    """A daemon for one test that changes shop."""
+    async with shop_in(tmp_path) as process:
+        yield process
+
+
+async def test_a_page_that_is_open_follows_the_files(browser: Browser, own: Process) -> None:
+    async with reading(browser, own.address) as reader:
         page = reader.page
         await page.goto("/")
         row = page.locator("tr[data-model=shop]")
@@ -37,24 +67,24 @@ async def test_a_page_that_is_open_follows_the_files(browser: Browser, shop: Pro
         await expect(page.locator("#connection")).to_have_text("Live")
         await page.evaluate("window.sameDocument = true")
 
-        shop.write("shop.yaml", model_text("shop", "color"))
+        own.write("shop.yaml", model_text("shop", "color"))
         await expect(page.locator(".timeline .entry").first).to_contain_text("Item.color")
         await expect(row.locator("[data-label=Revision]")).to_have_text("2")
 
-        shop.write("shop.yaml", model_text("shop", "color: strnig"))
+        own.write("shop.yaml", model_text("shop", "color: strnig"))
         finding = page.locator("tr.finding")
         await expect(finding).to_contain_text("shop.yaml:6:14")
         await expect(finding).to_contain_text("`strnig` is not a type")
         await expect(row).to_contain_text("Stale")
         await expect(page).to_have_title("(1) Models · watcherd")
 
-        shop.write("shop.yaml", model_text("shop", "color", "weight: float"))
+        own.write("shop.yaml", model_text("shop", "color", "weight: float"))
         await expect(finding).to_have_count(0)
         await expect(row).to_contain_text("Live")
 
-        shop.write("library.yaml", model_text("library"))
+        own.write("library.yaml", model_text("library"))
         await expect(page.locator("tr[data-model=library]")).to_contain_text("Live")
-        (shop.models / "library.yaml").unlink()
+        (own.models / "library.yaml").unlink()
         await expect(page.locator("tr[data-model=library]")).to_have_count(0)
         assert await page.evaluate("window.sameDocument") is True
 
@@ -79,10 +109,10 @@ async def test_a_model_is_unloaded_and_loaded_by_hand(browser: Browser, shop: Pr
         assert (await client.get("/api/shop/items")).status_code == 200
 
 
-async def test_a_revision_is_rolled_back_to_from_its_page(browser: Browser, shop: Process) -> None:
-    shop.write("shop.yaml", model_text("shop", "color"))
-    await shop.wait_for("model.swapped")
-    async with reading(browser, shop.address) as reader, shop.client() as client:
+async def test_a_revision_is_rolled_back_to_from_its_page(browser: Browser, own: Process) -> None:
+    own.write("shop.yaml", model_text("shop", "color"))
+    await own.wait_for("model.swapped")
+    async with reading(browser, own.address) as reader, own.client() as client:
         page = reader.page
         await page.goto("/admin/models/shop/revisions")
         await expect(page.locator("#revision-2")).to_contain_text("color: string")
@@ -95,8 +125,9 @@ async def test_a_revision_is_rolled_back_to_from_its_page(browser: Browser, shop
 
 
 async def test_a_model_that_others_need_is_unloaded_only_when_that_is_said(browser: Browser, shop: Process) -> None:
+    since = len(shop.lines)
     shop.write("orders.yaml", model_text("orders", "item: {type: reference, reference: shop.Item}"))
-    await shop.wait_for("model.loaded", where=lambda line: line["model"] == "orders")
+    await shop.wait_for("model.loaded", since, where=lambda line: line["model"] == "orders")
     async with reading(browser, shop.address) as reader:
         reader.expected = ["409"]
         page = reader.page
@@ -109,8 +140,9 @@ async def test_a_model_that_others_need_is_unloaded_only_when_that_is_said(brows
 
 
 async def test_models_are_found_while_typing(browser: Browser, shop: Process) -> None:
+    since = len(shop.lines)
     shop.write("library.yaml", model_text("library"))
-    await shop.wait_for("model.loaded", where=lambda line: line["model"] == "library")
+    await shop.wait_for("model.loaded", since, where=lambda line: line["model"] == "library")
     async with reading(browser, shop.address) as reader:
         page = reader.page
         await page.goto("/")
@@ -193,13 +225,81 @@ async def test_an_empty_directory_says_what_to_do_and_that_works(browser: Browse
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_nothing_keeps_people_from_using_it(browser: Browser, shop: Process, scheme: str) -> None:
+    since = len(shop.lines)
     shop.write("broken.yaml", "domain: broken\nentities: 7\n")
-    await shop.wait_for("model.rejected")
+    await shop.wait_for("model.rejected", since)
     async with reading(browser, shop.address, scheme="dark" if scheme == "dark" else "light") as reader:
         for path in ("/", "/admin/timeline"):
             await reader.page.goto(path)
             assert await reader.serious_faults() == []
             await reader.check()
+
+
+CHANGE_NO_PAGE = {
+    "admin.loopback_only",
+    "reload.started",  # what comes of it is heard
+    "schema.applied",
+    "schema.parked",
+    "schema.drift_unknown",
+}
+HEARD = {
+    kind.name for kind in Event.__subclasses__() if kind.name.partition(".")[0] not in {"shutdown", "worker"}
+} - CHANGE_NO_PAGE | {"reset"}
+PRETEND_TO_HEAR = """
+window.EventSource = class extends EventTarget {
+  constructor() {
+    super();
+    window.stream = this;
+    window.setTimeout(() => this.dispatchEvent(new Event("open")));
+  }
+  close() {}
+};
+"""
+
+
+async def test_whatever_a_page_hears_of_makes_it_ask_for_itself(browser: Browser, shop: Process) -> None:
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.add_init_script(PRETEND_TO_HEAR)
+        await page.goto("/")
+        await expect(page.locator("#connection")).to_have_text("Live")
+        for name in sorted(HEARD):
+            async with page.expect_request(lambda one: "hx-request" in one.headers):
+                await page.evaluate("name => window.stream.dispatchEvent(new MessageEvent(name))", name)
+
+
+PRETEND_TO_BE_HIDDEN = """
+let hidden = false;
+Object.defineProperty(document, "hidden", { get: () => hidden });
+window.hide = (now) => {
+  hidden = now;
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+
+
+async def test_a_page_that_nobody_sees_asks_for_nothing_and_catches_up_when_it_is_seen(
+    browser: Browser, shop: Process
+) -> None:
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.add_init_script(PRETEND_TO_BE_HIDDEN)
+        await page.clock.install()
+        await page.goto("/")
+        await expect(page.locator("#connection")).to_have_text("Live")
+        asked: list[str] = []
+        await page.evaluate("window.hide(true)")
+        page.on("request", lambda request: asked.append(request.url))
+        since = len(shop.lines)
+        shop.write("library.yaml", model_text("library"))
+        await shop.wait_for("model.loaded", since, where=lambda line: line["model"] == "library")
+        await page.clock.run_for(10_000)
+        await expect(page.locator("tr[data-model]")).to_have_count(1)
+        assert asked == []
+        await page.evaluate("window.hide(false)")
+        await expect(page.locator("tr[data-model=library]")).to_be_visible()
+        async with page.expect_request("**/admin/pulse"):
+            await page.clock.run_for(4_000)
 
 
 async def test_what_an_open_page_asks_for_by_itself_is_not_told_in_the_log(browser: Browser, shop: Process) -> None:

@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.e2e.browser import needs_chromium, reading
+from tests.e2e.data import SHOP, emptied, rows, save, shop_in, stored
 from tests.e2e.process import Process, running
 from tests.helpers import model_text
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
-
-SHOP = """\
-domain: shop
-entities:
-  - name: Maker
-    attributes:
-      name: {type: string, required: true}
-  - name: Item
-    constraints: [the moon must be full]
-    attributes:
-      sku: {type: string, required: true, unique: true, pattern: '^[A-Z][0-9]+$'}
-      name: {type: string, required: true, max_length: 40}
-      price: {type: decimal, scale: 2}
-      pieces: {type: integer, default: 0, minimum: 0}
-      weight: float
-      color: {type: enum, values: [red, green]}
-      sold: boolean
-      since: date
-      seen: datetime
-      opens: time
-      tags: {type: 'string[]', default: []}
-      sizes: {type: 'integer[]', default: []}
-      more: json
-      secret: {type: string, write_only: true}
-      makerId: {type: reference, reference: Maker}
-"""
-
-
-@asynccontextmanager
-async def shop_in(directory: Path) -> AsyncIterator[Process]:
-    models = directory / "models"
-    models.mkdir()
-    (models / "shop.yaml").write_text(SHOP, encoding="utf-8")
-    async with running(models, directory / "data") as process:
-        yield process
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -64,12 +31,7 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proc
 async def shop(shared: Process) -> AsyncIterator[Process]:
     """The shared daemon, without a row; the rows of a test go with it."""
     yield shared
-    async with shared.client() as client:
-        for plural in ("items", "makers"):  # items refer to makers
-            found = (await client.get(f"/api/shop/{plural}", params={"limit": 100})).json()
-            assert found["next"] is None
-            for row in found["items"]:
-                (await client.delete(f"/api/shop/{plural}/{row['id']}")).raise_for_status()
+    await emptied(shared)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -95,20 +57,6 @@ async def client(shop: Process) -> AsyncIterator[httpx.AsyncClient]:
     async with shop.client() as made:
         made.base_url = httpx.URL(f"{shop.address}/api/shop")
         yield made
-
-
-async def stored(client: httpx.AsyncClient, path: str, **values: object) -> str:
-    answer = await client.post(path, json=values)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
-def rows(page: Page) -> Locator:
-    return page.locator("table[data-part=rows] tbody tr")
-
-
-async def save(page: Page) -> None:
-    await page.get_by_role("button", name="Save").click()
 
 
 async def test_a_row_that_is_typed_in_is_there_for_every_client(
@@ -322,8 +270,99 @@ async def test_what_others_write_appears_by_itself(browser: Browser, shop: Proce
         page = reader.page
         async with page.expect_response("**/items/-/events"):
             await page.goto("/admin/models/shop/data?entity=Item")
-        await stored(client, "/items", sku="B1", name="From elsewhere")
+        key = await stored(client, "/items", sku="B1", name="From elsewhere")
         await expect(rows(page)).to_contain_text("From elsewhere")
+        (await client.patch(f"/items/{key}", json={"name": "Written again"})).raise_for_status()
+        await expect(rows(page)).to_contain_text("Written again")
+        (await client.delete(f"/items/{key}")).raise_for_status()
+        await expect(page.get_by_text("There is no Item yet.")).to_be_visible()
+
+
+async def test_where_news_may_have_been_missed_the_rows_are_asked_for(
+    browser: Browser, shop: Process, client: httpx.AsyncClient
+) -> None:
+    missed = asyncio.Event()
+
+    async def silent(route: Route) -> None:
+        await missed.wait()
+        await route.fulfill(content_type="text/event-stream", body="retry: 600000\nevent: reset\ndata: {}\n\n")
+
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.route("**/items/-/events", silent, times=1)
+        await page.goto("/admin/models/shop/data?entity=Item")
+        await expect(page.get_by_text("There is no Item yet.")).to_be_visible()
+        await stored(client, "/items", sku="B1", name="From elsewhere")
+        missed.set()
+        await expect(rows(page)).to_contain_text("From elsewhere")
+
+
+async def test_no_digit_of_an_integer_is_lost_wherever_it_stands(
+    browser: Browser, shop: Process, client: httpx.AsyncClient
+) -> None:
+    more = {"deep": [9007199254740995]}
+    exact = {"pieces": 9007199254740993, "sizes": [9007199254740993, 1], "more": more}
+    key = await stored(client, "/items", sku="A1", name="Trowel", **exact)
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.goto("/admin/models/shop/data?entity=Item")
+        for shown in ("9007199254740993, 1", '{"deep":[9007199254740995]}'):
+            await expect(rows(page).get_by_text(shown, exact=True)).to_be_visible()
+        await expect(rows(page).locator("td.number", has_text="9007199254740993")).to_be_visible()
+        await page.get_by_role("button", name="Edit Trowel").click()
+        form = page.locator("#row")
+        await expect(form.get_by_label("pieces")).to_have_value("9007199254740993")
+        await form.get_by_label("more").fill('{"deep": [9007199254740995], "deeper": 9007199254740997}')
+        await form.get_by_label("sizes").fill("9007199254740993\n007")
+        await form.get_by_label("pieces").fill("9007199254740997")
+        await save(page)
+        await expect(rows(page)).to_contain_text("deeper")
+
+    row = (await client.get(f"/items/{key}")).json()
+    assert row["pieces"] == 9007199254740997
+    assert row["sizes"] == [9007199254740993, 7]
+    assert row["more"] == more | {"deeper": 9007199254740997}
+
+
+async def test_json_becomes_what_was_typed_where_the_api_merges_it(
+    browser: Browser, shop: Process, client: httpx.AsyncClient
+) -> None:
+    before = {"gone": 1, "kept": None, "deep": {"gone": {"a": 1}, "same": [1, None]}, "list": [1]}
+    key = await stored(client, "/items", sku="A1", name="Trowel", more=before)
+    async with reading(browser, shop.address) as reader:
+        page = reader.page
+        await page.goto("/admin/models/shop/data?entity=Item")
+        await page.get_by_role("button", name="Edit Trowel").click()
+        more = page.locator("#row").get_by_label("more")
+        after = {"kept": None, "deep": {"same": [1, None], "new": {}}, "list": {"now": "an object"}}
+        await more.fill(json.dumps({**after, "new": {"none": None}}))
+        await save(page)
+        await expect(page.locator("#field-more-error")).to_contain_text("“none” cannot become null")
+        await more.fill(json.dumps(after))
+        await save(page)
+        await expect(page.locator("#row")).to_be_hidden()
+    assert (await client.get(f"/items/{key}")).json()["more"] == after
+
+
+async def test_what_happens_to_other_models_leaves_the_rows_and_what_is_typed_as_they_are(
+    browser: Browser, own: Process
+) -> None:
+    async with own.client() as client:
+        await stored(client, "/api/shop/items", sku="B1", name="Trowel")
+    async with reading(browser, own.address) as reader:
+        page = reader.page
+        await page.goto("/admin/models/shop/data?entity=Item")
+        await expect(rows(page)).to_have_count(1)
+        await page.get_by_role("button", name="Add a filter").click()
+        await page.evaluate("""() => {
+            window.row = document.querySelector("table[data-part=rows] tbody tr");
+            window.swapped = new Promise((done) => document.addEventListener("htmx:after:swap", done, { once: true }));
+        }""")
+        own.write("library.yaml", model_text("library"))
+        await page.evaluate("window.swapped.then(() => true)")
+        assert await page.evaluate("window.row.isConnected")
+        await expect(rows(page)).to_have_count(1)
+        await expect(page.get_by_label("Attribute of filter 1")).to_be_visible()
 
 
 async def test_a_new_attribute_is_a_new_column_and_a_form_that_is_open_keeps_what_is_typed(

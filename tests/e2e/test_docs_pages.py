@@ -54,9 +54,23 @@ async def test_a_model_has_docs_of_its_own(browser: Browser, shop: Process) -> N
         await expect(page).to_have_title("shop: the API")
         await expect(page.locator("#operations-shop-shop_Item_list")).to_be_visible()
         await expect(page.locator("[id*=library]")).to_have_count(0)
+        reference = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Reference")
+        assert await reference.evaluate("link => link.href") == f"{shop.address}/redoc?model=shop"
 
         shop.write("shop.yaml", model_text("shop", extra="  - name: Order\n    attributes: {number: string}\n"))
         await expect(page.locator("#operations-shop-shop_Order_list")).to_be_visible()
+
+
+async def test_docs_have_the_colours_that_the_reader_prefers_and_a_way_back(browser: Browser, shop: Process) -> None:
+    for scheme in ("light", "dark"):
+        async with reading(browser, shop.address, scheme="dark" if scheme == "dark" else "light") as reader:
+            page = reader.page
+            await page.goto("/docs?model=shop")
+            await expect(page.locator(".opblock").first).to_be_visible()
+            light = await page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+            assert (light == "rgba(0, 0, 0, 0)") is (scheme == "light")
+            await page.get_by_role("link", name="watcherd").click()
+            await expect(page).to_have_title("Models · watcherd")
 
 
 async def test_the_reference_shows_what_is_new(browser: Browser, shop: Process) -> None:

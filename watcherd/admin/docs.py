@@ -1,4 +1,4 @@
-"""`/docs` and `/redoc`: pages that show the OpenAPI document, from files in the package.
+"""`/docs` and `/redoc`: pages that show the OpenAPI document, from one template and files in the package.
 
 Owns the pages, their scripts and how browsers may keep them. No page loads anything from another
 host, and none has an inline script, which the Content-Security-Policy enforces. The pages ask for
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -46,14 +47,22 @@ _PAGE_HEADERS = {
 def docs_routes() -> list[BaseRoute]:
     """Make the routes `/docs`, `/redoc` and `/static/...`."""
     return [
-        _page("/docs", "docs.html"),
-        _page("/redoc", "redoc.html"),
+        _page("docs", library="swagger-ui-5.35.0/swagger-ui-bundle.js", styles=["swagger-ui-5.35.0/swagger-ui.css"]),
+        _page("redoc", library="redoc-2.5.4/redoc.standalone.js", styles=[]),
         Mount("/static", _PackagedFiles(directory=STATIC), name="static"),
     ]
 
 
-def _page(path: str, template: str) -> Route:
-    content = (_HERE / "templates" / template).read_bytes()
+def _page(name: str, *, library: str, styles: list[str]) -> Route:
+    """The page `name`: with the files of the library that draws it, and the script of that name that starts it."""
+    templates = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = templates.get_template("docs.html").render(page=name, library=library, styles=styles).encode()
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
     async def page(request: Request) -> Response:
@@ -62,7 +71,7 @@ def _page(path: str, template: str) -> Route:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type="text/html", headers=headers)
 
-    return Route(path, page, name=template.removesuffix(".html"), include_in_schema=False)
+    return Route(f"/{name}", page, name=name, include_in_schema=False)
 
 
 class _PackagedFiles(StaticFiles):

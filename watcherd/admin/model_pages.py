@@ -61,7 +61,7 @@ class ModelPages:
         subject = find(seen.world, name)
         wanted = request.path_params.get("tab")
         if subject is None or (wanted is not None and wanted not in TABS):
-            return await self._missing(request, name)
+            return await self._missing(request, name if subject is None else f"{name}/{wanted}")
         tabs = _tabs(subject)
         tab = wanted if wanted in tabs else tabs[0]
         values = await self._common(request, seen, subject, tab, tabs)

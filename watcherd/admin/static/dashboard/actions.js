@@ -8,6 +8,7 @@ const text = document.getElementById("confirm-text");
 const trouble = document.getElementById("confirm-problem");
 const go = document.getElementById("confirm-go");
 let run = null;
+let asked = 0; // grows with each question: what comes of an earlier one is no answer to this one
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("button[data-action]");
@@ -29,6 +30,8 @@ export function confirmThat({ title: question, text: why, danger, word }, doing)
   trouble.hidden = true;
   go.textContent = danger ?? word ?? "Go on";
   go.className = danger === undefined ? "primary" : "danger";
+  go.disabled = false;
+  asked += 1;
   dialog.showModal();
 }
 
@@ -38,14 +41,22 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   }
   event.preventDefault();
   go.disabled = true;
+  const number = asked;
   try {
     await run();
-    dialog.close();
+    if (number === asked) {
+      dialog.close();
+    }
   } catch (error) {
-    trouble.textContent = error.message;
-    trouble.hidden = false;
+    if (number === asked) {
+      error.again?.();
+      trouble.textContent = error.message;
+      trouble.hidden = false;
+    }
   } finally {
-    go.disabled = false;
+    if (number === asked) {
+      go.disabled = false;
+    }
   }
 });
 
@@ -62,9 +73,11 @@ async function send(url, method, body) {
   }
   const problem = await response.json().catch(() => ({}));
   if (problem.dependants !== undefined) {
-    run = () => send(`${url}?force=true`, method, body);
-    go.textContent = "Unload all the same";
-    throw new Error(`${problem.detail}. Requests that need it will fail until it is back.`);
+    const again = () => {
+      run = () => send(`${url}?force=true`, method, body);
+      go.textContent = "Unload all the same";
+    };
+    throw Object.assign(new Error(`${problem.detail}. Requests that need it will fail until it is back.`), { again });
   }
   const found = (problem.diagnostics ?? []).map((item) => `${item.line}:${item.column} ${item.code} ${item.message}`);
   throw new Error([problem.detail ?? `The daemon answered ${response.status}.`, ...found].join("\n"));

@@ -7,6 +7,9 @@ const query = model === null ? "" : `?model=${encodeURIComponent(model)}`;
 export const DOCUMENT = new URL(`openapi.json${query}`, document.baseURI).href;
 if (model !== null) {
   document.title = `${model}: the API`;
+  for (const link of document.querySelectorAll("#bar a[data-keep]")) {
+    link.search = query;
+  }
 }
 
 const VISIBLE_MS = 1000;

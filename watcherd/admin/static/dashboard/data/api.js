@@ -39,27 +39,27 @@ export async function request(method, url, { body, match } = {}) {
   }
   let response;
   try {
-    response = await fetch(url, { method, headers, cache: "no-store", body: body && JSON.stringify(body) });
+    response = await fetch(url, { method, headers, cache: "no-store", body: body && written(body) });
   } catch {
     throw new Problem(0, { detail: "The daemon does not answer." });
   }
   const text = await response.text();
-  const value = text === "" ? null : parse(text);
+  const value = text === "" ? null : read(text);
   if (!response.ok) {
     throw new Problem(response.status, value ?? {});
   }
   return { value, etag: response.headers.get("ETag") };
 }
 
-// Integers have 64 bits here, and 53 in a script: beyond those the text is what is shown and sent.
-function parse(text) {
+// JSON as a value. Integers have 64 bits here, and 53 in a script: beyond those they are BigInts.
+export function read(text) {
   return JSON.parse(text, (_name, value, context) => {
     const exact = typeof value !== "number" || Number.isSafeInteger(value) || !/^-?\d+$/.test(context?.source ?? "");
     return exact ? value : BigInt(context.source);
   });
 }
 
-export function integer(text) {
-  const value = Number(text);
-  return Number.isSafeInteger(value) || JSON.rawJSON === undefined ? value : JSON.rawJSON(String(BigInt(text)));
+// A value as JSON, with every digit of its integers.
+export function written(value, indent) {
+  return JSON.stringify(value, (_name, item) => (typeof item === "bigint" ? JSON.rawJSON(String(item)) : item), indent);
 }

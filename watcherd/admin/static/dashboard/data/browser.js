@@ -13,7 +13,7 @@ const RETRY_MS = 5000;
 
 const place = document.getElementById("browser");
 const part = (name) => place.querySelector(`[data-part=${name}]`);
-const form = new RowForm(document.getElementById("row"), () => refresh());
+const form = new RowForm(document.getElementById("row"), () => refresh(), complain);
 
 let described = "";
 let description;
@@ -24,6 +24,7 @@ let pages; // the cursors of the pages up to the one that is shown
 let asked; // the same up to the one that is asked for; `pages` themselves where that is there
 let next = null; // the cursor of the page behind the one that is shown
 let reading = 0;
+let opening = 0; // the dialog that was asked for last: the one of an earlier click comes no more
 let stream = null;
 let news = null;
 let waiting = false;
@@ -149,23 +150,38 @@ function complain(problem) {
 
 // -- writing ---------------------------------------------------------------------------------------------
 
+function create() {
+  opening += 1;
+  form.create(description);
+}
+
 async function edit(row) {
+  const number = ++opening;
+  const wanted = () => number === opening;
   try {
-    await form.change(description, row);
+    await form.change(description, row, wanted);
   } catch (problem) {
-    complain(problem);
-    refresh();
+    if (wanted()) {
+      complain(problem);
+      refresh();
+    }
   }
 }
 
 async function remove(row, label) {
   const url = address(`${description.base}/${encodeURIComponent(row[description.key])}`);
+  const number = ++opening;
   let etag;
   try {
     ({ etag } = await request("GET", url));
   } catch (problem) {
-    complain(problem);
-    refresh();
+    if (number === opening) {
+      complain(problem);
+      refresh();
+    }
+    return;
+  }
+  if (number !== opening) {
     return;
   }
   confirmThat({
@@ -228,7 +244,7 @@ form.dialog.addEventListener("close", () => {
     refresh();
   }
 });
-part("new").addEventListener("click", () => form.create(description));
+part("new").addEventListener("click", create);
 part("previous").addEventListener("click", () => refresh(pages.slice(0, -1)));
 part("next").addEventListener("click", () => refresh([...pages, next]));
 part("key").addEventListener("submit", (event) => {

@@ -1,6 +1,6 @@
 // Inputs for the values of attributes: which element, what a value looks like in it, what its text means.
 
-import { address, integer, request } from "./api.js";
+import { address, read, request, written } from "./api.js";
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -31,7 +31,7 @@ export function textOf(attribute, value) {
     return value.join("\n");
   }
   if (attribute.list || attribute.kind === "json") {
-    return JSON.stringify(value, null, 2);
+    return written(value, 2);
   }
   if (attribute.kind === "datetime" || attribute.kind === "time") {
     return moment(value.replace(/Z$/, ""));
@@ -51,9 +51,31 @@ export function valueOf(attribute, text) {
     return attribute.nullable ? null : "";
   }
   if (attribute.list || attribute.kind === "json") {
-    return JSON.parse(text);
+    return read(text);
   }
   return one(attribute, text);
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+// What makes the JSON value `after` of `before` in a PATCH, which merges objects: what is gone from one is null there.
+export function patchOf(before, after) {
+  if (!isObject(after)) {
+    return after;
+  }
+  const known = isObject(before) ? before : {};
+  const patch = {};
+  for (const name of Object.keys(known).filter((gone) => !Object.hasOwn(after, gone))) {
+    patch[name] = null;
+  }
+  for (const [name, value] of Object.entries(after)) {
+    if (value !== null) {
+      patch[name] = patchOf(known[name], value);
+    } else if (known[name] !== null) {
+      throw new Error(`“${name}” cannot become null in an edit: leave it out.`);
+    }
+  }
+  return patch;
 }
 
 function one({ kind }, text) {
@@ -61,7 +83,7 @@ function one({ kind }, text) {
     return text === "true" ? true : text === "false" ? false : text;
   }
   if (kind === "integer") {
-    return /^-?\d+$/.test(text) ? integer(text) : text;
+    return /^-?\d+$/.test(text) ? read(text.replace(/^(-?)0+(?=\d)/, "$1")) : text;
   }
   if (kind === "float") {
     return Number.isFinite(Number(text)) ? Number(text) : text;
@@ -119,6 +141,11 @@ function suggest(field, { base, key, label, searchable }) {
   field.after(list);
   let timer = null;
   let asked = null;
+  const offer = (text, options) => {
+    if (asked === text) {
+      list.replaceChildren(...options);
+    }
+  };
   const look = async () => {
     const text = field.value;
     if (asked === text || [...list.options].some((option) => option.value === text)) {
@@ -134,9 +161,9 @@ function suggest(field, { base, key, label, searchable }) {
     }
     try {
       const { value } = await request("GET", url);
-      list.replaceChildren(...value.items.map((row) => new Option(String(row[label] ?? ""), String(row[key]))));
+      offer(text, value.items.map((row) => new Option(String(row[label] ?? ""), String(row[key]))));
     } catch {
-      list.replaceChildren(); // a suggestion is a help, and what is typed is sent all the same
+      offer(text, []); // a suggestion is a help, and what is typed is sent all the same
     }
   };
   field.addEventListener("focus", look);

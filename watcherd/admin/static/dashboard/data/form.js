@@ -2,18 +2,21 @@
 // overwrites what he has not seen; findings of the daemon stand at their fields.
 
 import { address, request } from "./api.js";
-import { element, input, textOf, valueOf } from "./fields.js";
+import { element, input, patchOf, textOf, valueOf } from "./fields.js";
 
 export class RowForm {
-  constructor(dialog, saved) {
+  // `saved` is called when a row is written, `lost` with what became of one whose form is closed already.
+  constructor(dialog, saved, lost) {
     this.dialog = dialog;
     this.saved = saved;
+    this.lost = lost;
     this.form = dialog.querySelector("form");
     this.title = dialog.querySelector("h2");
     this.place = dialog.querySelector(".fields");
     this.trouble = dialog.querySelector(".problem");
     this.notice = dialog.querySelector(".notice");
     this.save = dialog.querySelector("button[value=save]");
+    this.turn = 0; // grows with each row that is shown: answers to an earlier one are not about this one
     this.form.addEventListener("submit", (event) => this.#submit(event));
   }
 
@@ -25,11 +28,15 @@ export class RowForm {
     this.#begin(description, `New ${description.entity}`, null, null);
   }
 
-  async change(description, row) {
+  // Nothing happens where another row is wanted before this one is there: `wanted` says whether this one still is.
+  async change(description, row, wanted) {
     const url = address(`${description.base}/${encodeURIComponent(row[description.key])}`);
     const { value, etag } = await request("GET", url);
+    if (!wanted()) {
+      return;
+    }
     const title = `Edit ${description.entity}: ${value[description.label] ?? value[description.key]}`;
-    this.#begin(description, title, value, { url, etag, row });
+    this.#begin(description, title, value, { url, etag, row, value });
   }
 
   // Says that the model is another than that which the form was made for.
@@ -39,6 +46,8 @@ export class RowForm {
   }
 
   #begin(description, title, row, known) {
+    this.turn += 1;
+    this.save.disabled = false;
     this.description = description;
     this.known = known;
     this.title.textContent = title;
@@ -87,18 +96,26 @@ export class RowForm {
       return;
     }
     this.save.disabled = true;
+    const turn = this.turn;
+    const shown = () => turn === this.turn && this.open;
     try {
       await this.#send(body);
-      this.dialog.close();
+      if (shown()) {
+        this.dialog.close();
+      }
       this.saved();
     } catch (problem) {
-      if (problem.status === 412) {
-        await this.#catchUp();
+      if (!shown()) {
+        this.lost(problem);
+      } else if (problem.status === 412) {
+        await this.#catchUp(shown);
       } else {
         this.#tell(problem);
       }
     } finally {
-      this.save.disabled = false;
+      if (turn === this.turn) {
+        this.save.disabled = false;
+      }
     }
   }
 
@@ -122,9 +139,10 @@ export class RowForm {
         if (field.validity.badInput) {
           throw new SyntaxError(field.validationMessage);
         }
-        body[name] = valueOf(attribute, field.value);
+        const value = valueOf(attribute, field.value);
+        body[name] = this.known === null ? value : patchOf(this.known.value[name], value);
       } catch (reason) {
-        mark(field, error, attribute.kind === "json" ? `This is not JSON: ${reason.message}` : reason.message);
+        mark(field, error, reason instanceof SyntaxError && attribute.kind === "json" ? `This is not JSON: ${reason.message}` : reason.message);
         valid = false;
       }
     }
@@ -135,10 +153,13 @@ export class RowForm {
   }
 
   // Somebody else has written the row: what was not touched here becomes what he wrote.
-  async #catchUp() {
+  async #catchUp(shown) {
     try {
       const { value, etag } = await request("GET", this.known.url);
-      this.known.etag = etag;
+      if (!shown()) {
+        return;
+      }
+      Object.assign(this.known, { etag, value });
       for (const [name, one] of this.fields) {
         const text = textOf(one.attribute, value[name]);
         const touched = one.field.value !== one.before;
@@ -149,7 +170,9 @@ export class RowForm {
       }
       this.#say("Somebody else has changed this row meanwhile. What you had not touched is up to date now; look at it, and save again.");
     } catch (problem) {
-      this.#tell(problem);
+      if (shown()) {
+        this.#tell(problem);
+      }
     }
   }
 

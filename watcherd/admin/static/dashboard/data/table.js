@@ -1,6 +1,7 @@
 // The rows of a page as a table. Rows that are as before stay the same elements, so that focus and selection stay.
 
 import { ROOT } from "../live.js";
+import { written } from "./api.js";
 import { element } from "./fields.js";
 
 export class Table {
@@ -24,7 +25,7 @@ export class Table {
     const shown = new Map();
     rows.forEach((row, index) => {
       const key = String(row[this.description.key]);
-      const text = JSON.stringify(row, (_name, value) => (typeof value === "bigint" ? String(value) : value));
+      const text = written(row);
       const before = this.known.get(key);
       const line = before?.text === text ? before.line : this.#line(row, key);
       shown.set(key, { text, line });
@@ -50,8 +51,8 @@ export class Table {
 
   #line(row, key) {
     const label = String(row[this.description.label] ?? key);
-    const change = element("button", { type: "button", class: "quiet small" }, "Edit", unseen(` ${label}`));
-    const remove = element("button", { type: "button", class: "quiet small" }, "Delete", unseen(` ${label}`));
+    const change = element("button", { type: "button", class: "quiet small", "data-sign": "✎" }, "Edit", unseen(` ${label}`));
+    const remove = element("button", { type: "button", class: "quiet small", "data-sign": "✕" }, "Delete", unseen(` ${label}`));
     change.addEventListener("click", () => this.edit(row));
     remove.addEventListener("click", () => this.remove(row, label));
     const cells = this.columns.map((column) => cell(column, row));
@@ -72,7 +73,7 @@ function cell(column, row) {
   }
   if (typeof value === "object") {
     const plain = Array.isArray(value) && value.every((item) => typeof item !== "object");
-    const text = plain ? value.join(", ") : JSON.stringify(value);
+    const text = plain ? value.join(", ") : written(value);
     return element("td", { class: plain ? "" : "mono", title: text }, element("span", { class: "cut" }, text));
   }
   if (column.kind === "datetime") {

@@ -2,6 +2,12 @@
 
 import { DOCUMENT, followDocument } from "./docs-refresh.js";
 
+// Swagger UI has dark colours, and shows them when it is told to.
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const recolor = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", recolor);
+recolor();
+
 // Not specActions.download: its loading screen would close what is open and drop what is typed.
 async function showNewDocument(ui) {
   const response = await fetch(DOCUMENT, { cache: "no-store" });
