@@ -6,7 +6,7 @@ Owns the comparison. Nothing is changed by it, nor by what it finds: plans follo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -69,9 +69,10 @@ def look(cursor: Cursor) -> Sight:
 def drift(sight: Sight) -> Mapping[str, tuple[Difference, ...]]:
     """The differences of each model that has some, by domain, in a stable order."""
     wanted, found = _wanted(sight), reflection.shapes(sight.answers)
+    existing = {reflection.reference_words(name) for name in found}
     differences: dict[str, list[Difference]] = {}
     for table, domain in sight.tables:
-        for one in _compare(table, wanted[table], found):
+        for one in _compare(table, wanted[table], found.get(table), existing):
             differences.setdefault(domain, []).append(one)
     return {domain: tuple(sorted(differences[domain], key=_place)) for domain in sorted(differences)}
 
@@ -96,12 +97,11 @@ def _wanted(sight: Sight) -> Mapping[str, Shape]:
     return wanted
 
 
-def _compare(table: str, wanted: Shape, tables: Mapping[str, Shape]) -> Iterator[Difference]:
-    if table not in tables:
+def _compare(table: str, wanted: Shape, found: Shape | None, existing: Container[str]) -> Iterator[Difference]:
+    """The differences of one table; `existing` are the words of references to tables that are there."""
+    if found is None:
         yield Difference(table, "table", table, wanted="TABLE", found=None)
         return
-    found = tables[table]
-    existing = {reflection.reference_words(name) for name in tables}
     for part in wanted.keys() | found.keys():
         expected, there = wanted.get(part), found.get(part)
         if expected == there:

@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import pytest
 
+from tests.helpers import calls_of
 from tests.unit.store.conftest import Objects, Query, Written
 from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
 from watcherd.errors import StoreUnavailableError
 from watcherd.pim.spec import Index, Rule
-from watcherd.store import Store
+from watcherd.store import Store, drift
 
 NUMBER = attribute("id", "integer", primary_key=True, required=True, read_only=True)
 LOAN = entity(
@@ -237,3 +238,13 @@ async def test_a_closed_database_is_not_a_changed_one(store: Store) -> None:
     await store.close()
     with pytest.raises(StoreUnavailableError):
         await store.drift()
+
+
+async def test_the_cost_of_a_look_grows_with_the_tables_and_no_faster(store: Store) -> None:
+    calls = []
+    for few in (10, 40):
+        for number in range(few):
+            await apply(store, model(USER, domain=f"shop-{number}"))
+        sight = await store._database.read(drift.look)
+        calls.append(calls_of(lambda sight=sight: drift.drift(sight)))
+    assert calls[1] < 5 * calls[0]
