@@ -109,11 +109,11 @@ class AppliedModels:
                 # Another process has gone on: it has noted its file with its revision, which is taken up soon.
                 await self.learn(linked.spec.name)
 
-    async def write_decisions(self, before: World, after: World) -> None:
+    async def write_decisions(self, before: World, after: World, decided_elsewhere: frozenset[str]) -> None:
         """Write an administrator's decisions down before they take effect, so that they are kept."""
-        for model in before.unloaded ^ after.unloaded:
-            if model in after.owners:
-                unloaded = model in after.unloaded
+        for model in (before.unloaded ^ after.unloaded) | decided_elsewhere:
+            unloaded = model in after.unloaded
+            if model in after.owners and self._records[model].unloaded != unloaded:
                 await self._store.set_unloaded(model, unloaded=unloaded)
                 self._records[model] = replace(self._records[model], unloaded=unloaded)
 
@@ -138,7 +138,7 @@ class AppliedModels:
             source=record.source,
             fingerprint=record.fingerprint,
             state="live",
-            unloaded=False,
+            unloaded=known is not None and known.unloaded,
             applied_at=datetime.now(UTC).isoformat(),
             next_revision=max(record.revision + 1, 0 if known is None else known.next_revision),
             renamed_from=plan.renamed_model or (None if known is None else known.renamed_from),

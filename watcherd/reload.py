@@ -25,6 +25,7 @@ from watcherd.compile import InvalidDefaultError, Options, compile_model
 from watcherd.draft import Draft, dependencies_first
 from watcherd.drain import Drains
 from watcherd.drift import DriftAlarm
+from watcherd.elsewhere import Elsewhere
 from watcherd.errors import StoreError
 from watcherd.examples import Failure, as_diagnostics, failures
 from watcherd.followers import Followers, Nobody
@@ -32,7 +33,7 @@ from watcherd.gate import Gate, Turns
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
-from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, fingerprint, ways
+from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, ways
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.progress import Progress
@@ -96,7 +97,7 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._turns = Turns()
         self._applied = AppliedModels(store)
-        self._behind: set[str] = set()
+        self._elsewhere = Elsewhere()
         self._stages = Stages()
         self._log = structlog.stdlib.get_logger("watcherd.reload")
 
@@ -115,24 +116,8 @@ class Reloader:
         return await preview(content, file, specs, self._store, self._options)
 
     def heed_others(self, heard: Heard) -> bool:
-        """Mark what other processes have applied anew and is served here as it was before; whether there is any.
-
-        It is the same model, since its file is, but may have other columns by now: the next reload
-        builds it again. With other files than the others have, nothing here follows theirs.
-        """
-        live = self.world.live
-        behind = set()
-        for model, (revision, print_) in heard.applied.items():
-            mine = live[model].revision if model in live else None
-            if (
-                mine is not None
-                and mine.number < revision
-                and fingerprint(mine.linked.spec, mine.linked.code) == print_
-            ):
-                behind.add(model)
-        news = behind - self._behind
-        self._behind |= news
-        return bool(news)
+        """Mark what the next reload has to take over from other processes; whether any of it is new."""
+        return self._elsewhere.heed(heard, self.world)
 
     async def follow(self, watcher: Watcher) -> None:
         """Reload what the watcher sees, for ever. A reload that fails is logged and tried again."""
@@ -179,7 +164,9 @@ class Reloader:
         before = self.world
         with self._stages.timed("read"):
             taken = await self._intake.read(change, before, self._applied.records)
-        unloaded = self._unloaded(taken.files, order)
+        decided = frozenset(self._elsewhere.decided)
+        await self._applied.learn(*decided)  # what was heard of them may be out of date
+        unloaded = self._unloaded(taken.files, order, decided)
         draft = Draft(
             before,
             taken.files,
@@ -188,7 +175,7 @@ class Reloader:
             full=change.full,
             code=taken.code,
             allow_handlers=self._allow_handlers,
-            behind=frozenset(self._behind),
+            behind=frozenset(self._elsewhere.behind),
         )
         if order.load is not None:
             draft.order_load(order.load)
@@ -208,8 +195,9 @@ class Reloader:
             self._tell_plans(before, draft)
             return report
         await gate.passed()
-        await self._applied.write_decisions(before, after)
+        await self._applied.write_decisions(before, after, decided)
         self._swap(after, report)
+        self._elsewhere.decided -= decided
         self._retire(before, after)
         await self._followers.follow(report.generation, after)
         self._tell_plans(before, draft)
@@ -219,8 +207,12 @@ class Reloader:
             self._publish(events.SchemaParked(applied.domain, (applied.domain,)))
         return report
 
-    def _unloaded(self, files: Mapping[str, FileEntry], order: Order) -> frozenset[str]:
-        unloaded = self.world.unloaded
+    def _unloaded(
+        self, files: Mapping[str, FileEntry], order: Order, decided_elsewhere: frozenset[str]
+    ) -> frozenset[str]:
+        records = self._applied.records
+        unloaded = self.world.unloaded - decided_elsewhere
+        unloaded |= {model for model in decided_elsewhere & records.keys() if records[model].unloaded}
         if order.unload is not None:
             unloaded |= {order.unload}
         if order.load is not None and order.load in files:
@@ -264,7 +256,7 @@ class Reloader:
         entry = draft.files[path]
         rollback = draft.rolled_back.get(model)
         last_good = draft.serves_last_good(model)
-        served = None if model in self._behind and not last_good else self.world.live.get(model)
+        served = None if model in self._elsewhere.behind and not last_good else self.world.live.get(model)
         for known in (draft.compiled.get(model), served):
             if known is not None and known.revision.linked == linked:
                 draft.built[model] = known if last_good else replace(known, path=path, digest=entry.source.digest)
@@ -303,7 +295,7 @@ class Reloader:
             return False
         assert live is not None  # noqa: S101 - nothing was rejected
         draft.built[model] = draft.compiled[model] = live
-        self._behind.discard(model)
+        self._elsewhere.behind.discard(model)
         return True
 
     async def _serveable(

@@ -100,6 +100,18 @@ async def test_both_follow_and_what_one_has_changed_the_other_finds_done(tmp_pat
             assert not [line for line in daemon.lines if line["level"] in {"error", "critical"}]
 
 
+async def test_an_unload_and_a_load_at_one_are_followed_by_the_other(tmp_path: Path, server: Postgres) -> None:
+    async with two(tmp_path, server, shop()) as (one, other), one.client() as client, other.client() as second:
+        assert (await client.delete("/admin/pim/shop")).status_code == 200
+        async with asyncio.timeout(30):
+            await other.wait_for("model.unloaded")
+        assert (await second.get("/api/shop/items")).status_code == 404
+        assert (await second.post("/admin/pim/load", json={"pim_name": "shop"})).status_code == 200
+        async with asyncio.timeout(30):
+            await one.wait_for("model.loaded", len(one.lines) - 1)
+        assert (await client.get("/api/shop/items")).status_code == 200
+
+
 async def test_nothing_is_taken_away_while_the_other_process_still_drains(tmp_path: Path, server: Postgres) -> None:
     async with two(tmp_path, server, shop("size: integer")) as (one, other):
         address = httpx.URL(other.address)

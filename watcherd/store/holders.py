@@ -47,12 +47,13 @@ class Heard:
     """What a heartbeat finds out.
 
     `lapsed`: this process was taken for dead, and what older revisions needed may be gone. `applied`
-    are revision and fingerprint of every model in service, by folded name; empty where nobody else
-    lives, or has lived meanwhile.
+    are revision and fingerprint of every model that a file speaks for, by folded name; empty where nobody
+    else lives, or has lived meanwhile. `unloaded` are those of them that an administrator took out of service.
     """
 
     lapsed: bool
     applied: Mapping[str, tuple[int, str]]
+    unloaded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,14 @@ def speak(cursor: Cursor, me: Me, holds: Mapping[str, int] | None) -> Heard:
     cursor.execute("UPDATE watcherd_process SET spoken = spoken + 1 WHERE process = ?", (me.process,))
     if not others and not lapsed:
         return Heard(lapsed, {})
-    rows = cursor.execute("SELECT model, revision, fingerprint FROM watcherd_model WHERE state = 'live'").fetchall()
-    return Heard(lapsed, {model: (revision, fingerprint) for model, revision, fingerprint in rows})
+    rows = cursor.execute(
+        "SELECT model, revision, fingerprint, unloaded FROM watcherd_model WHERE state = 'live'"
+    ).fetchall()
+    return Heard(
+        lapsed,
+        {model: (revision, fingerprint) for model, revision, fingerprint, _ in rows},
+        frozenset(model for model, _, _, unloaded in rows if unloaded),
+    )
 
 
 def leave(cursor: Cursor, me: Me) -> None:
