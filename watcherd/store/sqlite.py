@@ -80,6 +80,7 @@ class SqliteDatabase:
         try:
             self.at_once = AtOnce(self._connect_reader())
             self._file = _identity(path)
+            self._log: tuple[int, int] | None = None
             self._writer = Writer(self._connect, max_waiting=max_waiting)
         except sqlite3.Error as error:
             for connection in self._readers:
@@ -161,12 +162,16 @@ class SqliteDatabase:
             self.at_once.fetch_row(_LOOK, ())
         except TooMuchError as error:
             return f"the database {self.path} cannot be read now: {error}"
-        if _identity(self.path) != self._file:
-            # Reads and writes go on, in a file that nobody can open any more.
-            return (
-                f"the database {self.path} was deleted or replaced while it is open: what is written from now on "
-                "is lost when this process ends; put the file back, or export the rows as long as it runs, and restart"
-            )
+        log = _identity(self.path.with_name(f"{self.path.name}-wal"))
+        self._log = self._log or log
+        for what, now, before in (("", _identity(self.path), self._file), ("write-ahead log of the ", log, self._log)):
+            if now != before:
+                # Reads and writes go on, in a file that nobody can open any more.
+                return (
+                    f"the {what}database {self.path} was deleted or replaced while it is open: what is written from "
+                    "now on is lost when this process ends; put the file back, or export the rows as long as it "
+                    "runs, and restart"
+                )
         return None
 
     async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller

@@ -354,8 +354,13 @@ async def test_a_file_that_is_deleted_under_the_daemon_is_told_of(tmp_path: Path
     (tmp_path / "x.db").rename(tmp_path / "kept.db")
     if replaced:
         (tmp_path / "x.db").write_bytes(b"")
-    assert "was deleted or replaced while it is open" in str(await database.health())
+    assert "the database" in (told := str(await database.health()))
+    assert "was deleted or replaced while it is open" in told
     (tmp_path / "kept.db").replace(tmp_path / "x.db")
+    assert await database.health() is None
+    (tmp_path / "x.db-wal").rename(tmp_path / "kept.db-wal")
+    assert "the write-ahead log of the database" in str(await database.health())
+    (tmp_path / "kept.db-wal").rename(tmp_path / "x.db-wal")
     assert await database.health() is None
     await database.close()
 
