@@ -84,3 +84,13 @@ class ContendedError(StoreError):
 
 class StillRunningError(StoreError):
     """A request with the same idempotency key is running, or was answered this moment (409)."""
+
+
+def words_of(error: BaseException) -> str:
+    """An error of somebody else's code in words: its type, and what it says of itself, if it can."""
+    name = type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - whatever its `__str__` raises is no error of ours
+        return name
+    return f"{name}: {said}" if said else name

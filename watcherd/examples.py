@@ -22,7 +22,7 @@ from pydantic_core import from_json, to_json
 
 from watcherd.compile import InvalidDefaultError, Options, Seeds, compile_model
 from watcherd.compile.options import nobody
-from watcherd.errors import StoreError, WatcherdError
+from watcherd.errors import StoreError, WatcherdError, words_of
 from watcherd.feeds import Feeds
 from watcherd.pim import CODES, Diagnostic, Parsed
 from watcherd.pim.flow_types import handler_behind
@@ -182,7 +182,15 @@ def _difference(expected: Any, got: Any, path: str) -> str | None:
         pairs = enumerate(zip(expected, got, strict=True))
         found = (_difference(one, came, f"{path}/{place}") for place, (one, came) in pairs)
         return next((below for below in found if below is not None), None)
-    return None if type(expected) is type(got) and expected == got else path
+    return None if _is_same(expected, got) else path
+
+
+def _is_same(expected: Any, got: Any) -> bool:
+    """Whether two values that hold no others are the same: numbers by what they are, `1` and `1.0`."""
+    if type(expected) is type(got):
+        return bool(expected == got)
+    numbers = isinstance(expected, int | float) and isinstance(got, int | float)
+    return numbers and bool not in {type(expected), type(got)} and expected == got
 
 
 def _text(value: Any) -> str:
@@ -212,7 +220,7 @@ async def _call(revision: Revision, path: str, body: Any) -> Answer:
     except Problem as problem:
         return problem_answer(problem, instance=path, request_id="example")
     except Exception as error:  # noqa: BLE001 - whatever a handler raises is what came of the example
-        return Answer(500, to_json({"status": 500, "detail": f"{type(error).__name__}: {error}"}))
+        return Answer(500, to_json({"status": 500, "detail": words_of(error)}))
 
 
 def _alone(linked: LinkedModel) -> LinkedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from tests.behaviour.test_flows import MODEL, stock, stocked
 from tests.helpers import model_text, serving
 from watcherd import store
+from watcherd.examples import compare
+from watcherd.pim.spec import Example, Json
 
 SELLS = """\
         examples:
@@ -91,6 +94,23 @@ async def test_what_is_given_has_to_be_possible(tmp_path: Path) -> None:
         assert "stok" in found["message"]
 
 
+async def test_what_is_given_of_times_is_what_rules_see(tmp_path: Path) -> None:
+    text = """\
+domain: shop
+entities:
+  - name: Loan
+    attributes: {lent: {type: datetime, auto_now_add: true}, due: date, code: {type: string, unique: true}}
+    examples:
+      - {given: {Loan: [{lent: '2026-01-01T00:00:00Z', due: 2026-01-02, code: a}]}, create: {code: a, due: 9999-12-31},
+         expect: {status: 409, code: unique}}
+rules: {due: {on: Loan, assert: self.due >= date(self.lent), message: due before it was lent}}
+"""
+    async with serving(tmp_path, {"shop.yaml": text}) as walk:
+        assert await walk.codes("shop.yaml") == []
+        [refused] = (await walk.save("shop.yaml", text.replace("2026-01-02", "2025-12-31"))).refused
+        assert "what it is given cannot be: Loan: due before it was lent" in refused.diagnostics[0].message
+
+
 async def test_an_example_finds_nothing_of_the_one_before_it(tmp_path: Path) -> None:
     example = "{given: {Parent: [{name: a}], Child: [{parent_id: 1}]}, create: {name: b}, expect: {body: {number: 2}}}"
     text = f"""\
@@ -149,6 +169,25 @@ services:
         assert (await walk.call("POST", "/api/shop/desk/double", {"n": 5})).json == 10
 
 
+MUTE = "type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()"
+
+
+async def test_an_error_that_cannot_say_what_it_is_is_told_by_its_name(tmp_path: Path) -> None:
+    text = model_text("shop", extra=PRICED)
+    files = {"shop.yaml": text, "desk.py": "def price(ctx, params):\n    return 4\n"}
+    async with serving(tmp_path, files, handlers=True) as walk:
+        walk.write("desk.py", f"raise {MUTE}\ndef price(ctx, params): ...\n")
+        [refused] = (await walk.see("desk.py")).refused
+        [found] = refused.diagnostics
+        assert (found.code, found.file, found.message) == ("PIM424", "desk.py", "desk.py: Mute")
+        walk.write("desk.py", f"def price(ctx, params):\n    raise {MUTE}\n")
+        [refused] = (await walk.see("desk.py")).refused
+        assert '"detail":"Mute"' in refused.diagnostics[0].message
+        await walk.save("shop.yaml", text.replace("        examples", "        x-examples"))
+        reply = await walk.call("POST", "/api/shop/desk/price", {})
+        assert (reply.status, reply.json["type"]) == (500, "/problems/internal")
+
+
 @pytest.mark.parametrize("raised", ["__import__('asyncio').CancelledError()", "type('Odd', (BaseException,), {})()"])
 async def test_an_example_that_a_handler_ends_in_an_odd_way_fails_and_the_next_save_is_seen(
     tmp_path: Path, raised: str
@@ -197,3 +236,26 @@ def test_check_runs_examples_without_a_daemon(tmp_path: Path) -> None:
         assert done.returncode == status, done.stdout + done.stderr
         assert ("PIM440" in done.stdout) == bool(status)
         assert done.stdout.rstrip().endswith(" examples run.")
+    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, json.loads(done.stdout)["summary"]["examples"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "is_same"),
+    [
+        ("1", "1.0", True),
+        ("1.0", "1", True),
+        ("1", "true", False),
+        ("true", "1", False),
+        ("0", "false", False),
+        ("1", "1.5", False),
+        ("0.3", '"0.30"', False),  # decimals are text, and expected as they are shown
+        ('"0.30"', '"0.30"', True),
+        ('{"n":[1,{"m":2}]}', '{"n":[1.0,{"m":2.0,"o":3}],"p":0}', True),
+        ('{"n":[1]}', '{"n":[1.0,2]}', False),
+        ("null", "0", False),
+    ],
+)
+def test_numbers_are_the_same_by_what_they_are_and_nothing_else_is(expected: str, got: str, is_same: bool) -> None:
+    example = Example(expected=Json.of(json.loads(expected)))
+    assert (compare(example, 200, json.loads(got)) is None) is is_same

@@ -218,6 +218,24 @@ async def test_a_trace_is_for_administrators_alone(tmp_path: Path, monkeypatch: 
         assert (refused.status, refused.json["trace"][-1]["step"]) == (409, "sold_out")
 
 
+async def test_a_trace_that_was_kept_is_given_again_to_administrators_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admins = [True]
+    monkeypatch.setattr("tests.helpers.Options", lambda **given: Options(**given, may_trace=lambda _: admins[0]))
+    async with serving(tmp_path, {"shop.yaml": MODEL}) as walk:
+        await stocked(walk)
+        path, body = f"{CREATE}?trace=true", {"customer": "c", "sku": "a", "quantity": 1}
+        first = await walk.call("POST", path, body, idempotency_key="k")
+        assert (first.status, "trace" in first.json) == (200, True)
+        admins[0] = False
+        assert (await walk.call("POST", path, body, idempotency_key="k")).status == 403
+        admins[0] = True
+        again = await walk.call("POST", path, body, idempotency_key="k")
+        assert (again.status, again.json, again.headers["idempotency-replayed"]) == (200, first.json, "true")
+        assert await total(walk, "orders") == 1
+
+
 # -- calls -------------------------------------------------------------------------------------
 
 CALLING = """\

@@ -57,5 +57,6 @@ async def test_a_copy_is_lent_and_given_back_once(tmp_path: Path) -> None:
         path = f"/api/library/loans/{loan.json['id']}"
         assert (await walk.call("PATCH", path, {"status": "returned"})).status == 409
         back = await walk.call("POST", f"{desk}/give-back", {"loanId": loan.json["id"]})
-        assert (back.status, back.json["status"]) == (200, "returned")
+        assert (back.status, back.json["status"]) == (200, "returned"), back.body
+        assert back.json["returnedAt"] >= back.json["lentAt"]
         assert (await walk.call("POST", f"{desk}/give-back", {"loanId": loan.json["id"]})).status == 409

@@ -56,7 +56,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was looked at and found, in numbers; `unexecutable` are methods that answer 501, handlers allowed or not."""
+    """What was looked at and found, in numbers.
+
+    `unexecutable` are methods that answer 501, handlers allowed or not; `examples` are those that were
+    run, None where nobody asked for that.
+    """
 
     files: int
     errors: int
@@ -64,8 +68,9 @@ class Summary:
     models: int
     entities: int
     unexecutable: int
+    examples: int | None = None
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, int | None]:
         """The numbers by name, as `check --format json` prints them."""
         return {
             "files": self.files,
@@ -74,6 +79,7 @@ class Summary:
             "models": self.models,
             "entities": self.entities,
             "methods_without_execution": self.unexecutable,
+            "examples": self.examples,
         }
 
 
@@ -82,6 +88,7 @@ def summarise(checked: Sequence[Checked]) -> Summary:
     findings = [finding for each in checked for finding in each.diagnostics]
     errors = sum(finding.is_error for finding in findings)
     specs = [each.spec for each in checked if each.spec is not None]
+    ran = [each.examples for each in checked if each.examples is not None]
     return Summary(
         files=len(checked),
         errors=errors,
@@ -89,6 +96,7 @@ def summarise(checked: Sequence[Checked]) -> Summary:
         models=len(specs),
         entities=sum(len(spec.entities) for spec in specs),
         unexecutable=sum(len(share.methods.prose) for share in coverages(checked).values()),
+        examples=sum(ran) if ran else None,
     )
 
 

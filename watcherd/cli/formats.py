@@ -30,6 +30,7 @@ def as_json(checked: Sequence[Checked]) -> str:
     """`{"diagnostics": [...], "summary": {...}, "coverage": {...}}`, findings in the order of files and places.
 
     The coverage of each model that could be served, by domain: what is enforced or can run, and what is prose.
+    The `examples` of the summary are those that were run; null where nobody asked for that.
     """
     diagnostics = [diagnostic_json(finding) for finding in _findings(checked)]
     covered = {domain: one.as_json() for domain, one in coverages(checked).items()}

@@ -133,8 +133,7 @@ def _summary(checked: Sequence[Checked]) -> Text:
     missing = found.unexecutable
     without = f", {counted(missing, 'service method')} without anything to execute (501)" if missing else ""
     entities = counted(found.entities, "entity", "entities")
-    ran = [each.examples for each in checked if each.examples is not None]
-    examples = f", {counted(sum(ran), 'example')} run" if ran else ""
+    examples = "" if found.examples is None else f", {counted(found.examples, 'example')} run"
     return Text.assemble((counts, style), f"; {counted(found.models, 'model')} with {entities}{without}{examples}.")
 
 

@@ -121,10 +121,11 @@ class RowAccess:
         """A row as an example gives it: in any state, and with a key and times where those are given."""
         fixed = {name: value for name, value in values.items() if name in self._bodies.unsent and value is not None}
         begun = replace(self._bodies, states=None)
-        row, findings = created(begun, {name: value for name, value in values.items() if name not in fixed})
+        sent = {name: value for name, value in values.items() if name not in fixed}
+        row, findings = created(begun, sent, fixed=fixed)
         if findings:
             raise self._invalid(findings)
-        inserting = self._rows.inserting([{**row, **fixed}])
+        inserting = self._rows.inserting([row])
         return lambda cursor: inserting(cursor)[0]
 
     def update(self, key: Any, changes: Mapping[str, Any], *, version: int | None) -> Step[Row]:

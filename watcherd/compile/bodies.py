@@ -27,7 +27,7 @@ from watcherd.compile.rules import EntityRules, compile_entity_rules, row_values
 from watcherd.compile.states import StateGuard, compile_states
 from watcherd.compile.validators import Targets, body_schema
 from watcherd.errors import WatcherdError
-from watcherd.pim.spec import Attribute, Entity, Kind
+from watcherd.pim.spec import EMPTY, Attribute, Entity, Kind
 from watcherd.problems import Finding
 
 Values = Mapping[str, Any]
@@ -147,8 +147,13 @@ def required_on_create(entity: Entity) -> frozenset[str]:
     )
 
 
-def created(bodies: Bodies, body: Any, place: Location = ()) -> tuple[dict[str, Any], list[Finding]]:
-    """The row that a body creates, and all findings about it; `place` is where it stands in a batch."""
+def created(
+    bodies: Bodies, body: Any, place: Location = (), *, fixed: Values = EMPTY
+) -> tuple[dict[str, Any], list[Finding]]:
+    """The row that a body creates, and all findings about it; `place` is where it stands in a batch.
+
+    `fixed` are values of what the server sets, where those are known already.
+    """
     sent, findings = read(bodies, body, bodies.required)
     if not isinstance(body, dict):
         return {}, _at(place, findings)
@@ -160,6 +165,7 @@ def created(bodies: Bodies, body: Any, place: Location = ()) -> tuple[dict[str, 
     if bodies.makes_key and row.get(bodies.key) is None:
         row[bodies.key] = bodies.make_id()
     _stamp(row, bodies.stamps_create, bodies.clock)
+    row.update(fixed)
     _add_broken(bodies, row, None, findings)
     if bodies.states is not None and (wrong := bodies.states.begun(row)) is not None:
         _add_state(wrong, findings)

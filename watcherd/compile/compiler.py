@@ -33,7 +33,7 @@ from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
 from watcherd.compile.remembering import turn_all
 from watcherd.compile.service import any_has_code
-from watcherd.compile.writes import Prepare
+from watcherd.compile.writes import Admit, Prepare
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, Service
 from watcherd.revision import Revision
 from watcherd.services import NO_HANDLERS, Handlers
@@ -160,16 +160,24 @@ def _action_paths(
         for method in service.methods:
             endpoint = methods.endpoint(service, method)
             template = f"/{service.path}/{method.path}"
-            path = Path.of(template, {"POST": _post(linked, template, endpoint.call, tables, options)})
+            post = _post(linked, template, endpoint.call, tables, options, endpoint.admit)
+            path = Path.of(template, {"POST": post})
             for owner in (service.path, service.name):
                 for name in (method.path, method.name):
                     paths[owner, name] = path
     return paths
 
 
-def _post(linked: LinkedModel, template: str, prepare: Prepare, tables: ModelTables, options: Options) -> Endpoint:
+def _post(  # noqa: PLR0913, PLR0917 - what a POST is made of
+    linked: LinkedModel,
+    template: str,
+    prepare: Prepare,
+    tables: ModelTables,
+    options: Options,
+    admit: Admit | None = None,
+) -> Endpoint:
     """A POST, which may have an idempotency key."""
-    return PostEndpoint(f"/{linked.spec.name}{template}", prepare, tables, options.clock).answer
+    return PostEndpoint(f"/{linked.spec.name}{template}", prepare, tables, options.clock, admit=admit).answer
 
 
 def _system_paths(

@@ -16,7 +16,7 @@ from datetime import datetime
 from hashlib import blake2b
 
 from watcherd import problems
-from watcherd.compile.writes import Performance, Prepare
+from watcherd.compile.writes import Admit, Performance, Prepare
 from watcherd.errors import StillRunningError
 from watcherd.problems import Problem
 from watcherd.store import AnswerName, Cursor, KeptAnswer, ModelTables
@@ -31,9 +31,9 @@ _REPLAYED = (b"idempotency-replayed", b"true")
 class PostEndpoint:
     """One POST of a model: prepares what to write, and writes it once for each idempotency key."""
 
-    __slots__ = ("_clock", "_max_bytes", "_name", "_prepare", "_tables")
+    __slots__ = ("_admit", "_clock", "_max_bytes", "_name", "_prepare", "_tables")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a POST, put together once
         self,
         name: str,
         prepare: Prepare,
@@ -41,11 +41,14 @@ class PostEndpoint:
         clock: Callable[[], datetime],
         *,
         max_bytes: int | None = None,
+        admit: Admit | None = None,
     ) -> None:
         """`name` is the path with the folded model's name, the same for all spellings of it.
 
-        `max_bytes` bounds the body where that is not the bound of every call.
+        `max_bytes` bounds the body where that is not the bound of every call. Without `admit` the
+        answers that are kept are for whoever has the key.
         """
+        self._admit = admit
         self._max_bytes = max_bytes
         self._name = f"POST {name}"
         self._prepare = prepare
@@ -61,6 +64,8 @@ class PostEndpoint:
                 return await prepared.perform(None)
             return await self._tables.write(prepared)
         name = AnswerName(_caller(call), self._name, read_key(sent))
+        if self._admit is not None:
+            self._admit(call)  # who must not have a first answer must not have it again either
         kept = await self._tables.answers.find(name, self._now())
         if kept is not None:
             return await self._replay(call, kept)

@@ -30,10 +30,11 @@ from watcherd.compile.service import (
     as_attribute,
     compile_method,
     entity_of,
+    everybody,
     is_executable,
 )
 from watcherd.compile.transitions import StateChange, compile_transition
-from watcherd.compile.writes import Keep, Performance
+from watcherd.compile.writes import Admit, Keep, Performance
 from watcherd.pim.flow_types import method_of
 from watcherd.pim.spec import Attribute, LinkedModel, Method, Parameter, Service
 from watcherd.problems import Finding, Problem
@@ -93,16 +94,15 @@ class Methods:
 
     def endpoint(self, service: Service, method: Method) -> MethodEndpoint:
         """The endpoint of a method."""
-        run = self._runner(f"{service.name}.{method.name}", method)
-        return compile_method(self._linked, service, method, self._options.clock, run)
+        name = f"{service.name}.{method.name}"
+        run, admit = self._runner(name, method) if is_executable(self._linked, method) else (None, everybody)
+        return compile_method(self._linked, service, method, self._options.clock, run, admit)
 
-    def _runner(self, name: str, method: Method) -> Run | None:
-        """What runs a method; None where nothing does."""
-        if not is_executable(self._linked, method):
-            return None
+    def _runner(self, name: str, method: Method) -> tuple[Run, Admit]:
+        """What runs a method, and what says whether a call may be made at all."""
         transition = compile_transition(name, method, self._linked, self._tables, self._rules)
         if transition is not None and method.handler is None and method.flow is None:
-            return transition.prepare
+            return transition.prepare, everybody
         parts = Parts(
             name,
             self._linked.spec.name,
@@ -113,9 +113,10 @@ class Methods:
         )
         if method.handler is None:
             flow = self._flow(name, method)
-            return FlowMethod(parts, flow, self._invocation if flow.needs_session else None).prepare
+            follows = FlowMethod(parts, flow, self._invocation if flow.needs_session else None)
+            return follows.prepare, follows.wants_trace
         invocation = self._invocation(handler(self._handlers.functions[method.handler]))
-        return HandlerMethod(parts, invocation, self._plain(method)).prepare
+        return HandlerMethod(parts, invocation, self._plain(method)).prepare, everybody
 
     def _invocation(self, code: Code) -> Invocation:
         return Invocation(code, self._entities, self._calls, self._options.allowance)
@@ -216,7 +217,7 @@ class FlowMethod:
 
     def prepare(self, call: Call, values: Mapping[str, Any]) -> Performance:
         """What the flow is to do for a request."""
-        shown = self._wants_trace(call)
+        shown = self.wants_trace(call)
         logged = logging.getLogger("watcherd.flow").isEnabledFor(logging.DEBUG)
         first, tables = self._parts.first(call, values), self._parts.tables
         if self._invoked is not None:
@@ -282,7 +283,7 @@ class FlowMethod:
             return answer
         return Answer(200, b'{"result":%s,"trace":%s}' % (answer.body or b"null", to_json(run.trace)))
 
-    def _wants_trace(self, call: Call) -> bool:
+    def wants_trace(self, call: Call) -> bool:
         """Whether the answer is to have the trace. Raises `Problem`: 400, 403."""
         if not call.query:
             return False

@@ -21,7 +21,7 @@ from watcherd.compile.query import refuse_parameters
 from watcherd.compile.reading import Location, pointer
 from watcherd.compile.rules import Held, broken_rules, compile_method_rules
 from watcherd.compile.validators import Targets, any_json, attribute_schema, takes_null
-from watcherd.compile.writes import Performance, Work
+from watcherd.compile.writes import Admit, Performance, Work
 from watcherd.pim.flow_types import handler_behind
 from watcherd.pim.spec import Attribute, Entity, Json, Kind, LinkedModel, Method, ModelSpec, Parameter, Service
 from watcherd.problems import Finding, Problem
@@ -49,7 +49,8 @@ Run = Callable[[Call, Mapping[str, Any]], Work | Performance]
 class MethodEndpoint:
     """One method: its validator, its rules, and what runs it, or what it lacks to be run.
 
-    `defaults` are wire values; `clock` answers an aware UTC time.
+    `defaults` are wire values; `clock` answers an aware UTC time; `admit` raises `Problem` for a call
+    that its client may not make, whatever its body says.
     """
 
     name: str
@@ -61,6 +62,7 @@ class MethodEndpoint:
     clock: Callable[[], datetime]
     run: Run | None
     lacks: tuple[str, ...]
+    admit: Admit
 
     async def call(self, call: Call) -> Work | Performance:
         """What the method does; 422 when the body is not what it takes, 501 when it cannot run."""
@@ -125,8 +127,17 @@ class MethodEndpoint:
                         yield Finding(prefix + broken.pointer[1:], broken.code, broken.message)
 
 
-def compile_method(
-    linked: LinkedModel, service: Service, method: Method, clock: Callable[[], datetime], run: Run | None = None
+def everybody(_: Call) -> None:
+    """Who may call most methods."""
+
+
+def compile_method(  # noqa: PLR0913, PLR0917 - the parts of a method, put together once
+    linked: LinkedModel,
+    service: Service,
+    method: Method,
+    clock: Callable[[], datetime],
+    run: Run | None = None,
+    admit: Admit = everybody,
 ) -> MethodEndpoint:
     """Build the validator of a method's body and its rules, and gather what it lacks where nothing runs it."""
     spec = linked.spec
@@ -155,6 +166,7 @@ def compile_method(
         clock=clock,
         run=run,
         lacks=() if run is not None else tuple(_lacks(spec, method)),
+        admit=admit,
     )
 
 

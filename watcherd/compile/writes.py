@@ -32,3 +32,6 @@ class Performance:
 
 Prepare = Callable[[Call], Awaitable[Work | Performance]]
 """Reads a request. Raises `Problem` for what needs no transaction to be refused."""
+
+Admit = Callable[[Call], object]
+"""Raises `Problem` for a request that its client may not send, before anything of its body is read."""

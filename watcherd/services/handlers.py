@@ -23,7 +23,7 @@ from importlib.util import decode_source
 from types import CodeType, MappingProxyType, ModuleType, TracebackType
 from typing import Any, Final
 
-from watcherd.errors import WatcherdError
+from watcherd.errors import WatcherdError, words_of
 from watcherd.pim.spec import Code, HandlerRef
 
 PREFIX: Final = "watcherd_handlers_"
@@ -94,8 +94,7 @@ def _function(package: str, path: str, handler: HandlerRef) -> Callable[..., Any
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
         file, line = _place(error, package, path)
-        message = f"{file}: {type(error).__name__}: {error}" if str(error) else f"{file}: {type(error).__name__}"
-        raise HandlerError(message, handler=handler, file=file, line=line) from error
+        raise HandlerError(f"{file}: {words_of(error)}", handler=handler, file=file, line=line) from error
     found = getattr(module, handler.function, None)
     if not callable(found):
         what = "has no function" if found is None else "has, but cannot call,"

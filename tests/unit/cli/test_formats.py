@@ -40,6 +40,7 @@ def test_json_has_every_finding_in_full_and_a_summary() -> None:
         "models": 0,
         "entities": 0,
         "methods_without_execution": 0,
+        "examples": None,
     }
     typo, twice, useless = told["diagnostics"]
     assert typo == {
