@@ -22,11 +22,17 @@ What watcherd must stand, and the tests that show it. Written by `python tests/s
 file; `make check` fails when a scenario has no test. Tests marked slow are run by `make test-slow`.
 """
 
+CALLS = "behaviour/test_calls.py"
+CHECKS = "behaviour/test_checks.py"
 CLIENTS = "e2e/test_clients.py"
+DELETIONS = "behaviour/test_deletions.py"
 EDITORS = "behaviour/test_editors.py"
 WATCHER = "unit/watch/test_watcher.py"
 DIRECTORY = "unit/test_directory.py"
+EXAMPLES = "behaviour/test_examples.py"
 FAULTS = "e2e/test_faults.py"
+FLOWS = "behaviour/test_flows.py"
+HANDLERS = "behaviour/test_handlers.py"
 INVARIANTS = "behaviour/test_invariants.py"
 LEAKS = "behaviour/test_leaks.py"
 LIFE = "e2e/test_life.py"
@@ -188,6 +194,48 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "unit/test_drain.py::test_nothing_holds_a_drained_revision",
         ),
         "random file edits against a model of what must be served": ("behaviour/test_state_machine.py::TestEdits",),
+    },
+    "Services": {
+        "a flow across a swap": (
+            f"{FLOWS}::test_a_flow_that_waits_for_a_row_across_a_reload_ends_as_the_revision_that_began_it",
+            f"{CALLS}::test_a_flow_that_is_held_open_across_a_reload_ends_as_the_revision_that_began_it",
+        ),
+        "fifty calls at once for a stock of ten": (
+            f"{FLOWS}::test_fifty_orders_at_once_sell_the_stock_of_ten_and_nothing_by_halves",
+            f"{HANDLERS}::test_fifty_orders_at_once_sell_the_stock_of_ten_exactly",
+        ),
+        "a flow or a handler that does not end": (
+            f"{FLOWS}::test_a_flow_that_goes_round_for_ever_is_given_up_and_undone",
+            f"{HANDLERS}::test_a_handler_that_takes_too_long_is_503_and_nothing_is_written",
+            f"{HANDLERS}::test_a_handler_that_keeps_others_from_writing_is_taken_back",
+            f"{CALLS}::test_methods_that_call_each_other_without_an_end_are_given_up_and_undone",
+            f"{CALLS}::test_a_flow_waits_for_a_handler_no_longer_than_a_call_may_take",
+        ),
+        "an edit of a handler": (
+            f"{HANDLERS}::test_a_request_in_flight_keeps_its_code_and_after_it_the_copy_is_gone",
+            f"{HANDLERS}::test_two_edits_of_equal_size_within_a_second_run_the_last_one",
+            f"{HANDLERS}::test_code_that_is_edited_under_traffic_fails_no_request_and_leaves_nothing_behind",
+            f"{HANDLERS}::test_code_that_is_edited_500_times_under_traffic_leaves_memory_flat",
+            "e2e/test_handlers.py::test_saved_code_serves_and_broken_code_leaves_what_served",
+        ),
+        "a handler that cannot be loaded, at a reload and at a start": (
+            f"{HANDLERS}::test_code_that_cannot_be_loaded_rejects_the_revision_with_file_and_line",
+            f"{HANDLERS}::test_code_that_does_not_come_to_an_end_rejects_the_revision",
+            f"{HANDLERS}::test_a_next_start_with_broken_code_serves_the_code_that_was_good",
+        ),
+        "an example that fails": (
+            f"{EXAMPLES}::test_an_example_that_fails_keeps_the_revision_out_and_is_shown_with_expected_and_got",
+            f"{EXAMPLES}::test_a_file_whose_example_fails_at_the_start_does_not_go_live",
+            f"{EXAMPLES}::test_examples_that_hold_let_a_revision_in_and_touch_no_row",
+        ),
+        "a rule on every way to write, deletions too": (
+            "behaviour/test_rules.py::test_a_rule_on_an_entity_is_held_on_every_way_to_write",
+            f"{DELETIONS}::test_a_rule_of_a_row_that_refers_is_held_on_every_way_to_delete",
+        ),
+        "writes of an older revision against a newer check": (
+            f"{CHECKS}::test_a_write_of_the_revision_before_that_breaks_a_new_check_is_a_conflict",
+            f"{CHECKS}::test_rows_that_older_requests_wrote_past_what_the_database_does_not_watch_are_told",
+        ),
     },
     "Stopping": {
         "SIGTERM and SIGINT: requests finish, new ones are refused, exit 0": (

@@ -258,6 +258,20 @@ class SchemaApplied(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaRowsLeft(Event):
+    """Requests on older revisions wrote rows, while they drained, that the new revision would have refused.
+
+    `found` says which, one line a demand, with their number and the first ids; they stay until they are written.
+    """
+
+    name: ClassVar[str] = "schema.rows_left"
+    level: ClassVar[Level] = "warning"
+    model: str
+    revision: int
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaParked(Event):
     """Attributes, entities or a model left service; what they stored is kept."""
 

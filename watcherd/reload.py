@@ -391,11 +391,21 @@ class Reloader:
             old, new = before.live.get(model), news.get(model)
             if old is not None and (new is None or new.revision is not old.revision):
                 self._drains.retire(old.revision)
-        for new in news.values():
+        for model, new in news.items():
+            old = before.live.get(new.plan.renamed_model or model)
+            if new.plan.again and old is not None and old.revision is not new.revision:
+                self._drains.after(new.plan.base.layout.model, partial(self._look_again, new))
             if new.plan.loosen:
                 # Of a model that was renamed, the older revisions drain under the older name.
                 loosen = partial(self._store.loosen, new.plan, new.revision.number)
                 self._drains.after(new.plan.base.layout.model, loosen)
+
+    async def _look_again(self, live: Live) -> None:
+        """Tell of rows that older revisions wrote to the end, as nothing but the new one would have refused."""
+        found = await self._store.look_again(live.plan, live.revision.number)
+        if found:
+            lines = tuple(one.message for one in found)
+            self._publish(events.SchemaRowsLeft(live.revision.domain, live.revision.number, lines))
 
 
 def _as_diagnostics(found: tuple[Rejection | CodeFault | Failure, ...], parsed: Parsed) -> list[Diagnostic]:

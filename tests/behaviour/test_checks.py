@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import Walk, drained, serving
+from watcherd.events import SchemaRowsLeft
 
 ON_BOTH_DATABASES = True
 
@@ -123,6 +124,50 @@ async def test_a_write_of_the_revision_before_that_breaks_a_new_check_is_a_confl
         reply = await task
         assert (reply.status, reply.revision, reply.json["type"]) == (409, 1, "/problems/check")
         assert reply.json["constraint"] == "price >= cost"
+
+
+@pytest.mark.parametrize(
+    ("stricter", "wrong", "found"),
+    [
+        (UNWATCHED, b'"tags": ["a", "b", "c"]}', "they break the check 'tags.size() < 3 && tags.all(t, t != '')'"),
+        (PLAIN.replace("name: string", "name: {type: string, max_length: 3}"), b'"name": "long"}', "at most 3"),
+        (PLAIN.replace("name: string", "name: {type: string, pattern: '^[a-z]+$'}"), b'"name": "A"}', "they are not"),
+        (PLAIN.replace("userId: uuid", "userId: {type: uuid, required: true}"), b'"name": "x"}', "no value for it"),
+    ],
+    ids=["a check", "a limit", "a pattern", "required"],
+)
+async def test_rows_that_older_requests_wrote_past_what_the_database_does_not_watch_are_told(
+    tmp_path: Path, database_url: str, stricter: str, wrong: bytes, found: str
+) -> None:
+    async with serving(tmp_path, {"shop.yaml": PLAIN}, database_url=database_url) as walk:
+        client, task = walk.half_sent(PRODUCTS, b'{"cost": "1", ')
+        await walk.save("shop.yaml", stricter)
+        assert walk.revision("shop").number == 2
+        client.send_body(wrong)
+        reply = await task
+        assert (reply.status, reply.revision) == (201, 1)
+        await drained(walk, "shop")
+        [told] = [one for one in walk.events if isinstance(one, SchemaRowsLeft)]
+        assert (told.model, told.revision, len(told.found)) == ("shop", 2, 1)
+        assert f"1 row in the way (id {reply.json['id']})" in told.found[0]
+        assert found in told.found[0]
+        # Neither a comment nor the next edit looks at it again.
+        await walk.save("shop.yaml", stricter + "# a comment\n")
+        await walk.save("shop.yaml", stricter.replace("cost: decimal", "cost: decimal, size: integer"))
+        await drained(walk, "shop")
+        assert sum(isinstance(one, SchemaRowsLeft) for one in walk.events) == 1
+
+
+async def test_where_older_requests_wrote_nothing_wrong_nothing_is_told(tmp_path: Path, database_url: str) -> None:
+    added = UNWATCHED.replace("name: string", "name: string, size: {type: integer, required: true, default: 1}")
+    async with serving(tmp_path, {"shop.yaml": PLAIN}, database_url=database_url) as walk:
+        client, task = walk.half_sent(PRODUCTS, b'{"cost": "1", ')
+        await walk.save("shop.yaml", added)
+        client.send_body(b'"tags": ["a"]}')
+        assert (await task).status == 201
+        await drained(walk, "shop")
+        assert not any(isinstance(one, SchemaRowsLeft) for one in walk.events)
+        assert walk.drains._afterwards.get("shop", []) == []
 
 
 async def test_checks_are_described_with_the_entity(tmp_path: Path) -> None:

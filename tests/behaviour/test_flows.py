@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import Walk, serving
+from tests.postgres import Postgres
 from watcherd.compile import Options
 
 MODEL = """\
@@ -192,6 +193,33 @@ async def test_what_a_flow_emits_is_told_once_it_is_committed(tmp_path: Path) ->
         assert said.count(b"event: order.created") == 1
         assert done.json["id"].encode() in said
         await reader.aclose()
+
+
+# -- reloads -----------------------------------------------------------------------------------
+
+
+async def test_a_flow_that_waits_for_a_row_across_a_reload_ends_as_the_revision_that_began_it(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    async with serving(tmp_path, {"shop.yaml": MODEL}, database_url=postgres.url(schema)) as walk:
+        await stocked(walk)
+        other = await postgres.connect(schema)
+        try:
+            async with other.transaction():
+                await other.fetch('SELECT * FROM "shop__product" FOR UPDATE')
+                held = asyncio.create_task(order(walk, 3))
+                waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+                while not await other.fetch(waiting):
+                    await asyncio.sleep(0)
+                double = MODEL.replace("total: product.price * quantity", "total: product.price * quantity * 2")
+                assert (await walk.save("shop.yaml", double)).swapped == ("shop",)
+                assert not held.done()
+            reply = await held
+        finally:
+            await other.close()
+        assert (reply.status, reply.revision, reply.json["total"]) == (200, 1, "0.30")
+        new = await order(walk, 3)
+        assert (new.status, new.revision, new.json["total"]) == (200, 2, "0.60")
 
 
 # -- traces ------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ class ColumnChanges:
         self.column_steps: list[Step] = []
         self.constraint_steps: list[Step] = []
         self.scans: list[Scan] = []
+        self.again: list[Scan] = []
         self.rejections: list[Rejection] = []
         self.notices: list[Notice] = []
         self.added: list[StoredAttribute] = []
@@ -78,10 +79,12 @@ class ColumnChanges:
         self._table = table
         self._held = {one.name: physical(self._linked, one) for one in entity.attributes.values()}
         self._values: dict[str, str] = {}
+        self._look_again: list[tuple[Scan, tuple[str, ...]]] = []
         for attribute in entity.attributes.values():
             self.columns[attribute.name] = self._attribute(attribute)
         kept = self._kept_attributes()
         constraints = self._constraints()
+        self.again = [replace(scan, source=self._as_they_will_be(names)) for scan, names in self._look_again]
         self.after = StoredEntity(
             name=entity.name,
             table=table,
@@ -308,13 +311,13 @@ class ColumnChanges:
             elif limit.violation is not None:
                 violation = limit.violation(column)
             scan = self._scan(limit.code, (attribute.name,), violation, f"are not {limit.text}", _MEND_HINT)
-            self.scans.append(
-                scan if violation else replace(scan, column=attribute.name, limit=limit, is_list=attribute.is_list)
-            )
+            if not violation:
+                scan = replace(scan, column=attribute.name, limit=limit, is_list=attribute.is_list)
+            self._look(scan, (attribute.name,))
 
     def _scan_null(self, code: str, attribute: Attribute, demand: str, hint: str) -> None:
         violation = f"{quoted(attribute.name)} IS NULL"
-        self.scans.append(self._scan(code, (attribute.name,), violation, demand, hint))
+        self._look(self._scan(code, (attribute.name,), violation, demand, hint), (attribute.name,))
 
     def _fill(self, attribute: Attribute, column: StoredAttribute, default: str) -> None:
         name = quoted(column.column)
@@ -398,6 +401,7 @@ class ColumnChanges:
             if new.expression is not None:
                 held = tuple(self._held[name] for name in stored.attributes)
                 scan = replace(scan, expression=new.expression, attributes=stored.attributes, held=held)
+                self._look_again.append((scan, stored.attributes))
         else:
             columns = ", ".join(quoted(name) for name in stored.attributes)
             present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in stored.attributes)
@@ -405,6 +409,17 @@ class ColumnChanges:
             duplicates = f"SELECT {columns} FROM {scan.source} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608 - quoted names
             scan = replace(scan, violation=f"({columns}) IN ({duplicates})")
         self.scans.append(scan)
+
+    def _look(self, scan: Scan, involved: tuple[str, ...]) -> None:
+        """Look now, and again later: the validators of this revision alone hold the rows to it."""
+        self.scans.append(scan)
+        self._look_again.append((scan, involved))
+
+    def _as_they_will_be(self, names: tuple[str, ...]) -> str:
+        """The source of a scan once the change is made."""
+        values = "".join(f", {quoted(self.columns[name].column)} AS {quoted(name)}" for name in names)
+        key = quoted(self.columns[self._entity.key.name].column)
+        return f"(SELECT {key} AS {KEY_ALIAS}{values} FROM {quoted(self._table)})"  # noqa: S608 - quoted names
 
     def _refuse_type(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> None:
         name = f"{self._entity.name}.{attribute.name}"

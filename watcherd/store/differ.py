@@ -124,6 +124,7 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
         names=names,
         steps=tuple(sorted(steps, key=lambda step: step.kind not in _FIRST)),
         scans=tuple(scan for change in changes for scan in change.scans),
+        again=tuple(scan for change in changes for scan in change.again),
         rejections=(*rejections, *(one for change in changes for one in change.rejections)),
         notices=tuple(one for change in changes for one in change.notices),
         parked=(*(stored.name for stored in gone), *(name for change in changes for name in change.parked)),

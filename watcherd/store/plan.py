@@ -149,6 +149,7 @@ class SchemaPlan:
     names: Mapping[str, EntityNames]
     steps: tuple[Step, ...] = ()
     scans: tuple[Scan, ...] = ()
+    again: tuple[Scan, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     notices: tuple[Notice, ...] = ()
     parked: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ from watcherd.store.prune import Parked
 from watcherd.store.queries import Statements
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import Rows
+from watcherd.store.scan import rows_in_the_way
 from watcherd.store.session import Body
 from watcherd.store.sqlite import Durability
 from watcherd.store.usage import MAX_WAITING, Usage
@@ -47,6 +48,9 @@ _ANY: Final = 2**63
 """Later than every revision."""
 
 _LEAVE_SECONDS: Final = 1.0
+
+Asked = tuple[str, int, str]
+"""A model, its revision, and what waits until no process has an older one."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -115,7 +119,7 @@ class Store:
         self._founding = Founding(database)
         self._shapes: WeakValueDictionary[str, Shape] = WeakValueDictionary()
         self._me: Me | None = None
-        self._asked: dict[tuple[str, int], Mapping[str, int]] = {}
+        self._asked: dict[Asked, Mapping[str, int]] = {}
 
     @classmethod
     async def open(
@@ -266,16 +270,10 @@ class Store:
         """
         if not plan.loosen:
             return
-        mine = None if self._me is None else self._me.process
-        asked = (plan.after.model, _ANY if revision is None else revision)
+        asked = (plan.after.model, _ANY if revision is None else revision, "loosen")
 
         def change(cursor: Cursor) -> None:
-            before = self._asked.setdefault(asked, holders.said(cursor, mine))
-            names = [asked] if plan.renamed_model is None else [asked, (plan.renamed_model, _ANY)]
-            for model, oldest in names:
-                who = holders.in_the_way(cursor, mine, model, oldest, before)
-                if who is not None:
-                    raise HeldElsewhereError(f"cannot take away what {model} no longer has: {who}")
+            self._refuse_while_held(cursor, plan, asked, f"cannot take away what {plan.after.model} no longer has")
             apply.loosen(cursor, plan)
 
         self._memory.forget(plan.after.model)
@@ -285,6 +283,21 @@ class Store:
             self._asked.pop(asked, None)
         finally:
             self._memory.forget(plan.after.model)
+
+    async def look_again(self, plan: SchemaPlan, revision: int) -> tuple[Rejection, ...]:
+        """The rows that older revisions have written since the plan was applied, and that it would have rejected.
+
+        To be called as `loosen`, with the same HeldElsewhereError. StoreError.
+        """
+        asked = (plan.after.model, revision, "look")
+
+        def read(cursor: Cursor) -> tuple[Rejection, ...]:
+            self._refuse_while_held(cursor, plan, asked, f"cannot say yet what rows of {plan.after.model} are like")
+            return rows_in_the_way(cursor, plan.again)
+
+        found = await self._database.read(read)
+        self._asked.pop(asked, None)
+        return found
 
     async def drift(self) -> Mapping[str, tuple[Difference, ...]]:
         """How the tables differ from what the catalog says, by domain; only what others did makes a difference.
@@ -313,6 +326,16 @@ class Store:
             await self._database.change(partial(prune.drop, chosen=chosen), apart=True)
         self._memory.forget_all()
         return saved
+
+    def _refuse_while_held(self, cursor: Cursor, plan: SchemaPlan, asked: Asked, why: str) -> None:
+        """HeldElsewhereError while another process may still write as a revision before the plan's does."""
+        mine = None if self._me is None else self._me.process
+        before = self._asked.setdefault(asked, holders.said(cursor, mine))
+        names = [asked[:2]] if plan.renamed_model is None else [asked[:2], (plan.renamed_model, _ANY)]
+        for model, oldest in names:
+            who = holders.in_the_way(cursor, mine, model, oldest, before)
+            if who is not None:
+                raise HeldElsewhereError(f"{why}: {who}")
 
     def _shape(self, plan: SchemaPlan, name: str) -> Shape:
         """The shape that the table was last bound in, if it is still the right one, else another."""
