@@ -256,7 +256,7 @@ def _text(attribute: Attribute) -> Schema:
     }
     schema: Schema = {"type": "string", **{name: value for name, value in named.items() if value is not None}}
     if attribute.primary_key and attribute.kind in TEXTS:
-        schema["not"] = {"enum": list(values.DOT_SEGMENTS)}
+        schema["not"] = {"enum": list(values.UNADDRESSABLE)}
     return schema
 
 

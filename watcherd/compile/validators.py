@@ -88,9 +88,10 @@ def _text(attribute: Attribute) -> CoreSchema:
 
 
 def _addressable(key: str) -> str:
-    """A key is a segment of its row's path; clients and proxies resolve these two before they send it."""
-    if key in values.DOT_SEGMENTS:
-        raise PydanticCustomError("address", "expected a key other than '.' and '..': its row would have no address")
+    """A key is a segment of its row's path."""
+    if key in values.UNADDRESSABLE:
+        message = "expected a key other than '.', '..' and '-': its row, or what is below it, would have no address"
+        raise PydanticCustomError("address", message)
     return key
 
 

@@ -21,8 +21,8 @@ from watcherd.pim.spec import Attribute, EntityRef, Kind, Target
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 DEFAULT_PRECISION = 18
 DEFAULT_SCALE = 6
-DOT_SEGMENTS = (".", "..")
-"""What no path can end in: whoever sends a request resolves them first."""
+UNADDRESSABLE = (".", "..", "-")
+"""Keys that no row can have: whoever sends a request resolves the first two, and below the third are the system's."""
 
 URL_SCHEMES = ["http", "https", "ftp", "ftps", "sftp", "ws", "wss"]
 
