@@ -94,11 +94,7 @@ class Connection(HttpToolsProtocol):
         cycle = self._running
         self.pipeline.clear()
         if cycle is not None and not cycle.response_complete:
-            scope = cast("Scope", cycle.scope)
-            scope[GONE] = True
-            scope.pop(REPLY, None)  # it leads back here
-            cycle.disconnected = True
-            cycle.message_event.set()
+            _abandon(cycle)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -189,6 +185,9 @@ class Connection(HttpToolsProtocol):
         self._end_head_timer()
         answer = self.refuse(problem)
         cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle is self._running and not cycle.response_started:
+            _abandon(cycle)  # it is its own body that cannot be read: nobody else waits for an answer
+            cycle = None
         if cycle is None or cycle.response_complete:
             self.transport.write(_as_http(answer, b"connection: close\r\n"))
             self._linger()
@@ -352,6 +351,15 @@ class _Flow(FlowControl):
     def resume_reading(self) -> None:
         if not self._waiting:
             super().resume_reading()
+
+
+def _abandon(cycle: RequestResponseCycle) -> None:
+    """Tell a request that runs that nobody is left to read its answer, nor to send its body."""
+    scope = cast("Scope", cycle.scope)
+    scope[GONE] = True
+    scope.pop(REPLY, None)  # it leads back to the connection
+    cycle.disconnected = True
+    cycle.message_event.set()
 
 
 class _Answered:

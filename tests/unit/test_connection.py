@@ -95,6 +95,7 @@ def problem_of(raw: bytes) -> dict[str, Any]:
 
 
 GET = b"GET /api/shop/x HTTP/1.1\r\nhost: a\r\n"
+POST = GET.replace(b"GET", b"POST")
 
 
 @pytest.mark.parametrize(
@@ -552,3 +553,37 @@ async def test_what_comes_after_a_body_is_no_header_of_the_request() -> None:
         writer.write(head + b"1\r\nx\r\n0\r\nx-late: yes\r\n\r\n")
         writer.write(GET + b"x-late: in time\r\n\r\n")
         assert [body for _, body in await answers(reader, 2)] == [b"none", b"in time"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+        POST + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\nffffffffffffffffff\r\n",
+        GET + b"transfer-encoding: identity\r\n\r\n" + GET + b"\r\n",
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_a_problem_and_its_request_is_abandoned(request_: bytes) -> None:
+    revision = a_revision(echo)
+    async with serving(revision) as served:
+        assert problem_of(await served.exchange(request_))["status"] == 400
+        assert problem_of(await served.exchange(request_[:-4], request_[-4:]))["status"] == 400
+        assert not revision.in_flight
+        assert counted(await rendered(served.metrics))["-", "-", "400"] == 2
+
+
+async def test_a_body_that_cannot_be_read_ends_no_answer_that_comes_before_it() -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Call) -> Answer:
+        if call.path.endswith("/slow"):
+            entered.set()
+            await go_on.wait()
+        return await echo(call)
+
+    revision = a_revision(slow)
+    async with serving(revision) as served, served.connected() as (reader, writer):
+        writer.write(GET.replace(b"/x", b"/slow") + b"\r\n" + POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n")
+        await entered.wait()
+        assert await reader.read() == b"", "a refusal would be taken for the answer to the first"
+        go_on.set()
