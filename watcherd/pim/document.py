@@ -2,13 +2,12 @@
 
 The same models validate the positioned tree and make the published JSON Schema, to which `schema`
 adds what each key is for. They say nothing of meaning (whether a default fits its type, whether an
-entity exists): that is for the modules after this one. Scalars arrive as written, because
-`version: 1.0` and a member `NO` are text.
+entity exists): that is for the modules after this one. How single values may be written is `notation`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -17,154 +16,31 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
-    PlainValidator,
-    ValidationInfo,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from watcherd.pim.findings import quote
-from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, is_true, number_of
+from watcherd.pim.nodes import ListNode, MapNode, ScalarNode
+from watcherd.pim.notation import (
+    Expressions,
+    Flag,
+    Free,
+    FreeMap,
+    Names,
+    Next,
+    Number,
+    RuleText,
+    Text,
+    Texts,
+    Whole,
+    by_name,
+    wrong,
+)
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-    from watcherd.pim.findings import Findings
-
 _SENTENCE = "\uffffsentence"  # not a character: nobody writes it as a key
-_MOST_DIGITS = 40
-_LARGEST_WHOLE = 2**31 - 1
-
-
-def _wrong(expected: str, hint: str | None = None) -> PydanticCustomError:
-    return PydanticCustomError("shape", "expected {expected}", {"expected": expected, "hint": hint})
-
-
-def _text(value: object) -> str:
-    if isinstance(value, ScalarNode) and value.kind != "null":
-        return value.text
-    raise _wrong("a text")
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, ScalarNode):
-        if value.kind == "boolean":
-            return is_true(value)
-        if value.text.casefold() in {"yes", "on", "true"}:
-            raise _wrong("true or false", "write `true`: in YAML 1.2 this is text")
-        if value.text.casefold() in {"no", "off", "false"}:
-            raise _wrong("true or false", "write `false`: in YAML 1.2 this is text")
-    raise _wrong("true or false")
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, ScalarNode) and value.kind == "integer":
-        number = number_of(value)
-        if number is not None and 0 <= number <= _LARGEST_WHOLE:
-            return int(number)
-    raise _wrong("a whole number, 0 or more")
-
-
-def _number(value: object) -> ScalarNode:
-    if isinstance(value, ScalarNode):
-        number = number_of(value)
-        if number is not None:
-            exponent = number.as_tuple().exponent
-            if number.adjusted() < _MOST_DIGITS and isinstance(exponent, int) and exponent >= -_MOST_DIGITS:
-                return value
-            raise _wrong(f"a number of at most {_MOST_DIGITS} digits")
-    raise _wrong("a number")
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, ListNode) and all(isinstance(item, ScalarNode) for item in value):
-        return tuple(item.text for item in value if isinstance(item, ScalarNode))
-    raise _wrong("a list of texts")
-
-
-def _names(value: object) -> tuple[str, ...]:
-    if isinstance(value, ScalarNode) and value.kind != "null":
-        return tuple(name.strip() for name in value.text.split(","))
-    return _texts(value)
-
-
-def _next(value: object) -> tuple[tuple[str | None, str], ...]:
-    if isinstance(value, ScalarNode):
-        return ((None, value.text),)
-    if isinstance(value, ListNode) and all(isinstance(item, ScalarNode) for item in value):
-        return tuple((None, item.text) for item in value if isinstance(item, ScalarNode))
-    if isinstance(value, MapNode) and all(isinstance(item, ScalarNode) for item in value.values()):
-        return tuple(sorted((key, item.text) for key, item in value.items() if isinstance(item, ScalarNode)))
-    raise _wrong("the id of a step, a list of ids, or a mapping outcome -> id")
-
-
-def _expressions(value: object) -> tuple[tuple[str, str], ...]:
-    """Name -> expression, in the order of the file; one expression alone has the empty name."""
-    if isinstance(value, ScalarNode) and value.kind != "null":
-        return (("", value.text),)
-    if isinstance(value, MapNode) and all(isinstance(item, ScalarNode) for item in value.values()):
-        return tuple((key, item.text) for key, item in value.items() if isinstance(item, ScalarNode))
-    raise _wrong("an expression, or a mapping name -> expression")
-
-
-def _free_map(value: object) -> MapNode:
-    if isinstance(value, MapNode):
-        return value
-    raise _wrong("a mapping")
-
-
-def _sentence_or_map(value: object) -> Node:
-    if isinstance(value, MapNode) or (isinstance(value, ScalarNode) and value.kind != "null"):
-        return value
-    raise _wrong("a sentence or a mapping")
-
-
-def _free(value: object) -> object:
-    return value
-
-
-def _by_name(value: object, info: ValidationInfo) -> object:
-    """A list of mappings with a `name` each, as the mapping name -> mapping that it means."""
-    if not isinstance(value, ListNode):
-        return value
-    findings = cast("Findings", info.context)
-    named = MapNode(value.start, value.end)
-    for item in value:
-        name = item.get("name") if isinstance(item, MapNode) else None
-        if not isinstance(name, ScalarNode) or name.kind == "null":
-            findings.add(
-                "PIM102", item.span, "this item has no `name`", "each item of the list is a mapping with a `name`"
-            )
-        elif name.text in named:
-            first = findings.source.related(named.keys_at[name.text], "first written here")
-            findings.add("PIM204", name.span, f"{quote(name.text)} is here twice", related=(first,))
-        else:
-            named[name.text] = item
-            named.keys_at[name.text] = name.span
-    return named
-
-
-Text = Annotated[str, PlainValidator(_text, json_schema_input_type=str | int | float | bool)]
-Flag = Annotated[bool, PlainValidator(_flag, json_schema_input_type=bool)]
-Whole = Annotated[int, PlainValidator(_whole, json_schema_input_type=Annotated[int, Field(ge=0)])]
-Number = Annotated[ScalarNode, PlainValidator(_number, json_schema_input_type=int | float)]
-Texts = Annotated[tuple[str, ...], PlainValidator(_texts, json_schema_input_type=list[str | int | float | bool | None])]
-Names = Annotated[tuple[str, ...], PlainValidator(_names, json_schema_input_type=str | list[str])]
-Next = Annotated[
-    tuple[tuple[str | None, str], ...],
-    PlainValidator(_next, json_schema_input_type=str | list[str] | dict[str, str]),
-]
-Expressions = Annotated[
-    tuple[tuple[str, str], ...],
-    PlainValidator(
-        _expressions,
-        json_schema_input_type=str | int | float | bool | dict[str, str | int | float | bool | None],
-    ),
-]
-FreeMap = Annotated[MapNode, PlainValidator(_free_map, json_schema_input_type=dict[str, Any])]
-RuleText = Annotated[Any, PlainValidator(_sentence_or_map, json_schema_input_type=str | dict[str, Any])]
-Free = Annotated[Any, PlainValidator(_free, json_schema_input_type=Any)]
 
 
 class Part(BaseModel):
@@ -199,7 +75,7 @@ class Part(BaseModel):
         is_bare = isinstance(value, ListNode) or (isinstance(value, ScalarNode) and value.kind != "null")
         if cls.SHORTHAND is not None and is_bare:
             return {cls.SHORTHAND: value}
-        raise _wrong(cls.EXPECTED)
+        raise wrong(cls.EXPECTED)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -337,7 +213,7 @@ class EntityDoc(Part):
     renamed_from: Text | None = None
     attributes: Annotated[
         dict[str, AttributeDoc],
-        BeforeValidator(_by_name, json_schema_input_type=dict[str, AttributeDoc] | list[AttributeDoc]),
+        BeforeValidator(by_name, json_schema_input_type=dict[str, AttributeDoc] | list[AttributeDoc]),
     ] = Field(default_factory=dict)
     constraints: list[ConstraintDoc] = Field(default_factory=list)
     indexes: list[IndexDoc] = Field(default_factory=list)
@@ -382,7 +258,7 @@ class MethodDoc(Part):
     description: Text = ""
     parameters: Annotated[
         dict[str, ParameterDoc],
-        BeforeValidator(_by_name, json_schema_input_type=dict[str, ParameterDoc] | list[ParameterDoc]),
+        BeforeValidator(by_name, json_schema_input_type=dict[str, ParameterDoc] | list[ParameterDoc]),
     ] = Field(default_factory=dict)
     returns: Text | None = None
     return_type: Text | None = None
