@@ -9,8 +9,6 @@ new ones. Does not own what is wanted (reload), nor what is said to a worker (`m
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import socket
 import time
 from collections import Counter, defaultdict
@@ -30,7 +28,7 @@ from watcherd.settings import Settings
 from watcherd.store import SchemaPlan
 from watcherd.tally import Tally, total
 from watcherd.workers.channel import CallFailedError, ChannelClosedError, Fields, Said
-from watcherd.workers.member import Member, Wanted
+from watcherd.workers.member import Member, Wanted, how_it_ended
 from watcherd.workers.packing import Build, pack
 from watcherd.workers.relay import Relayed
 from watcherd.workers.rows import RowHub
@@ -275,7 +273,7 @@ class Crew:
             failed = next((task.exception() for task in done if task.exception() is not None), None)
             if failed is None and self._leaving.is_set():
                 await member.process.wait()
-            return _how_it_ended(failed, await _ended(member))
+            return how_it_ended(failed, await member.ended())
         finally:
             del self._members[member.number]
             self._gone = total([self._gone, member.tally])
@@ -363,7 +361,7 @@ class Crew:
 
     async def _call_all(self, kind: str, seconds: float | None, **fields: Any) -> list[Fields]:
         answers = await asyncio.gather(
-            *(_call(member, kind, seconds, fields) for member in self._members.values() if member.began)
+            *(member.ask(kind, seconds, fields) for member in self._members.values() if member.began)
         )
         return [answer for answer in answers if answer is not None]
 
@@ -401,34 +399,6 @@ async def _ask(member: Member) -> Fields | None:
         return await member.survey(SURVEY_SECONDS)
     except (CallFailedError, ChannelClosedError, TimeoutError):
         return None
-
-
-async def _call(member: Member, kind: str, seconds: float | None, fields: Fields) -> Fields | None:
-    try:
-        async with asyncio.timeout(seconds):
-            return (await member.channel.call(kind, **fields)).fields
-    except (CallFailedError, ChannelClosedError, TimeoutError):
-        return None  # whoever has gone has nothing in flight, whoever hangs is ended with the server
-
-
-async def _ended(member: Member) -> int | None:
-    """The exit status of a worker that has closed its channel: it is about to end, if it has not."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1.0):
-            return await member.process.wait()
-    return None
-
-
-def _how_it_ended(failed: BaseException | None, status: int | None) -> str:
-    if isinstance(failed, BaseExceptionGroup):
-        failed = failed.exceptions[0]
-    if status is None:
-        return str(failed or "closed its channel, and was ended")
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    if failed is not None and not isinstance(failed, ChannelClosedError):
-        return str(failed) or type(failed).__name__
-    return f"ended with status {status}"
 
 
 def _is_at(member: Member | None, wanted: Wanted | None) -> bool:

@@ -1,12 +1,14 @@
 """One live worker as its parent knows it: the process, the channel, what it holds.
 
-Owns starting the process and the words that are said to it. When they are said is the crew's.
+Owns starting the process, the words that are said to it, and how it ended. When they are said is the crew's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -24,7 +26,7 @@ from watcherd.ledger import Live
 from watcherd.pim.spec import EMPTY
 from watcherd.settings import Settings
 from watcherd.tally import Tally
-from watcherd.workers.channel import Channel, Fields, Said
+from watcherd.workers.channel import CallFailedError, Channel, ChannelClosedError, Fields, Said
 
 PREPARE_SECONDS: Final = 60.0
 SWAP_SECONDS: Final = 15.0
@@ -135,10 +137,38 @@ class Member:
         self.tally = Tally.from_json(said.fields["tally"])
         return said.fields
 
+    async def ask(self, kind: str, seconds: float | None, fields: Fields) -> Fields | None:
+        """Say something at a stop. None: whoever has gone has nothing in flight, whoever hangs is ended."""
+        try:
+            async with asyncio.timeout(seconds):
+                return (await self.channel.call(kind, **fields)).fields
+        except (CallFailedError, ChannelClosedError, TimeoutError):
+            return None
+
+    async def ended(self) -> int | None:
+        """The exit status of a worker that has closed its channel: it is about to end, if it has not."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                return await self.process.wait()
+        return None
+
     def kill(self) -> None:
         """End it, whatever it does."""
         if self.process.returncode is None:
             self.process.kill()
+
+
+def how_it_ended(failed: BaseException | None, status: int | None) -> str:
+    """Say of a worker what the log does: `failed` is what broke in the parent, `status` None where it went on."""
+    if isinstance(failed, BaseExceptionGroup):
+        failed = failed.exceptions[0]
+    if status is None:
+        return str(failed or "closed its channel, and was ended")
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    if failed is not None and not isinstance(failed, ChannelClosedError):
+        return str(failed) or type(failed).__name__
+    return f"ended with status {status}"
 
 
 def as_json(settings: Settings) -> dict[str, Any]:
