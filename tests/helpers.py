@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from watcherd import events
 from watcherd.admin.api import admin_routes
 from watcherd.admin.host import make_host
 from watcherd.compile import Options
+from watcherd.connection import AtOnce, Patience
 from watcherd.drain import Deadlines, Drains
 from watcherd.followers import Nobody
 from watcherd.gateway import Gateway
@@ -28,6 +30,7 @@ from watcherd.problems import NO_SUCH_MODEL, Problem
 from watcherd.reload import Order, Reloader
 from watcherd.report import Report
 from watcherd.revision import Revision
+from watcherd.server import make_server
 from watcherd.settings import Settings
 from watcherd.store import Store
 from watcherd.watch import ChangeSet
@@ -266,6 +269,19 @@ async def serving(
             await tasks.__aexit__(None, None, None)
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def listening(gateway: Gateway, *, at_once: AtOnce | None = None) -> AsyncIterator[tuple[str, int]]:
+    """The server on a real socket, in front of a gateway; where it listens."""
+    server = make_server(gateway, Patience(), gateway.refuse_unread, at_once or gateway.answer_at_once)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = asyncio.create_task(server.serve([listener]))
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            await running
 
 
 async def drained(walk: Walk, model: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,9 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import Walk, drained, model_text, serving
-from watcherd.connection import Patience
-from watcherd.server import make_server
+from tests.helpers import Walk, drained, listening, model_text, serving
 
 KEY = "id: {type: string, primary_key: true}"
 OLD, NEW = model_text("shop", KEY), model_text("shop", KEY, "color")
@@ -67,15 +64,8 @@ async def walk(tmp_path: Path) -> AsyncIterator[Walk]:
 
 @pytest.fixture
 async def address(walk: Walk) -> AsyncIterator[tuple[str, int]]:
-    gateway = walk.gateway
-    server = make_server(gateway, Patience(), gateway.refuse_unread, gateway.answer_at_once)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = asyncio.create_task(server.serve([listener]))
-        try:
-            yield listener.getsockname()
-        finally:
-            server.should_exit = True
-            await running
+    async with listening(walk.gateway) as address:
+        yield address
 
 
 @asynccontextmanager

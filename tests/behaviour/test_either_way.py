@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,15 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from tests.helpers import Walk, model_text
+from tests.helpers import Walk, listening, model_text
 from tests.helpers import serving as walking
 from tests.unit.test_metrics import counted, rendered
-from watcherd.connection import AtOnce, Patience
 from watcherd.cors import Cors
 from watcherd.gateway import Gateway, Limits
 from watcherd.keys import Keys, make_key
 from watcherd.metrics import Metrics
 from watcherd.problems import NO_SUCH_MODEL, Problem
 from watcherd.prompt import Reply
-from watcherd.server import make_server
 from watcherd.wire import Receive, Scope, Send
 
 MODEL = model_text("shop", "id: {type: string, primary_key: true}", "price: float", "many: 'string[]'")
@@ -85,18 +81,6 @@ def gateway(walk: Walk, metrics: Metrics, **settings: Any) -> Gateway:
     return made
 
 
-@asynccontextmanager
-async def served(gateway: Gateway, at_once: AtOnce) -> AsyncIterator[tuple[str, int]]:
-    server = make_server(gateway, Patience(), gateway.refuse_unread, at_once)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = asyncio.create_task(server.serve([listener]))
-        try:
-            yield listener.getsockname()
-        finally:
-            server.should_exit = True
-            await running
-
-
 async def hear(made: Make, requests: Sequence[bytes], log: LogCapture, *, at_once: bool) -> Heard:
     """Send each request on a connection of its own, with a second one behind it on the same connection."""
     metrics, prompt = Metrics(), 0
@@ -110,7 +94,7 @@ async def hear(made: Make, requests: Sequence[bytes], log: LogCapture, *, at_onc
 
     log.entries.clear()
     answers = []
-    async with served(edge, counting) as address:
+    async with listening(edge, at_once=counting) as address:
         for request in requests:
             reader, writer = await asyncio.open_connection(*address)
             writer.write(request)

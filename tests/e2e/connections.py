@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 
 from tests.e2e.process import Process
@@ -39,6 +40,15 @@ async def in_flight(daemon: Process, count: int) -> None:
             (entry,) = (await client.get("/admin/pim")).json()["pims"]
             if entry["in_flight"] == count:
                 return
+
+
+async def cut(daemon: Process, reader: asyncio.StreamReader) -> None:
+    """Stop the daemon and see how half a request ends that holds the stop over its time."""
+    daemon.kill(signal.SIGTERM)
+    drained = await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "drain")
+    assert "POST /api/shop/items" in drained["held_by"][0]
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
+    assert await daemon.ended() == 1
 
 
 def never_reading(daemon: Process, path: str) -> socket.socket:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.connections import REST, half_a_request, in_flight
+from tests.e2e.connections import REST, cut, half_a_request, in_flight
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
 
@@ -261,11 +261,7 @@ async def test_a_request_over_the_graceful_time_is_cut_named_and_makes_the_exit_
         await daemon.wait_for("model.loaded")
         reader, writer = await half_a_request(daemon)
         await in_flight(daemon, 1)
-        daemon.kill(signal.SIGTERM)
-        drained = await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "drain")
-        assert "POST /api/shop/items" in drained["held_by"][0]
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
-        assert await daemon.ended() == 1
+        await cut(daemon, reader)
         writer.close()
 
 

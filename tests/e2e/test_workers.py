@@ -19,7 +19,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.connections import REST, in_flight, place, send_half
+from tests.e2e.connections import REST, cut, in_flight, place, send_half
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
 from tests.e2e.test_service import Manager, activated, get
@@ -564,11 +564,7 @@ async def test_a_request_over_the_graceful_time_is_cut_in_its_worker_and_named(
     async with running(shop_models, tmp_path / "data", environment=environment) as daemon:
         reader, writer = await half_sent_to(daemon, 2)
         await in_flight(daemon, 1)
-        daemon.kill(signal.SIGTERM)
-        drained = await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "drain")
-        assert "POST /api/shop/items" in drained["held_by"][0]
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
-        assert await daemon.ended() == 1
+        await cut(daemon, reader)
         writer.close()
 
 

@@ -30,7 +30,7 @@ from watcherd.store.postgres_cursor import DRIVER_ERRORS, Connection, PostgresCu
 from watcherd.store.postgres_session import SESSIONS, PostgresSession
 from watcherd.store.postgres_stream import PostgresStream
 from watcherd.store.session import RETRIES, Body, interact
-from watcherd.store.stream import MAX_STREAMS
+from watcherd.store.stream import opened
 from watcherd.store.usage import MAX_WAITING, Usage
 
 MAX_CONNECTIONS: Final = 10
@@ -125,16 +125,9 @@ class PostgresDatabase:
 
     async def stream(self, sql: str, parameters: tuple[Any, ...]) -> PostgresStream:
         """The rows of a query as of one moment, a slice at a time; whoever asks for it closes it."""
-        if len(self._streams) >= MAX_STREAMS:
-            raise StoreUnavailableError(f"{MAX_STREAMS} exports are running already")
-        stream = PostgresStream(self._connection(), self._streams.discard)
-        self._streams.add(stream)
-        try:
-            await stream.open(sql, parameters)
-        except BaseException:
-            await stream.aclose()
-            raise
-        return stream
+        return await opened(
+            lambda: PostgresStream(self._connection(), self._streams.discard), self._streams, sql, parameters
+        )
 
     async def write(self, write: Callable[[Cursor], T]) -> T:
         """Run a write in a transaction; again, when the server rolled it back for another's sake."""

@@ -25,7 +25,7 @@ from watcherd.store.hold import Hold, Tenure
 from watcherd.store.session import Body, interact
 from watcherd.store.sqlite_session import SESSIONS, Connections, SqliteSession
 from watcherd.store.sqlite_stream import SqliteStream
-from watcherd.store.stream import MAX_STREAMS
+from watcherd.store.stream import opened
 from watcherd.store.usage import MAX_WAITING, Usage
 from watcherd.store.writer import Writer, interrupt_until_done
 
@@ -109,16 +109,12 @@ class SqliteDatabase:
 
         StoreUnavailableError when too many are open already.
         """
-        if len(self._streams) >= MAX_STREAMS:
-            raise StoreUnavailableError(f"{MAX_STREAMS} exports are running already")
-        stream = SqliteStream(self._submit, self._connect_to_read, self._streams.discard)
-        self._streams.add(stream)
-        try:
-            await stream.open(sql, parameters)
-        except BaseException:
-            await stream.aclose()
-            raise
-        return stream
+        return await opened(
+            lambda: SqliteStream(self._submit, self._connect_to_read, self._streams.discard),
+            self._streams,
+            sql,
+            parameters,
+        )
 
     async def write(self, write: Callable[[Cursor], T]) -> T:
         """Run a write in the writer's thread and answer when it is committed; see `Writer.write`."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
+from watcherd.errors import StoreUnavailableError
+
 MAX_STREAMS: Final = 4
 IDLE_SECONDS: Final = 60.0
 
@@ -27,3 +29,30 @@ class RowStream(Protocol):
 
     async def aclose(self) -> None:
         """End the read wherever it is, and let go of what it holds."""
+
+
+class Openable(RowStream, Protocol):
+    """A stream that its database has made, and nobody reads yet."""
+
+    async def open(self, sql: str, parameters: tuple[Any, ...]) -> None:
+        """Begin the read."""
+
+
+S = TypeVar("S", bound=Openable)
+
+
+async def opened(make: Callable[[], S], streams: set[S], sql: str, parameters: tuple[Any, ...]) -> S:
+    """One more of the open `streams`; it takes itself from them when it is closed.
+
+    StoreUnavailableError when too many are open already.
+    """
+    if len(streams) >= MAX_STREAMS:
+        raise StoreUnavailableError(f"{MAX_STREAMS} exports are running already")
+    stream = make()
+    streams.add(stream)
+    try:
+        await stream.open(sql, parameters)
+    except BaseException:
+        await stream.aclose()
+        raise
+    return stream

@@ -207,8 +207,7 @@ async def test_an_export_that_is_cancelled_holds_nothing(
 
 
 async def test_exports_are_bounded_in_number(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("sqlite", "postgres"):
-        monkeypatch.setattr(f"watcherd.store.{module}.MAX_STREAMS", 1)
+    monkeypatch.setattr("watcherd.store.stream.MAX_STREAMS", 1)
     answer, _ = await start(many)
     refused = await many.get("/products/-/export")
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
