@@ -11,9 +11,10 @@ table and the world change once, at the end, with nothing awaited in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 
 import structlog
@@ -192,7 +193,7 @@ class Reloader:
             stages=self._stages,
         )
         if order.dry_run or (order.load is not None and order.load in after.refusals):
-            self._tell_plans(before, draft)
+            await self._tell(_told_of_plans(before, draft))
             return report
         await gate.passed()
         await self._applied.write_decisions(before, after, decided)
@@ -200,9 +201,7 @@ class Reloader:
         self._elsewhere.decided -= decided
         self._retire(before, after)
         await self._followers.follow(report.generation, after)
-        self._tell_plans(before, draft)
-        for event in tell(before, after, report):
-            self._publish(event)
+        await self._tell(chain(_told_of_plans(before, draft), tell(before, after, report)))
         for applied in await self._applied.park_what_is_gone(after.owners):
             self._publish(events.SchemaParked(applied.domain, (applied.domain,)))
         return report
@@ -359,18 +358,11 @@ class Reloader:
         with self._stages.timed("examples"):
             return functions, await failures(linked, self._options, functions)
 
-    def _tell_plans(self, before: World, draft: Draft) -> None:
-        """Say what was done to the tables, and what clients will notice; after the swap, which waits for no words."""
-        for plan, revision in draft.expanded:
-            if plan.steps:
-                old = before.live.get(plan.renamed_model or revision.model)
-                known = None if old is None else (old.revision.linked, old.revision.operations)
-                whole = planned(plan, revision.operations, known)
-                steps = tuple(step.describe() for step in plan.steps)
-                breaking = tuple(change.subject for change in whole.api if change.breaking) or None
-                self._publish(events.SchemaApplied(revision.domain, revision.number, steps, whole.hash, breaking))
-            if plan.parked:
-                self._publish(events.SchemaParked(revision.domain, plan.parked))
+    async def _tell(self, told: Iterable[events.Event]) -> None:
+        """Say what was done, each in a round of the event loop of its own: requests that wait for the swap go first."""
+        for event in told:
+            await asyncio.sleep(0)
+            self._publish(event)
 
     # -- swap and retire ----------------------------------------------------------------------
 
@@ -406,6 +398,20 @@ class Reloader:
         if found:
             lines = tuple(one.message for one in found)
             self._publish(events.SchemaRowsLeft(live.revision.domain, live.revision.number, lines))
+
+
+def _told_of_plans(before: World, draft: Draft) -> Iterator[events.Event]:
+    """What was done to the tables, and what clients will notice; found out when it is asked for, after the swap."""
+    for plan, revision in draft.expanded:
+        if plan.steps:
+            old = before.live.get(plan.renamed_model or revision.model)
+            known = None if old is None else (old.revision.linked, old.revision.operations)
+            whole = planned(plan, revision.operations, known)
+            steps = tuple(step.describe() for step in plan.steps)
+            breaking = tuple(change.subject for change in whole.api if change.breaking) or None
+            yield events.SchemaApplied(revision.domain, revision.number, steps, whole.hash, breaking)
+        if plan.parked:
+            yield events.SchemaParked(revision.domain, plan.parked)
 
 
 def _as_diagnostics(found: tuple[Rejection | CodeFault | Failure, ...], parsed: Parsed) -> list[Diagnostic]:

@@ -12,6 +12,8 @@ from tests.helpers import Walk, drained, model_text, serving
 from watcherd import intake
 from watcherd.directory import look
 from watcherd.errors import StoreUnavailableError
+from watcherd.events import ModelSwapped, ReloadFinished, SchemaApplied
+from watcherd.gateway import RouteTable
 from watcherd.pim.spec import LinkedModel
 from watcherd.reload import SIDE_BY_SIDE
 from watcherd.store import Record, Rejection, SchemaPlan, StalePlanError, Store
@@ -703,3 +705,19 @@ async def test_a_finding_names_the_other_places_that_belong_to_it_and_times_are_
         (kept,) = (await walk.get("/admin/pim/shop/revisions")).json["revisions"]
         for moment in (entry["loaded_at"], entry["rejected_since"], kept["applied_at"]):
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", moment), moment
+
+
+async def test_requests_that_wait_for_a_swap_are_answered_before_it_is_told(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": model_text("shop")}) as walk:
+        told: list[int] = []
+        swap = walk.gateway.swap
+
+        def swap_and_let_go(table: RouteTable) -> None:
+            before = len(walk.events)
+            swap(table)
+            asyncio.get_running_loop().call_soon(lambda: told.append(len(walk.events) - before))
+
+        walk.gateway.swap = swap_and_let_go  # type: ignore[method-assign]
+        await walk.save("shop.yaml", model_text("shop", "color"))
+        assert told == [0], "what was due after the swap came before the first word"
+        assert [type(event) for event in walk.events[-3:]] == [SchemaApplied, ModelSwapped, ReloadFinished]

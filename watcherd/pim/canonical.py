@@ -39,6 +39,23 @@ def _of_entity(entity: Entity) -> str:
     return str(entity.digest)
 
 
+_SHARED: Final = frozenset({Attribute, Service, Flow, ModelRule})
+"""What the next spec takes up as it is where an edit has left it alone (see `sharing`)."""
+
+_MOST_KEPT: Final = 4096
+_KEPT: Final[dict[int, tuple[object, object]]] = {}
+"""What was made of such objects, by identity; the object is kept with it, so that no other has its identity."""
+
+
+def _kept(value: object) -> object:
+    known = _KEPT.get(id(value))
+    if known is None:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.clear()
+        known = _KEPT[id(value)] = (value, _fields(value))
+    return known[1]
+
+
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
@@ -65,6 +82,8 @@ def _canonical(value: object) -> object:
         return value
     if isinstance(value, Entity):
         return _of_entity(value)
+    if kind in _SHARED:
+        return _kept(value)
     if _names(kind):
         return _fields(value)
     if isinstance(value, Mapping):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from watcherd.pim.findings import Findings, SourceText, Span
 from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, kind_of, read_tree
@@ -62,15 +62,24 @@ _PLAIN: Final = re.compile(_KEY + r" +(\w(?:[\w./()-]| (?=\w))*) *\n?")
 _NOWHERE: Final = Span(0, 0)
 
 
+class _Piece(NamedTuple):
+    """A node, and the texts of the pieces that are inside of it."""
+
+    node: Node
+    inside: tuple[str, ...] = ()
+
+
 class Pieces:
     """The nodes of the last text that was read through here, by the text of each piece; and its attributes.
 
-    One for each file that is edited. What a reading does not use is forgotten by the next one.
+    One for each file that is edited. What a reading does not use is forgotten by the next one; what is
+    inside of a piece that it uses is kept with it, since the next edit may be in there.
     """
 
     def __init__(self) -> None:
-        self._now: dict[str, Node] = {}
-        self._before: dict[str, Node] = {}
+        self._now: dict[str, _Piece] = {}
+        self._before: dict[str, _Piece] = {}
+        self._read_in: list[list[str]] = []
         self._attributes_now: dict[int, tuple[object, str, str, Attribute]] = {}
         self._attributes_before: dict[int, tuple[object, str, str, Attribute]] = {}
 
@@ -83,6 +92,7 @@ class Pieces:
         depth = limits.max_depth - 2 * _DEPTH
         if not within or depth < 1 or (any(sign in text for sign in _SIGNS) and _AS_A_WHOLE.search(text)):
             return None
+        self._read_in = [[]]
         try:
             root = self._block(text, replace(limits, max_depth=depth), 0)
         except _ReachesBeyondError:
@@ -105,16 +115,31 @@ class Pieces:
 
     def _block(self, text: str, limits: Limits, depth: int) -> Node:
         """The node of a mapping or a list, a scalar or nothing, that is written in lines of its own."""
-        known = self._now.get(text) or self._before.get(text)
-        if known is None:
-            entries = list(_entries(text)) if depth < _DEPTH else []
-            if not entries:
-                raise _ReachesBeyondError
-            known = (
-                self._list(entries, limits, depth) if _is_item(entries[0]) else self._mapping(entries, limits, depth)
-            )
-        self._now[text] = known
-        return known
+        known = self._taken_up(text)
+        if known is not None:
+            return known
+        entries = list(_entries(text)) if depth < _DEPTH else []
+        if not entries:
+            raise _ReachesBeyondError
+        self._read_in.append([])
+        node = self._list(entries, limits, depth) if _is_item(entries[0]) else self._mapping(entries, limits, depth)
+        self._now[text] = _Piece(node, tuple(self._read_in.pop()))
+        return node
+
+    def _taken_up(self, text: str) -> Node | None:
+        """A piece that this reading or the one before has used, with what is inside of it."""
+        self._read_in[-1].append(text)
+        if (known := self._now.get(text)) is not None:
+            return known.node
+        if (known := self._before.get(text)) is None:
+            return None
+        waiting = [text]
+        while waiting:
+            one = waiting.pop()
+            if one not in self._now:
+                piece = self._now[one] = self._before[one]
+                waiting += piece.inside
+        return known.node
 
     def _list(self, entries: list[str], limits: Limits, depth: int) -> ListNode:
         if not all(_is_item(entry) for entry in entries):
@@ -157,10 +182,10 @@ class Pieces:
 
     def _leaf(self, text: str, limits: Limits) -> Node:
         """An entry that is not cut any more, read by itself."""
-        known = self._now.get(text) or self._before.get(text)
+        known = self._taken_up(text)
         if known is None:
             known = _plain(text) or _read(text, limits)
-        self._now[text] = known
+            self._now[text] = _Piece(known)
         return known
 
 

@@ -126,6 +126,10 @@ class Attribute:
     """The values of a new type, from the rows of the old one: how to get there, no part of what the model means."""
     implied: bool = False
 
+    def __hash__(self) -> int:
+        """Of what most attributes differ in: memories look attributes up more often than anything else."""
+        return hash((self.name, self.kind))
+
     @property
     def server_set(self) -> bool:
         """Whether the server alone writes this attribute (generated key, clock)."""

@@ -54,7 +54,8 @@ def api_changes(
             reason = f"it is served as {new.spec.domain} now: requests to its old paths are 404"
             found.append(ApiChange(change=Change.REMOVED, subject=old.spec.domain, breaking=True, reason=reason))
         for name, entity in new.spec.entities.items():
-            if name in old.spec.entities:
+            # What an edit left as it was is the same object.
+            if name in old.spec.entities and old.spec.entities[name] is not entity:
                 found += _entity(old.spec.entities[name], entity)
         found += _methods(old, new)
     return tuple(sorted(found, key=lambda change: not change.breaking))
@@ -90,6 +91,8 @@ def _entity(old: Entity, new: Entity) -> Iterator[ApiChange]:
 
 
 def _attribute(subject: str, old: Attribute, new: Attribute) -> Iterator[ApiChange]:
+    if old is new:
+        return
     for rules, breaking in ((_BREAKING, True), (_HARMLESS, False)):
         for differs, reason in rules:
             if differs(old, new):

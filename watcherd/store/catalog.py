@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import EntityRef, OnDelete, Target
-from watcherd.store.cursor import Cursor, any_among, insert
+from watcherd.store.cursor import Cursor, any_among, insert, put
 from watcherd.store.layout import Layout, Referrer, StoredAttribute, StoredConstraint, StoredEntity, Surroundings
 from watcherd.store.names import Names
 
@@ -81,6 +81,10 @@ _CONSTRAINTS: Final = (
     "FROM watcherd_constraint AS c JOIN watcherd_entity AS e USING (table_name) {} ORDER BY c.position"
 )
 
+_PUT_ENTITY: Final = put("watcherd_entity", _ENTITY_COLUMNS, key=1)
+_PUT_ATTRIBUTE: Final = put("watcherd_attribute", _ATTRIBUTE_COLUMNS, key=2)
+_PUT_CONSTRAINT: Final = put("watcherd_constraint", _CONSTRAINT_COLUMNS, key=1)
+
 
 def create(cursor: Cursor) -> None:
     """Make the catalog in an empty database, or bring it to this version; StoreError if it is not one of ours."""
@@ -148,17 +152,25 @@ def _entities(rows: Callable[[str], Iterable[Any]]) -> dict[str, list[StoredEnti
 def write_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
     """Bring the catalog from one layout to the next, of another model where it was renamed.
 
-    Tables that are the same are not touched.
+    Only what differs is written: `old` is what the catalog says.
     """
     known = {entity.table: (position, entity) for position, entity in enumerate(old.entities)}
     if old.model != new.model:
         known.clear()
         cursor.execute("UPDATE watcherd_attribute SET target_model = ? WHERE target_model = ?", (new.model, old.model))
     for position, entity in enumerate(new.entities):
-        if known.get(entity.table) == (position, entity):
+        place, before = known.get(entity.table, (-1, None))
+        if before is None:
+            _forget_entity(cursor, entity)
+            _write_entities(cursor, [(new.model, position, entity)])
             continue
-        _forget_entity(cursor, entity)
-        _write_entities(cursor, [(new.model, position, entity)])
+        own = entity.name, int(entity.parked), entity.renamed_from
+        if (place, before.name, int(before.parked), before.renamed_from) != (position, *own):
+            name, *rest = own
+            cursor.execute(_PUT_ENTITY, (entity.table, new.model, name, position, *rest))
+        if before is not entity:
+            _write_attributes(cursor, before.attributes, entity)
+            _write_constraints(cursor, before.constraints, entity)
 
 
 def write_first(cursor: Cursor, layouts: Iterable[Layout]) -> None:
@@ -370,3 +382,31 @@ def _constraint_row(table: str, place: int, constraint: StoredConstraint) -> tup
         json.dumps(constraint.columns, ensure_ascii=False),
         int(constraint.retired),
     )
+
+
+def _write_attributes(cursor: Cursor, old: Sequence[StoredAttribute], entity: StoredEntity) -> None:
+    before = {attribute.column: (place, attribute) for place, attribute in enumerate(old)}
+    rows = [
+        _attribute_row(entity.table, place, attribute)
+        for place, attribute in enumerate(entity.attributes)
+        if before.pop(attribute.column, None) != (place, attribute)
+    ]
+    if before:
+        gone = [(entity.table, column) for column in before]
+        cursor.executemany("DELETE FROM watcherd_attribute WHERE table_name = ? AND column_name = ?", gone)
+    if rows:
+        cursor.executemany(_PUT_ATTRIBUTE, rows)
+
+
+def _write_constraints(cursor: Cursor, old: Sequence[StoredConstraint], entity: StoredEntity) -> None:
+    before = {constraint.name: (place, constraint) for place, constraint in enumerate(old)}
+    rows = [
+        _constraint_row(entity.table, place, constraint)
+        for place, constraint in enumerate(entity.constraints)
+        if before.pop(constraint.name, None) != (place, constraint)
+    ]
+    if before:
+        gone = [(entity.table, name) for name in before]
+        cursor.executemany("DELETE FROM watcherd_constraint WHERE table_name = ? AND name = ?", gone)
+    if rows:
+        cursor.executemany(_PUT_CONSTRAINT, rows)

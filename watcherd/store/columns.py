@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from watcherd.errors import InvalidExpressionError
-from watcherd.pim.spec import Attribute, Entity, EntityRef, Kind, LinkedModel
+from watcherd.pim.spec import EMPTY, Attribute, Entity, EntityRef, Kind, LinkedModel
 from watcherd.store import tables
 from watcherd.store.codecs import physical, same_type, signature
 from watcherd.store.conditions import UntranslatableError
@@ -20,7 +20,7 @@ from watcherd.store.defaults import default_literal
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
 from watcherd.store.limits import RENAMED_FROM, Facts, facts_of, limits, tightened
-from watcherd.store.names import column_name, quoted
+from watcherd.store.names import Names, column_name, quoted
 from watcherd.store.plan import KEY_ALIAS, Notice, Rejection, Scan, Step, StepKind
 from watcherd.store.renames import Clash, look_alike, predecessor, same_id
 from watcherd.store.rewrites import Rewrite, begun
@@ -50,6 +50,19 @@ class Setting:
     dialect: Dialect
 
 
+@dataclass(frozen=True, slots=True)
+class SameColumn:
+    """An attribute that was found to be as it is stored, so that nothing is to be done, looked for or said.
+
+    `held` is what its column really holds, `end` the table and column that its foreign key ends at.
+    """
+
+    attribute: Attribute
+    held: Attribute
+    end: tuple[str, str] | None
+    stored: StoredAttribute
+
+
 class ColumnChanges:
     """What one entity needs: filled once, attribute by attribute, then read by `differ`.
 
@@ -57,7 +70,15 @@ class ColumnChanges:
     column that is not there yet stands in them as the value that its rows will have.
     """
 
-    def __init__(self, setting: Setting, entity: Entity, before: StoredEntity | None, table: str) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        entity: Entity,
+        before: StoredEntity | None,
+        table: str,
+        same: Mapping[str, SameColumn] = EMPTY,
+    ) -> None:
+        """`same` is what was found of its attributes before; `self.same` is what holds now."""
         self.column_steps: list[Step] = []
         self.constraint_steps: list[Step] = []
         self.scans: list[Scan] = []
@@ -78,10 +99,15 @@ class ColumnChanges:
         self._before = before
         self._table = table
         self._held = {one.name: physical(self._linked, one) for one in entity.attributes.values()}
+        self._known = same
+        self.same: dict[str, SameColumn] = {}
         self._values: dict[str, str] = {}
         self._look_again: list[tuple[Scan, tuple[str, ...]]] = []
+        self._taken = Names(one.column for one in (before.attributes if before is not None else ()))
+        self._taken.add(tables.VERSION_COLUMN)
         for attribute in entity.attributes.values():
             self.columns[attribute.name] = self._attribute(attribute)
+            self._taken.add(self.columns[attribute.name].column)
         kept = self._kept_attributes()
         constraints = self._constraints()
         self.again = [replace(scan, source=self._as_they_will_be(names)) for scan, names in self._look_again]
@@ -112,6 +138,9 @@ class ColumnChanges:
 
     def _attribute(self, attribute: Attribute) -> StoredAttribute:
         """The column that serves the attribute from now on."""
+        if (known := self._still_the_same(attribute)) is not None:
+            self._values[attribute.name] = quoted(known.column)
+            return known
         wanted = self._wanted(attribute)
         if self._before is None:
             return wanted
@@ -125,22 +154,47 @@ class ColumnChanges:
             self._reject("PIM610", attribute, f"{self._entity.name}: {found.message}", found.hint)
             return wanted
         if live is not None:
-            return self._kept(attribute, live, wanted)
+            before = self._said
+            kept = self._kept(attribute, live, wanted)
+            if kept == live and self._said == before:
+                held, end = self._held[attribute.name], self._end(attribute)
+                self.same[attribute.name] = SameColumn(attribute, held, end, live)
+            return kept
         if found is not None:
             return self._renamed(attribute, found, wanted)
         parked = (one for one in reversed(columns) if one.name == attribute.name and one.parked)
         returning = next((one for one in parked if _fits(one, wanted)), None)
         return self._added(attribute, wanted) if returning is None else self._returned(attribute, returning, wanted)
 
+    def _still_the_same(self, attribute: Attribute) -> StoredAttribute | None:
+        """The column of an attribute that was the same before, if neither of the two has changed."""
+        known = self._known.get(attribute.name)
+        if known is None or known.attribute is not attribute or known.held is not self._held[attribute.name]:
+            return None
+        live = None if self._before is None else self._before.live(attribute.name)
+        if live != known.stored or known.end != self._end(attribute):
+            return None
+        self.same[attribute.name] = known
+        return live
+
+    def _end(self, attribute: Attribute) -> tuple[str, str] | None:
+        """Table and column that a foreign key of the attribute ends at."""
+        target = attribute.reference if attribute.kind is Kind.REFERENCE and not attribute.is_list else None
+        return None if target is None else self._places[target]
+
+    @property
+    def _said(self) -> int:
+        """Grows with everything that is to be done, looked for or said."""
+        found = (self.column_steps, self.scans, self.rejections, self.notices, self.referring, self.rewrites)
+        return sum(len(one) for one in found)
+
     def _wanted(self, attribute: Attribute) -> StoredAttribute:
         """The attribute as a new column."""
-        taken = [one.column for one in self._before.attributes] if self._before is not None else []
-        taken += [one.column for one in self.columns.values()]
         target = attribute.reference if attribute.kind is Kind.REFERENCE and not attribute.is_list else None
         table, key_column = (None, None) if target is None else self._places[target]
         return StoredAttribute(
             name=attribute.name,
-            column=column_name(attribute.name, [*taken, tables.VERSION_COLUMN]),
+            column=column_name(attribute.name, self._taken),
             type=signature(self._linked, attribute),
             facts=facts_of(attribute, self._held[attribute.name]),
             is_key=attribute.primary_key,

@@ -178,6 +178,14 @@ def insert(cursor: Cursor, table: str, columns: Sequence[str], rows: Sequence[Se
         )
 
 
+def put(table: str, columns: Sequence[str], *, key: int) -> str:
+    """The statement that inserts a row, or overwrites the one that has the same first `key` columns."""
+    named, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    new = ", ".join(f"{column} = excluded.{column}" for column in columns[key:])
+    conflict = ", ".join(columns[:key])
+    return f"INSERT INTO {table} ({named}) VALUES ({marks}) ON CONFLICT ({conflict}) DO UPDATE SET {new}"  # noqa: S608 - our own names
+
+
 def any_among(cursor: Cursor, table: str, column: str, values: Sequence[str]) -> bool:
     """Whether a row has one of these values in a column; the names are our own."""
     for start in range(0, len(values), _VALUES_A_STATEMENT):

@@ -50,9 +50,8 @@ class Dialect(Protocol):
     def compiler(self) -> Compiler:
         """What SQLAlchemy makes statements with."""
 
-    @property
-    def first(self) -> str:
-        """The first parameter of a statement."""
+    def parameter(self, number: int) -> str:
+        """The parameter of a statement that is in the place `number`, from 1."""
 
     @property
     def locked(self) -> str:
@@ -107,8 +106,8 @@ class Dialect(Protocol):
     def identity(self, signature: str) -> tuple[sa.Identity, ...]:
         """What else a numbered key needs in its column."""
 
-    def numbered(self, table: str, column: str, key: sa.BindParameter[Any]) -> sa.ColumnElement[Any]:
-        """The value of an integer key in an INSERT: the one that is given, else the next number."""
+    def numbered(self, table: str, column: str, key: str) -> str:
+        """The value of an integer key in an INSERT: the one that is given as the parameter, else the next number."""
 
     def typed(self, literal: str, signature: str) -> str:
         """A literal, or NULL, that is compared like a value of a column of this type."""
@@ -143,7 +142,6 @@ class Sqlite:
     """SQLite: types are affinities, checks are triggers."""
 
     compiler: Final[Compiler] = SQLiteDialect_pysqlite(paramstyle="qmark")
-    first: Final = "?"
     locked: Final = ""  # there is one writer
     references_in_tables: Final = True
     readers_wait: Final = False
@@ -172,12 +170,11 @@ class Sqlite:
         """Nothing: every integer key is numbered."""
         return ()
 
-    def numbered(
-        self,
-        table: str,  # noqa: ARG002 - the database numbers a key that is null
-        column: str,  # noqa: ARG002 - the same
-        key: sa.BindParameter[Any],
-    ) -> sa.ColumnElement[Any]:
+    def parameter(self, number: int) -> str:  # noqa: ARG002 - the place tells
+        """A question mark."""
+        return "?"
+
+    def numbered(self, table: str, column: str, key: str) -> str:  # noqa: ARG002 - the database numbers a key that is null
         """As it is: the database numbers a key that is null."""
         return key
 
@@ -226,7 +223,6 @@ class Postgresql:
     """PostgreSQL: wide types that do not depend on the locale, checks are named constraints."""
 
     compiler: Final[Compiler] = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
-    first: Final = "$1"
     locked: Final = " FOR UPDATE"
     references_in_tables: Final = False
     readers_wait: Final = True
@@ -255,21 +251,22 @@ class Postgresql:
         """A sequence for an integer that is no reference."""
         return (sa.Identity(always=False),) if signature == "integer" else ()
 
-    def numbered(self, table: str, column: str, key: sa.BindParameter[Any]) -> sa.ColumnElement[Any]:
+    def parameter(self, number: int) -> str:
+        """A number."""
+        return f"${number}"
+
+    def numbered(self, table: str, column: str, key: str) -> str:
         """A number that is given moves the sequence on, as SQLite's AUTOINCREMENT does.
 
         Between the look at the sequence and the move, another connection may take a number: it
         would be given twice, and the second row refused as a duplicate; the one after it is free.
         """
-        sequence = sa.func.pg_get_serial_sequence(
-            sa.literal_column(_text(quoted(table))), sa.literal_column(_text(column))
-        )
-        given = sa.cast(key, sa.BIGINT)
-        last = sa.func.coalesce(sa.func.pg_sequence_last_value(sequence), sa.literal_column("0"))
-        return sa.case(
-            (given.is_(None), sa.func.nextval(sequence)),
-            (given > last, sa.func.setval(sequence, given)),
-            else_=given,
+        sequence = f"pg_get_serial_sequence({_text(quoted(table))}, {_text(column)})"
+        given = f"CAST({key} AS BIGINT)"
+        return (
+            f"CASE WHEN {given} IS NULL THEN nextval({sequence}) "
+            f"WHEN {given} > coalesce(pg_sequence_last_value({sequence}), 0) THEN setval({sequence}, {given}) "
+            f"ELSE {given} END"
         )
 
     def typed(self, literal: str, signature: str) -> str:

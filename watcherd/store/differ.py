@@ -8,13 +8,14 @@ and never guesses a rename: what a name continues is told by `renames`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from watcherd.pim.spec import Entity, EntityRef, LinkedModel, Target, fold
+from watcherd.pim.spec import EMPTY, Entity, EntityRef, LinkedModel, Target, fold
 from watcherd.store import sync, tables
 from watcherd.store.codecs import same_type, signature
-from watcherd.store.columns import ColumnChanges, Setting
+from watcherd.store.columns import ColumnChanges, SameColumn, Setting
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import Layout, StoredConstraint, StoredEntity, Surroundings
 from watcherd.store.names import Names, column_name, table_name
@@ -38,8 +39,12 @@ class Agreement:
     names: EntityNames
 
 
-Settled = dict[str, Agreement]
-"""By table, of one model."""
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the plans of one model have found to be as it is stored, by table: entities, and attributes of others."""
+
+    entities: dict[str, Agreement] = field(default_factory=dict)
+    columns: dict[str, Mapping[str, SameColumn]] = field(default_factory=dict)
 
 
 def differ(
@@ -55,7 +60,7 @@ def differ(
     the plan begins, unless that rename is in effect already. `settled` is what earlier plans have
     found out, and grows.
     """
-    settled = {} if settled is None else settled
+    settled = settled or Settled()
     if former is None or layout.renamed_from == former.model:
         return _differ(linked, layout, around, settled)
     if not layout.entities:
@@ -91,19 +96,20 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
             steps.append(_rename(entity.name, before.table, f"rename {before.name} to {entity.name}"))
         table = setting.places[EntityRef(linked.spec.name, entity.name)][0]
         ends = tuple((setting.places[end.target], linked.targets.get(end.target)) for end in entity.to_one)
-        known = settled.get(table)
+        known = settled.entities.get(table)
         if known is not None and known.entity is entity and known.stored == before and known.ends == ends:
             after[table] = known.stored
             names[entity.name] = known.names
             continue
-        change = ColumnChanges(setting, entity, before, table)
+        change = ColumnChanges(setting, entity, before, table, settled.columns.get(table, EMPTY))
+        settled.columns[table] = change.same
         changes.append(change)
         after[table] = change.after
         names[entity.name] = EntityNames(
             table=table, columns={name: column.column for name, column in change.columns.items()}
         )
         if before is not None and change.after == before and change.needs_nothing:
-            settled[table] = Agreement(entity, before, ends, names[entity.name])
+            settled.entities[table] = Agreement(entity, before, ends, names[entity.name])
 
     served = {entity.table for entity in names.values()}
     gone = [

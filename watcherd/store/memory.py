@@ -32,7 +32,7 @@ class Memory:
 
     def settled(self, model: str) -> Settled:
         """What the plans of a model have found to be as it is stored; a plan adds to it."""
-        return self._settled.setdefault(model, {})
+        return self._settled.setdefault(model, Settled())
 
     async def recall(self) -> Mapping[str, Layout]:
         """All layouts; reads what is not known."""

@@ -44,7 +44,7 @@ def table_name(model: str, entity: str, *taken: Container[str]) -> str:
 
 def column_name(attribute: str, taken: Collection[str]) -> str:
     """The attribute's name in snake_case; `taken` are the column names of its table, in any case."""
-    return _free(snake_case(attribute), Names(taken))
+    return _free(snake_case(attribute), taken if isinstance(taken, Names) else Names(taken))
 
 
 def constraint_name(prefix: str, table: str, columns: Collection[str], definition: str, *, room_for: str = "") -> str:

@@ -124,23 +124,22 @@ class Statements:
         self._updates: _Recent[Statement] = _Recent()
         row = (*self._columns.values(), self._table.c[VERSION_COLUMN])
         self._row = row
-        values: dict[str, Any] = {
-            column.name: sa.bindparam(f"v{place}") for place, column in enumerate(self._columns.values())
-        }
+        values = {name: dialect.parameter(place) for place, name in enumerate(columns.values(), 1)}
         if numbered:
-            name = self._columns[key].name
+            name = columns[key]
             values[name] = dialect.numbered(table, name, values[name])
         if chosen:
             # Another one than every version of a row that had this key before.
-            values[VERSION_COLUMN] = sa.literal_column(dialect.first_version)
+            values[VERSION_COLUMN] = dialect.first_version
         # The simple ones by hand: SQLAlchemy takes a millisecond for them, and an edit makes them anew.
         shown = ", ".join(quoted(column.name) for column in row)
-        one = f"FROM {quoted(table)} WHERE {quoted(self._columns[key].name)} = {dialect.first}"
+        one = f"FROM {quoted(table)} WHERE {quoted(self._columns[key].name)} = {dialect.parameter(1)}"
         self.get = f"SELECT {shown} {one}"
         self.get_to_change = self.get + dialect.locked
         self.version = f"SELECT {quoted(VERSION_COLUMN)} {one}{dialect.locked}"
         self.delete = f"DELETE {one}"
-        self.insert_only = self._compiled(sa.insert(self._table).values(values)).sql
+        named = ", ".join(quoted(name) for name in values)
+        self.insert_only = f"INSERT INTO {quoted(table)} ({named}) VALUES ({', '.join(values.values())})"  # noqa: S608 - quoted names
         self.insert = f"{self.insert_only} RETURNING {shown}"
 
     def update(self, names: tuple[str, ...]) -> Statement:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcherd.pim import DEFAULT_LIMITS, Pieces, parse
+import watcherd.pim.pieces
+from watcherd.pim import DEFAULT_LIMITS, Limits, Pieces, parse
 from watcherd.pim.findings import Findings, SourceText
 from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, read_tree
 
@@ -198,6 +199,25 @@ def test_what_an_edit_left_as_it_was_is_the_same_node() -> None:
     assert isinstance(attributes, MapNode)
     assert isinstance(known_attributes, MapNode)
     assert [name for name, node in attributes.items() if known_attributes.get(name) is not node] == ["more"]
+
+
+def test_an_edit_within_a_piece_that_was_not_opened_last_time_reads_that_edit_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pieces = Pieces()
+    pieces.read(MODELS[-1], DEFAULT_LIMITS)
+    pieces.read(MODELS[-1].replace("version: 1.0.0", "version: 1.0.1"), DEFAULT_LIMITS)
+    read: list[str] = []
+    real = watcherd.pim.pieces._read
+
+    def noted(text: str, limits: Limits) -> Node:
+        read.append(text)
+        return real(text, limits)
+
+    monkeypatch.setattr("watcherd.pim.pieces._read", noted)
+    added = "      more: {type: string, max_length: 7}\n"
+    pieces.read(MODELS[-1].replace("      homepage: url\n", f"      homepage: url\n{added}"), DEFAULT_LIMITS)
+    assert read == [added]
 
 
 def test_a_text_without_a_finding_takes_up_what_was_read_before_one() -> None:
