@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from watcherd.pim.spec import NO_CODE, Entity
+from watcherd.pim.spec import NO_CODE, Attribute, Entity, Flow, ModelRule, Service
 
 if TYPE_CHECKING:
     from watcherd.pim.spec import Code, ModelSpec
@@ -42,7 +42,7 @@ def _of_entity(entity: Entity) -> str:
 _SHARED: Final = frozenset({Attribute, Service, Flow, ModelRule})
 """What the next spec takes up as it is where an edit has left it alone (see `sharing`)."""
 
-_MOST_KEPT: Final = 4096
+_MOST_KEPT: Final = 1024
 _KEPT: Final[dict[int, tuple[object, object]]] = {}
 """What was made of such objects, by identity; the object is kept with it, so that no other has its identity."""
 
@@ -82,10 +82,8 @@ def _canonical(value: object) -> object:
         return value
     if isinstance(value, Entity):
         return _of_entity(value)
-    if kind in _SHARED:
-        return _kept(value)
     if _names(kind):
-        return _fields(value)
+        return _kept(value) if kind in _SHARED else _fields(value)
     if isinstance(value, Mapping):
         return [[key, _canonical(one)] for key, one in sorted(value.items())]
     if isinstance(value, tuple | frozenset):
