@@ -36,6 +36,7 @@ _NOT_TRIED: Final = 100
 """How often a statement that was too much is left to the threads before it is tried here again."""
 
 _VERSION: Final = "PRAGMA data_version"
+_LOOK_AGAIN: Final = "SELECT 1 FROM sqlite_master LIMIT 0"
 
 T = TypeVar("T")
 Query = tuple[str, tuple[Any, ...]]
@@ -54,18 +55,21 @@ class _Known(NamedTuple):
 
 
 class AtOnce:
-    """One connection that only reads; used on the event loop's thread alone."""
+    """One connection that only reads; used on the event loop's thread alone, but while it rests."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._ticks = 0
         self._counts: dict[Query, _Known] = {}
         self._too_much: dict[str, int] = {}
+        self.resting = False
+        """Whether reads are refused, for as long as tables are being changed."""
         connection.execute("PRAGMA busy_timeout=0")
         connection.set_progress_handler(self._tick, _STEPS_A_TICK)
 
     def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key, or None. TooMuchError; StoreError for a value that no database holds."""
+        self._refuse_while_resting()
         self._ticks = 0
         try:
             return run(self._connection.cursor(SqliteCursor), sql, parameters).fetchone()
@@ -74,6 +78,7 @@ class AtOnce:
 
     def read(self, sql: str, read: Callable[[Cursor], T]) -> T:
         """Run a read that sees one state of the database; `sql` is what costs most in it. The same errors."""
+        self._refuse_while_resting()
         self._refuse_known(sql)
         self._ticks = 0
         try:
@@ -83,6 +88,21 @@ class AtOnce:
             if is_long and len(self._too_much) < _MAX_REMEMBERED:
                 self._too_much[sql] = _NOT_TRIED
             raise TooMuchError(str(error)) from error
+
+    def rest(self) -> None:
+        """Refuse every read from now on: the tables are about to change. For any thread; see `wake`."""
+        self.resting = True
+
+    def wake(self) -> None:
+        """See how the tables are now, then read again. For any thread but the event loop's.
+
+        A connection reads the definitions of all tables again when one of them has changed: with a
+        thousand models that takes twenty milliseconds, and more steps than a read may have here.
+        """
+        try:
+            self._connection.execute(_LOOK_AGAIN).fetchall()
+        finally:
+            self.resting = False
 
     def version(self) -> int:
         """Changes whenever anybody has written to the database. TooMuchError."""
@@ -114,6 +134,10 @@ class AtOnce:
             del self._counts[next(iter(self._counts))]
         self._counts[query] = known
 
+    def _refuse_while_resting(self) -> None:
+        if self.resting:
+            raise TooMuchError("the tables are being changed")
+
     def _refuse_known(self, sql: str) -> None:
         """Raise TooMuchError for a statement that was too much not long ago."""
         times = self._too_much.pop(sql, 0)
@@ -123,6 +147,8 @@ class AtOnce:
 
     def _tick(self) -> bool:
         """Called every so many steps; true stops the read."""
+        if self.resting:
+            return False
         self._ticks += 1
         return self._ticks > MAX_STEPS // _STEPS_A_TICK
 

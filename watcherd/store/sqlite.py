@@ -81,7 +81,7 @@ class SqliteDatabase:
             self.at_once = AtOnce(self._connect_reader())
             self._file = _identity(path)
             self._log: tuple[int, int] | None = None
-            self._writer = Writer(self._connect, max_waiting=max_waiting)
+            self._writer = Writer(self._connect, max_waiting=max_waiting, reader=self.at_once)
         except sqlite3.Error as error:
             for connection in self._readers:
                 connection.close()
@@ -141,7 +141,7 @@ class SqliteDatabase:
 
         With `apart` it runs on a connection of its own, with foreign keys off.
         """
-        result: T = await self._writer.write(change, apart=apart)
+        result: T = await self._writer.write(change, apart=apart, alters=True)
         return result
 
     async def back_up(self) -> Path:
@@ -155,7 +155,8 @@ class SqliteDatabase:
     async def health(self) -> str | None:
         """Why a read fails now; None when it does not."""
         try:
-            self.at_once.fetch_row(_LOOK, ())
+            if not self.at_once.resting:  # the writer is at work on the tables: it answers
+                self.at_once.fetch_row(_LOOK, ())
         except TooMuchError as error:
             return f"the database {self.path} cannot be read now: {error}"
         log = _identity(self.path.with_name(f"{self.path.name}-wal"))

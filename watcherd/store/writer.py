@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, refused
 from watcherd.store.turn import Turn
 
@@ -34,11 +35,12 @@ Write = Callable[[Cursor], Any]
 class _Job:
     """One write that waits, and then what came of it."""
 
-    __slots__ = ("after_commit", "apart", "error", "future", "result", "write")
+    __slots__ = ("after_commit", "alters", "apart", "error", "future", "result", "write")
 
-    def __init__(self, write: Write, future: asyncio.Future[Any], *, apart: bool) -> None:
+    def __init__(self, write: Write, future: asyncio.Future[Any], *, apart: bool, alters: bool) -> None:
         self.write = write
         self.apart = apart
+        self.alters = alters
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
@@ -48,8 +50,13 @@ class _Job:
 class Writer:
     """Runs writes one after another, in groups; made and closed on the event loop's thread."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, max_waiting: int) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], *, max_waiting: int, reader: AtOnce | None = None
+    ) -> None:
+        """`reader` rests while the tables change, and is woken here, where nobody waits for it."""
         self._connect = connect
+        self._reader = reader
+        self._altered = False
         self._connection: sqlite3.Connection | None = connect()
         self.max_waiting = max_waiting
         self.turn = Turn()
@@ -67,10 +74,11 @@ class Writer:
         """How many writes are in the queue now."""
         return self._waiting.qsize()
 
-    async def write(self, write: Write, *, apart: bool = False) -> Any:
+    async def write(self, write: Write, *, apart: bool = False, alters: bool = False) -> Any:
         """What `write(cursor)` answers, once it is committed.
 
-        With `apart` it runs alone, on a fresh connection that does not enforce foreign keys.
+        With `apart` it runs alone, on a fresh connection that does not enforce foreign keys. Only what
+        `alters` may change tables.
 
         StoreUnavailableError when too many wait, or when the database cannot take it now. The
         write of a cancelled caller happens wholly or not at all.
@@ -79,7 +87,7 @@ class Writer:
             raise StoreUnavailableError("the database is being closed")
         if self.waiting >= self.max_waiting:
             raise StoreUnavailableError(f"{self.max_waiting} writes are waiting for the database already")
-        job = _Job(write, self._loop.create_future(), apart=apart)
+        job = _Job(write, self._loop.create_future(), apart=apart, alters=alters)
         self._waiting.put(job)
         return await job.future
 
@@ -111,6 +119,7 @@ class Writer:
                 finally:
                     self.turn.give()
                 self._tell(_deliver, group)
+                self._wake_reader()
         self._disconnect()
         self._tell(_finish, self._ended)
 
@@ -167,6 +176,7 @@ class Writer:
     def _transact(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
         cursor = connection.cursor(SqliteCursor)
         cursor.execute("BEGIN IMMEDIATE")
+        tables = _tables(cursor) if any(job.alters for job in group) else None
         if len(group) == 1:
             job = group[0]
             _attempt(job, cursor)
@@ -184,7 +194,17 @@ class Writer:
                 if job.error is not None:
                     cursor.execute("ROLLBACK TO one")
                 cursor.execute("RELEASE one")
+        if self._reader is not None and tables is not None and tables != _tables(cursor):
+            self._reader.rest()
+            self._altered = True
         cursor.execute("COMMIT")
+
+    def _wake_reader(self) -> None:
+        """After the callers were told; what it cannot do now, the reader's next read does."""
+        if self._reader is not None and self._altered:
+            self._altered = False
+            with contextlib.suppress(sqlite3.Error):
+                self._reader.wake()
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -210,6 +230,12 @@ class Writer:
         # A loop that is closed has nobody left to be told.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback, argument)
+
+
+def _tables(cursor: Cursor) -> int:
+    """The version of the definitions of all tables."""
+    version: int = cursor.execute("PRAGMA schema_version").fetchone()[0]
+    return version
 
 
 async def interrupt_until_done(

@@ -143,3 +143,24 @@ def test_what_is_remembered_is_bounded(laid: Laid) -> None:
         with pytest.raises(TooMuchError):
             laid.now.read(long, lambda cursor, sql=long: cursor.execute(sql).fetchall())  # type: ignore[misc]
     assert len(laid.now._too_much) <= 256
+
+
+def test_while_tables_change_every_read_is_left_to_others_and_then_their_number_stops_none(laid: Laid) -> None:
+    assert laid.page() == list(range(20))
+    laid.now.rest()
+    for read in (laid.page, laid.now.version, laid.count):
+        with pytest.raises(TooMuchError):
+            read()
+    # Their definitions alone are more steps than a read may have.
+    laid.writer.execute("PRAGMA writable_schema=ON")
+    laid.writer.execute(
+        "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) "
+        "SELECT 'view', 'v' || (a.n * 10 + b.n), 'v' || (a.n * 10 + b.n), 0, "
+        "'CREATE VIEW v' || (a.n * 10 + b.n) || ' AS SELECT 1' FROM numbers a, numbers b WHERE a.n < 400 AND b.n < 10"
+    )
+    laid.writer.execute("PRAGMA schema_version=77")
+    laid.now.wake()
+    assert laid.page() == list(range(20))
+    laid.writer.execute("PRAGMA schema_version=78")
+    with pytest.raises(TooMuchError):
+        laid.page()  # what resting is for

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -421,3 +421,42 @@ async def test_of_those_who_share_a_database_one_leads(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot open .*z\.db\.lock: Is a directory"):
         SqliteDatabase(tmp_path / "z.db", tenure="leading")
     await SqliteDatabase(tmp_path / "z.db", tenure="alone").close()
+
+
+async def test_while_tables_change_the_event_loop_leaves_its_reads_to_threads(database: SqliteDatabase) -> None:
+    told: list[tuple[str, str]] = []
+    rest, wake = database.at_once.rest, database.at_once.wake
+    woken = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def noted(what: str, done: Callable[[], None]) -> None:
+        told.append((what, threading.current_thread().name))
+        done()
+        if what == "wake":
+            loop.call_soon_threadsafe(woken.set)
+
+    database.at_once.rest = partial(noted, "rest", rest)  # type: ignore[method-assign]
+    database.at_once.wake = partial(noted, "wake", wake)  # type: ignore[method-assign]
+    await database.write(partial(insert, value=1))
+    await database.change(partial(insert, value=2))
+    assert told == [], "no table has changed"
+
+    await database.change(lambda cursor: cursor.execute("ALTER TABLE t ADD COLUMN y").rowcount)
+    assert await database.fetch_row("SELECT y FROM t WHERE x = ?", (1,)) == (None,)
+    await woken.wait()
+    assert told == [("rest", "watcherd-writer"), ("wake", "watcherd-writer")]
+    assert database.at_once.fetch_row("SELECT y FROM t WHERE x = ?", (2,)) == (None,)
+
+    rest()
+    assert await database.health() is None, "nothing is wrong"
+    assert await database.fetch_row("SELECT y FROM t WHERE x = ?", (2,)) == (None,)
+    wake()
+
+    with pytest.raises(StoreUnavailableError):
+        await database.change(_add_and_fail)
+    assert told[2:] == [], "what was rolled back changed no table"
+
+
+def _add_and_fail(cursor: Cursor) -> None:
+    cursor.execute("ALTER TABLE t ADD COLUMN z")
+    raise StoreUnavailableError("try again")
