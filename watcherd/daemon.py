@@ -29,7 +29,16 @@ from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.admin.parts import Parts
 from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
-from watcherd.composition import deadlines, keep_for_good, make_gateway, make_options, open_store, patience, read_keys
+from watcherd.composition import (
+    deadlines,
+    keep_for_good,
+    make_gateway,
+    make_options,
+    open_store,
+    patience,
+    read_keys,
+    without_collecting,
+)
 from watcherd.drain import Drains
 from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
 from watcherd.feeds import Feed, Feeds, Readers
@@ -293,7 +302,8 @@ class Daemon:
 
     async def _scan_and_follow(self) -> None:
         keep_for_good()  # what was imported and composed
-        await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
+        with without_collecting():
+            await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
         # And the models that were there at the start: with a thousand of them a collection would stop
         # all requests for a tenth of a second.
         keep_for_good()

@@ -46,6 +46,9 @@ _INTEGERS: Final = ("integer", "boolean", "decimal")
 class Dialect(Protocol):
     """One database's way to say it. Types are signatures of the catalog, see `codecs.signature`."""
 
+    def __hash__(self) -> int:
+        """There is one of each kind."""
+
     @property
     def compiler(self) -> Compiler:
         """What SQLAlchemy makes statements with."""

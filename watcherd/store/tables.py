@@ -1,4 +1,4 @@
-"""From the catalog's layout to SQLAlchemy tables and the text of DDL.
+"""From the catalog's layout to the text of DDL.
 
 Owns what a table, a column, an index and a trigger look like. Types are wide, nothing but the key
 and the row version is NOT NULL, and unique is an index of its own: limits live elsewhere, so that
@@ -7,43 +7,44 @@ they can change without a rewrite of the table.
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateColumn, CreateTable
+from sqlalchemy.schema import CreateColumn
 
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredEntity
 from watcherd.store.names import constraint_name, quoted
 
 VERSION_COLUMN: Final = "_version"
+_NUMBERED: Final = " PRIMARY KEY AUTOINCREMENT"
 
 # A restriction is checked at the end of the statement, not row by row: with RESTRICT, a row that
 # refers to itself, or a tree that cascades, could never be deleted.
 _ON_DELETE: Final = {"restrict": "NO ACTION", "cascade": "CASCADE", "set_null": "SET NULL"}
 
 
-def table_of(dialect: Dialect, entity: StoredEntity) -> sa.Table:
-    """The table with its live columns; statements are made from lighter clauses, see `queries`."""
-    columns: list[sa.Column[Any]] = [
-        _column(dialect, attribute, with_reference=dialect.references_in_tables)
-        for attribute in entity.attributes
-        if not attribute.parked
-    ]
-    version = sa.Column(VERSION_COLUMN, dialect.column_type("integer"), nullable=False, server_default=sa.text("1"))
-    return sa.Table(
-        sa.sql.quoted_name(entity.table, quote=True), sa.MetaData(), *columns, version, sqlite_autoincrement=True
-    )
-
-
 def create_table(dialect: Dialect, entity: StoredEntity) -> str:
-    """CREATE TABLE; with its foreign keys where they may come before what they refer to."""
-    return str(CreateTable(table_of(dialect, entity)).compile(dialect=dialect.compiler)).strip()
+    """CREATE TABLE with the live columns; with its foreign keys where they may come before what they refer to."""
+    live = [attribute for attribute in entity.attributes if not attribute.parked]
+    parts = [_column_text(dialect, one.column, one.type, is_key=one.is_key) for one in live]
+    says_so = any(text.endswith(_NUMBERED) for one, text in zip(live, parts, strict=True) if one.is_key)
+    parts.append(_version_text(dialect))
+    if not says_so:
+        parts.append(f"PRIMARY KEY ({quoted(entity.key.column)})")
+    if dialect.references_in_tables:
+        referring = (one for one in live if one.target_table is not None)
+        parts += (f"FOREIGN KEY({quoted(one.column)}) {reference_clause(one)}" for one in referring)
+    listed = ", \n\t".join(parts)
+    return f"CREATE TABLE {quoted(entity.table)} (\n\t{listed}\n)"
 
 
 def add_column(dialect: Dialect, entity: StoredEntity, attribute: StoredAttribute, default: str | None) -> str:
     """ALTER TABLE ... ADD COLUMN; `default` is an SQL literal, never together with a reference."""
-    column = CreateColumn(_column(dialect, attribute, with_reference=False)).compile(dialect=dialect.compiler)
+    column = CreateColumn(_column(dialect, attribute.column, attribute.type, is_key=attribute.is_key)).compile(
+        dialect=dialect.compiler
+    )
     text = f"ALTER TABLE {quoted(entity.table)} ADD COLUMN {column}"
     if default is not None:
         text += f" DEFAULT {default}"
@@ -86,20 +87,30 @@ def drop_index(name: str) -> tuple[str, ...]:
     return (f"DROP INDEX IF EXISTS {quoted(name)}",)
 
 
-def _column(dialect: Dialect, attribute: StoredAttribute, *, with_reference: bool) -> sa.Column[Any]:
-    references = []
-    if with_reference and attribute.target_table is not None:
-        # By column, in a table of its own: as text the name would be split at a dot.
-        target: sa.Column[Any] = sa.Column(sa.sql.quoted_name(str(attribute.target_column), quote=True))
-        references = [sa.ForeignKey(target, ondelete=_on_delete(attribute))]
-        sa.Table(sa.sql.quoted_name(attribute.target_table, quote=True), sa.MetaData(), target)
-    identity = dialect.identity(attribute.type) if attribute.is_key else ()
+@lru_cache(maxsize=4096)
+def _column_text(dialect: Dialect, name: str, signature: str, *, is_key: bool) -> str:
+    """A column of a new table; models have many of one kind, and SQLAlchemy takes its time over each.
+
+    A key that the database numbers says itself that it is one.
+    """
+    column = _column(dialect, name, signature, is_key=is_key)
+    sa.Table("made", sa.MetaData(), column, sqlite_autoincrement=True)
+    return str(CreateColumn(column).compile(dialect=dialect.compiler))
+
+
+@cache
+def _version_text(dialect: Dialect) -> str:
+    column = sa.Column(VERSION_COLUMN, dialect.column_type("integer"), nullable=False, server_default=sa.text("1"))
+    return str(CreateColumn(column).compile(dialect=dialect.compiler))
+
+
+def _column(dialect: Dialect, name: str, signature: str, *, is_key: bool = False) -> sa.Column[Any]:
+    identity = dialect.identity(signature) if is_key else ()
     return sa.Column(
-        sa.sql.quoted_name(attribute.column, quote=True),
-        dialect.column_type(attribute.type),
-        *references,
+        sa.sql.quoted_name(name, quote=True),
+        dialect.column_type(signature),
         *identity,
-        primary_key=attribute.is_key,
+        primary_key=is_key,
         autoincrement="auto" if identity or dialect.references_in_tables else False,
     )
 
