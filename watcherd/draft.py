@@ -14,9 +14,19 @@ from types import MappingProxyType
 from watcherd.directory import SourceFile
 from watcherd.errors import WatcherdError
 from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, referred, referrers_of, settle_owners
-from watcherd.pim import CodeFault, code_diagnostics, gather, handlers, link, link_diagnostics, owned_elsewhere, parse
+from watcherd.pim import (
+    CodeFault,
+    Parsed,
+    code_diagnostics,
+    gather,
+    handlers,
+    link,
+    link_diagnostics,
+    owned_elsewhere,
+    parse,
+)
 from watcherd.pim.diagnostics import Diagnostic
-from watcherd.pim.spec import NO_CODE, Code, LinkedModel, ModelSpec, fold
+from watcherd.pim.spec import NO_CODE, Code, EntityRef, LinkedModel, ModelSpec, fold
 from watcherd.revision import Revision
 from watcherd.store import Applied, Rejection, SchemaPlan
 
@@ -54,6 +64,7 @@ class Draft:
         self.code = code
         self._allow_handlers = allow_handlers
         self._sources: Mapping[str, bytes] | None = None
+        self._kept_specs: dict[str, ModelSpec | None] = {}
         self.files = files
         self._behind = behind
         self.unloaded = unloaded
@@ -149,7 +160,7 @@ class Draft:
         )
 
     def settle(self) -> bool:
-        """Begin a round: say which file speaks for each model; False if a file lost and is refused."""
+        """Begin a round: say which file speaks for each model; False if files lost and are refused."""
         self.built = {}
         if self._few:
             return True
@@ -159,36 +170,25 @@ class Draft:
             for model, rollback in self.rolled_back.items()
             if model in self.owners and self.files[self.owners[model]].source.digest == rollback.overrides
         }
-        for path, owner in losers.items():
-            entry = self.files[path]
-            if path not in self.refusals and entry.parsed is not None:
-                self.refuse_more(path, [owned_elsewhere(entry.parsed, self.files[owner].source.display)])
-                return False
-        return True
+        # All in one round: a loser that speaks for another model again takes that from none that is valid.
+        lost = [path for path in losers if path not in self.refusals and self.files[path].parsed is not None]
+        for path in lost:
+            self.refuse_more(path, [owned_elsewhere(self._parsed(path), self.files[losers[path]].source.display)])
+        return not lost
 
     def link(self) -> dict[str, LinkedModel] | None:
-        """Link every model that changed or that refers to one that did; None if a file was refused."""
+        """Link every model that changed or that refers to one that did; None if files were refused."""
         self._specs = specs = self._meant()
-        live = self.before.live
-        looked_at, touched = self._looked_at(specs)
-        behind = self._behind & specs.keys()
-        looked_at, touched = looked_at | behind, touched | behind
         linked: dict[str, LinkedModel] = {}
-        for model in [model for model in specs if model in looked_at]:
+        missing: dict[str, tuple[EntityRef, ...]] = {}
+        faulty: set[str] = set()
+        for model in self._to_link(specs):
             spec, path = specs[model], self.owners[model]
-            mine = live.get(model)
-            has_handlers = self._allow_handlers and any(handlers(spec))
-            code_changed = has_handlers and self.code is not self.before.code
-            if model not in touched and not code_changed and mine is not None and mine.path == path:
-                needs = {ref.model for ref in mine.revision.linked.targets}
-                if path not in self.before.refusals and not needs & touched:
-                    continue
-            code = self._code_of(model, spec) if has_handlers else NO_CODE
+            code = self._code_of(model, spec) if self._has_handlers(spec) else NO_CODE
             if isinstance(code, tuple):
-                entry = self.files[path]
-                assert entry.parsed is not None  # noqa: S101 - a valid file was parsed
-                self.refuse_more(path, code_diagnostics(entry.parsed, code))
-                return None
+                self.refuse_more(path, code_diagnostics(self._parsed(path), code))
+                faulty.add(model)
+                continue
             result = link(spec, specs, code)
             if isinstance(result, LinkedModel):
                 linked[model] = result
@@ -196,16 +196,76 @@ class Draft:
                 self.give_up_rollback(model, link_diagnostics(self.rolled_back[model].parsed, result, specs))
                 return None
             elif path not in self.refusals:
-                entry = self.files[path]
-                assert entry.parsed is not None  # noqa: S101 - a valid file was parsed
-                self.refuse_more(path, link_diagnostics(entry.parsed, result, specs))
-                return None
-            elif mine is None:
+                missing[model] = result
+            elif model not in self.before.live:
                 # The last good source at a start: what it refers to need not be in service.
                 result = link(spec, self._remembered(specs), code)
                 if isinstance(result, LinkedModel):
                     linked[model] = result
-        return linked
+        if not missing and not faulty:
+            return linked
+        self._refuse_unlinked(missing, faulty, dict(specs))
+        return None
+
+    def _refuse_unlinked(
+        self, missing: dict[str, tuple[EntityRef, ...]], refused: set[str], specs: dict[str, ModelSpec]
+    ) -> None:
+        """Refuse the models that lack what they refer to, and those that cannot do without them, in one round.
+
+        One that lacks something of a model that is refused itself is looked at again: what that one
+        means by then, which is its last good content, may have it. `refused` are models that are
+        already, `specs` what each meant until now.
+        """
+        referring: dict[str, list[str]] = {}
+        for model, spec in specs.items():
+            for other in spec.depends_on:
+                referring.setdefault(other, []).append(model)
+        while missing or refused:
+            changing = missing.keys() | refused
+            sure = [model for model, refs in missing.items() if not {ref.model for ref in refs} & changing - {model}]
+            if not sure and not refused:
+                sure = [next(iter(missing))]  # they lack something of each other
+            for model in sure:
+                path = self.owners[model]
+                self.refuse_more(path, link_diagnostics(self._parsed(path), missing.pop(model), specs))
+            refused.update(sure)
+            if any(self.before.speaks_for.get(self.owners[model], model) != model for model in refused):
+                return  # who speaks for what has to be settled first
+            meant = {model: self._meaning(model) for model in refused}
+            specs = {model: spec for model, spec in (specs | meant).items() if spec is not None}
+            again = dict.fromkeys([*missing, *(other for model in refused for other in referring.get(model, ()))])
+            missing, refused = {}, set()
+            for model in again:
+                if self.owners[model] in self.refusals or model in self.rolled_back:
+                    continue  # it does not mean what its file says
+                result = link(specs[model], specs)
+                if isinstance(result, tuple):
+                    missing[model] = result
+
+    def _to_link(self, specs: Mapping[str, ModelSpec]) -> list[str]:
+        """The models to link: those that changed, that refer to one that did, or that were refused before."""
+        live = self.before.live
+        looked_at, touched = self._looked_at(specs)
+        behind = self._behind & specs.keys()
+        looked_at, touched = looked_at | behind, touched | behind
+        found = []
+        for model in [model for model in specs if model in looked_at]:
+            path, mine = self.owners[model], live.get(model)
+            code_changed = self.code is not self.before.code and self._has_handlers(specs[model])
+            if model not in touched and not code_changed and mine is not None and mine.path == path:
+                needs = {ref.model for ref in mine.revision.linked.targets}
+                if path not in self.before.refusals and not needs & touched:
+                    continue
+            found.append(model)
+        return found
+
+    def _has_handlers(self, spec: ModelSpec) -> bool:
+        return self._allow_handlers and any(handlers(spec))
+
+    def _parsed(self, path: str) -> Parsed:
+        parsed = self.files[path].parsed
+        assert parsed is not None  # noqa: S101 - a valid file was parsed
+        return parsed
 
     def _code_of(self, model: str, spec: ModelSpec) -> Code | tuple[CodeFault, ...]:
         """What the handlers of a model need: as it is now, or as it was for what serves in its place."""
@@ -242,33 +302,36 @@ class Draft:
             speaks_for = self.before.speaks_for
             looked_at = [speaks_for[path] for path in {*self._perhaps_refused(), *self.refusals}]
         for model in looked_at:
-            path = self.owners[model]
-            if model in self.unloaded:
-                continue
-            entry = self.files[path]
-            if model in self.rolled_back:
-                specs[model] = self.rolled_back[model].spec
-            elif path not in self.refusals and entry.spec is not None:
-                specs[model] = entry.spec
-            elif model in self.before.live:
-                specs[model] = self.before.live[model].spec
-            elif (last_good := self._last_good(model)) is not None:
-                specs[model] = last_good
+            if model not in self.unloaded and (meant := self._meaning(model)) is not None:
+                specs[model] = meant
         return specs
 
-    def _last_good(self, model: str) -> ModelSpec | None:
-        """What the catalog says was served last, for a file that is refused at a start."""
+    def _meaning(self, model: str) -> ModelSpec | None:
+        """What one model would mean."""
+        path = self.owners[model]
+        spec = self.files[path].spec
+        if model in self.rolled_back:
+            return self.rolled_back[model].spec
+        if path not in self.refusals and spec is not None:
+            return spec
+        if model in self.before.live:
+            return self.before.live[model].spec
+        # What the catalog says was served last, for a file that is refused at a start.
         applied = self._applied.get(model)
-        if applied is None or applied.state != "live":
-            return None
-        return parse(applied.source, applied.file).spec
+        return None if applied is None or applied.state != "live" else self._kept(applied)
+
+    def _kept(self, applied: Applied) -> ModelSpec | None:
+        """What a source of the catalog means: parsed once, however many models are refused."""
+        if applied.model not in self._kept_specs:
+            self._kept_specs[applied.model] = parse(applied.source, applied.file).spec
+        return self._kept_specs[applied.model]
 
     def _remembered(self, specs: Mapping[str, ModelSpec]) -> dict[str, ModelSpec]:
         """All specs that the catalog knows, parked and unloaded ones too, under the given ones."""
         remembered = {
             model: spec
             for model, applied in self._applied.items()
-            if model not in specs and (spec := parse(applied.source, applied.file).spec) is not None
+            if model not in specs and (spec := self._kept(applied)) is not None
         }
         return remembered | dict(specs)
 
