@@ -1,6 +1,7 @@
 """One entity of a plan: its attributes and constraints against its table.
 
-Owns the comparison within a table; what concerns the table as a whole is in `differ`.
+Owns the comparison within a table; what concerns the table as a whole is in `differ`, what has to be
+looked for in its rows in `looks`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from watcherd.store.conversions import Conversion, widening
 from watcherd.store.defaults import default_literal
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
-from watcherd.store.limits import RENAMED_FROM, Facts, facts_of, limits, tightened
+from watcherd.store.limits import RENAMED_FROM, Facts, facts_of, tightened
+from watcherd.store.looks import MEND_HINT, Looks
 from watcherd.store.names import Names, column_name, quoted
-from watcherd.store.plan import KEY_ALIAS, Notice, Rejection, Scan, Step, StepKind
+from watcherd.store.plan import Notice, Rejection, Scan, Step, StepKind
 from watcherd.store.renames import Clash, look_alike, predecessor, same_id
 from watcherd.store.rewrites import Rewrite, begun
 from watcherd.store.using import computed
@@ -33,7 +35,6 @@ _CREATE = {
     "index": StepKind.CREATE_INDEX,
 }
 _REFERENCE = "reference:"
-_MEND_HINT = "correct or delete these rows first, or take the change back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,7 @@ class SameColumn:
 
 
 class ColumnChanges:
-    """What one entity needs: filled once, attribute by attribute, then read by `differ`.
-
-    Scans run before the first step, on a reader as well as in the transaction of the change: a
-    column that is not there yet stands in them as the value that its rows will have.
-    """
+    """What one entity needs: filled once, attribute by attribute, then read by `differ`."""
 
     def __init__(
         self,
@@ -81,8 +78,6 @@ class ColumnChanges:
         """`same` is what was found of its attributes before; `self.same` is what holds now."""
         self.column_steps: list[Step] = []
         self.constraint_steps: list[Step] = []
-        self.scans: list[Scan] = []
-        self.again: list[Scan] = []
         self.rejections: list[Rejection] = []
         self.notices: list[Notice] = []
         self.added: list[StoredAttribute] = []
@@ -92,7 +87,6 @@ class ColumnChanges:
         self.columns: dict[str, StoredAttribute] = {}
         self._linked = setting.linked
         self._places = setting.places
-        self._made = setting.made
         self._now = setting.now
         self._dialect = setting.dialect
         self._entity = entity
@@ -101,8 +95,15 @@ class ColumnChanges:
         self._held = {one.name: physical(self._linked, one) for one in entity.attributes.values()}
         self._known = same
         self.same: dict[str, SameColumn] = {}
-        self._values: dict[str, str] = {}
-        self._look_again: list[tuple[Scan, tuple[str, ...]]] = []
+        self._looks = Looks(
+            entity=entity.name,
+            before=before,
+            table=table,
+            held=self._held,
+            linked=setting.linked,
+            made=setting.made,
+            dialect=setting.dialect,
+        )
         self._taken = Names(one.column for one in (before.attributes if before is not None else ()))
         self._taken.add(tables.VERSION_COLUMN)
         for attribute in entity.attributes.values():
@@ -110,7 +111,6 @@ class ColumnChanges:
             self._taken.add(self.columns[attribute.name].column)
         kept = self._kept_attributes()
         constraints = self._constraints()
-        self.again = [replace(scan, source=self._as_they_will_be(names)) for scan, names in self._look_again]
         self.after = StoredEntity(
             name=entity.name,
             table=table,
@@ -131,6 +131,16 @@ class ColumnChanges:
             self.column_steps.append(step)
 
     @property
+    def scans(self) -> list[Scan]:
+        """What has to be looked for in the rows."""
+        return self._looks.scans
+
+    @property
+    def again(self) -> list[Scan]:
+        """What has to be looked for once more when the change is made and older revisions have drained."""
+        return self._looks.again(self._entity.key.name, self.columns)
+
+    @property
     def needs_nothing(self) -> bool:
         """Whether there is nothing to do, to look for, or to say."""
         found = (self.column_steps, self.constraint_steps, self.scans, self.rejections, self.notices, self.parked)
@@ -139,7 +149,7 @@ class ColumnChanges:
     def _attribute(self, attribute: Attribute) -> StoredAttribute:
         """The column that serves the attribute from now on."""
         if (known := self._still_the_same(attribute)) is not None:
-            self._values[attribute.name] = quoted(known.column)
+            self._looks.values[attribute.name] = quoted(known.column)
             return known
         wanted = self._wanted(attribute)
         if self._before is None:
@@ -213,8 +223,8 @@ class ColumnChanges:
                 return self._rewritten(attribute, live, wanted, conversion)
             self._refuse_type(attribute, live, wanted)
             return live
-        self._values[attribute.name] = quoted(live.column)
-        self._scan_limits(attribute, live.facts, wanted.facts)
+        self._looks.values[attribute.name] = quoted(live.column)
+        self._looks.for_limits(attribute, live.facts, wanted.facts)
         old_name = wanted.renamed_from or live.renamed_from
         return self._referring(attribute, live, replace(wanted, facts=_with_old_name(wanted.facts, old_name)))
 
@@ -271,12 +281,12 @@ class ColumnChanges:
         facts = _with_old_name(wanted.facts, wanted.renamed_from or live.renamed_from)
         new = replace(wanted, column=wanted.column if made is None else made.column, facts=facts)
         rewrite = Rewrite(before=before, old=live, new=new, conversion=conversion)
-        self._values[attribute.name] = rewrite.value
-        if (scan := rewrite.scan(self._entity.name, _MEND_HINT)) is not None:
+        self._looks.values[attribute.name] = rewrite.value
+        if (scan := rewrite.scan(self._entity.name, MEND_HINT)) is not None:
             self.scans.append(scan)
         # Whether the digits suffice is among the conversion's own demands.
         old_facts = {**live.facts, "precision": wanted.facts.get("precision")} if conversion.exact else {}
-        self._scan_limits(attribute, old_facts, wanted.facts)
+        self._looks.for_limits(attribute, old_facts, wanted.facts)
         if made is None:
             stored = StoredEntity(name=self._entity.name, table=self._table)
             text = f"add a column for {self._entity.name}.{attribute.name} as {wanted.type}"
@@ -296,18 +306,9 @@ class ColumnChanges:
             )
         if not _same_reference(there, wanted):
             if there.target_table != wanted.target_table:
-                self._scan_orphans(attribute, wanted)
+                self._looks.for_orphans(attribute, wanted)
             self.referring.append(attribute.name)
         return replace(wanted, column=there.column)
-
-    def _scan_orphans(self, attribute: Attribute, wanted: StoredAttribute) -> None:
-        """Look for rows that refer to nothing; where the other table is new, all that refer do."""
-        violation = f"{quoted(attribute.name)} IS NOT NULL"
-        if wanted.target_table in self._made:
-            keys = f"SELECT {quoted(str(wanted.target_column))} FROM {quoted(str(wanted.target_table))}"  # noqa: S608 - quoted names
-            violation += f" AND {quoted(attribute.name)} NOT IN ({keys})"
-        demand = f"refer to no {attribute.reference.entity if attribute.reference else ''}"
-        self.scans.append(self._scan("PIM608", (attribute.name,), violation, demand, _MEND_HINT))
 
     def _renamed(self, attribute: Attribute, old: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
         """An attribute under a new name: its column and what is in it stay where they are."""
@@ -328,7 +329,7 @@ class ColumnChanges:
             hint = "remove `using`, and fill the attribute in by requests once it is there"
             self._refuse_using(attribute, attribute.using, message, 0, hint)
         default = default_literal(attribute, self._held[attribute.name], self._now)
-        self._values[attribute.name] = self._dialect.typed(default or "NULL", wanted.type)
+        self._looks.values[attribute.name] = self._dialect.typed(default or "NULL", wanted.type)
         # A foreign key can only be added with null; its default is filled in right after.
         in_ddl = default if wanted.target is None else None
         add = tables.add_column(self._dialect, StoredEntity(name=self._entity.name, table=self._table), wanted, in_ddl)
@@ -337,41 +338,20 @@ class ColumnChanges:
             self._fill(attribute, wanted, default)
         if attribute.required and default is None:
             hint = "give it a default, or make it optional until every row has a value"
-            self._scan_null("PIM609", attribute, "have no value for it", hint)
+            self._looks.for_null("PIM609", attribute, hint)
         self.added.append(wanted)
         return wanted
 
     def _returned(self, attribute: Attribute, parked: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
         """A column that was parked; rows written meanwhile have null in it, whatever its limits were."""
         default = default_literal(attribute, self._held[attribute.name], self._now)
-        self._values[attribute.name] = quoted(parked.column)
+        self._looks.values[attribute.name] = quoted(parked.column)
         if attribute.required and default is not None:
             self._fill(attribute, parked, default)
-            self._values[attribute.name] = f"coalesce({quoted(parked.column)}, {default})"
+            self._looks.values[attribute.name] = f"coalesce({quoted(parked.column)}, {default})"
         old = {name: value for name, value in parked.facts.items() if name != "required"}
-        self._scan_limits(attribute, old, wanted.facts)
+        self._looks.for_limits(attribute, old, wanted.facts)
         return self._referring(attribute, parked, wanted)
-
-    def _scan_limits(self, attribute: Attribute, old: Facts, new: Facts) -> None:
-        stricter = tightened(old, new)
-        if "required" in stricter:
-            self._scan_null("PIM603", attribute, "have no value for it", _MEND_HINT)
-        column = quoted(attribute.name)
-        for limit in limits(attribute, self._held[attribute.name], old, stricter):
-            violation = ""
-            if limit.violation is not None and attribute.is_list:
-                items = self._dialect.items(column, signature(self._linked, attribute))
-                violation = f"EXISTS (SELECT 1 FROM {items} WHERE {limit.violation('item.value')})"  # noqa: S608 - quoted names
-            elif limit.violation is not None:
-                violation = limit.violation(column)
-            scan = self._scan(limit.code, (attribute.name,), violation, f"are not {limit.text}", _MEND_HINT)
-            if not violation:
-                scan = replace(scan, column=attribute.name, limit=limit, is_list=attribute.is_list)
-            self._look(scan, (attribute.name,))
-
-    def _scan_null(self, code: str, attribute: Attribute, demand: str, hint: str) -> None:
-        violation = f"{quoted(attribute.name)} IS NULL"
-        self._look(self._scan(code, (attribute.name,), violation, demand, hint), (attribute.name,))
 
     def _fill(self, attribute: Attribute, column: StoredAttribute, default: str) -> None:
         name = quoted(column.column)
@@ -447,33 +427,8 @@ class ColumnChanges:
         self.constraint_steps.append(
             Step(kind=kind, entity=self._entity.name, name=stored.name, text=text, statements=new.statements)
         )
-        if self._before is None or stored.kind == "index":
-            return
-        if stored.kind in {"check", "rule"}:
-            demand = f"break the {'sentence' if new.expression is None else 'check'} '{stored.label}'"
-            scan = self._scan("PIM607", stored.attributes, new.violation or "", demand, _MEND_HINT)
-            if new.expression is not None:
-                held = tuple(self._held[name] for name in stored.attributes)
-                scan = replace(scan, expression=new.expression, attributes=stored.attributes, held=held)
-                self._look_again.append((scan, stored.attributes))
-        else:
-            columns = ", ".join(quoted(name) for name in stored.attributes)
-            present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in stored.attributes)
-            scan = self._scan("PIM604", stored.attributes, "", "share their value with another", _MEND_HINT)
-            duplicates = f"SELECT {columns} FROM {scan.source} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608 - quoted names
-            scan = replace(scan, violation=f"({columns}) IN ({duplicates})")
-        self.scans.append(scan)
-
-    def _look(self, scan: Scan, involved: tuple[str, ...]) -> None:
-        """Look now, and again later: the validators of this revision alone hold the rows to it."""
-        self.scans.append(scan)
-        self._look_again.append((scan, involved))
-
-    def _as_they_will_be(self, names: tuple[str, ...]) -> str:
-        """The source of a scan once the change is made."""
-        values = "".join(f", {quoted(self.columns[name].column)} AS {quoted(name)}" for name in names)
-        key = quoted(self.columns[self._entity.key.name].column)
-        return f"(SELECT {key} AS {KEY_ALIAS}{values} FROM {quoted(self._table)})"  # noqa: S608 - quoted names
+        if self._before is not None and stored.kind != "index":
+            self._looks.for_breaches(new)
 
     def _refuse_type(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> None:
         name = f"{self._entity.name}.{attribute.name}"
@@ -494,21 +449,6 @@ class ColumnChanges:
     def _step(self, kind: StepKind, name: str, text: str, statement: str) -> None:
         self.column_steps.append(
             Step(kind=kind, entity=self._entity.name, name=name, text=text, statements=(statement,))
-        )
-
-    def _scan(self, code: str, involved: tuple[str, ...], violation: str, demand: str, hint: str) -> Scan:
-        """A look at the rows as they will be: `involved` are the attributes that the violation names."""
-        key = self._before.key.column if self._before is not None else ""
-        values = "".join(f", {self._values[name]} AS {quoted(name)}" for name in involved)
-        source = f"(SELECT {quoted(key)} AS {KEY_ALIAS}{values} FROM {quoted(self._table)})"  # noqa: S608 - quoted names
-        return Scan(
-            code=code,
-            entity=self._entity.name,
-            attribute=involved[0] if len(involved) == 1 else None,
-            source=source,
-            violation=violation,
-            demand=demand,
-            hint=hint,
         )
 
 
