@@ -74,7 +74,9 @@ _ACTION: Mapping[str, Key] = {
     "set": Key("Names values: name -> expression.", ({"total": "product.price * quantity"},)),
     "each": Key("Does the steps of `do` for each item of a list.", ("items",)),
     "assert": Key("Goes on where the condition holds, else ends with 422 and the `message`.", ("total > 0",)),
-    "call": Key("Runs a method of this model within the same transaction.", ("Payments.reserve",)),
+    "call": Key(
+        "Runs a method of this model, whatever is behind it, within the same transaction.", ("Payments.reserve",)
+    ),
     "emit": Key("Tells those who listen at `/-/events`, once everything is committed.", ("order.created",)),
     "raise": Key("Ends with this code and the `message`, 409 unless `status` says otherwise.", ("out_of_stock",)),
     "return": Key("Ends with this result: an expression, or name -> expression.", ("order", {"id": "order.id"})),
@@ -204,7 +206,8 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "reference": Key(_REFERENCE, ("Customer", "user-management.User")),
         "reference_entity": Key(f"{_REFERENCE} Another spelling of `reference`.", ("Customer",)),
         "on_delete": Key(
-            "What deleting the row that it refers to does: refuse, delete this one too, or empty the reference.",
+            "What deleting the row that it refers to does: refuse, delete this one too, or empty the reference, "
+            "which is a write of this row and held to its rules.",
             ("cascade",),
             values=tuple(OnDelete),
             pattern=_loose(OnDelete),
@@ -214,7 +217,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "renamed_from": Key("The old name, when it is changed: the stored data follows.", ("mail",), pattern=_NAME),
         "using": Key(
             "When the type changes: an expression over the row as it was, for the value as it is to be. "
-            "Means nothing once the change is made.",
+            "Means nothing once the change is made, and is not for new attributes nor the primary key.",
             ("int(size)",),
         ),
         "id": Key("An identity that survives renames.", ("customer-email",)),
@@ -303,7 +306,11 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     "Expect": {
         "status": Key("The HTTP status.", (409,)),
         "code": Key("The code of the refusal or of a finding, or the type of the problem.", ("out_of_stock",)),
-        "body": Key("A part of the answer: of objects the named members, of lists every item.", ({"total": "5.00"},)),
+        "body": Key(
+            "A part of the answer: of objects the named members, of lists every item. Numbers are the same by what "
+            "they are; decimals and times are text.",
+            ({"total": "5.00"},),
+        ),
     },
     "Action": {"id": Key("Its name, for traces and logs.", ("pay",)), **_ACTION},
     "Step": {

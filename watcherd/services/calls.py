@@ -17,7 +17,8 @@ from watcherd import problems
 from watcherd.problems import Problem
 from watcherd.services.access import Plain, Step, wire
 from watcherd.services.context import AsyncContext, Context, Core
-from watcherd.services.flows import CompiledFlow, Do, Run, on_cursor
+from watcherd.services.flows import CompiledFlow
+from watcherd.services.runs import Do, Run, on_cursor
 from watcherd.services.threads import HandlerFailedError
 from watcherd.store import Cursor
 
