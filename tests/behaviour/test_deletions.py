@@ -203,6 +203,50 @@ async def test_what_refers_to_rows_that_a_cascade_takes_along_is_asked_and_what_
         assert [(one["id"], one["folder"]) for one in await rows(walk, FILES)] == [(left["id"], None)]
 
 
+async def test_rows_that_go_with_another_are_told_and_none_is_told_to_have_changed_after_it_went(
+    tmp_path: Path, database_url: str
+) -> None:
+    text = TREE[: TREE.index("rules:")]
+    async with serving(tmp_path, {"shop.yaml": text}, database_url=database_url) as walk:
+        top = await walk.post(FOLDERS, {})
+        below = await walk.post(FOLDERS, {"parent": top["id"]})
+        gone = await walk.post(FILES, {"folder": below["id"], "home": top["id"]})
+        left = await walk.post(FILES, {"folder": below["id"]})
+        async with (
+            listening(walk, f"{FOLDERS}/-/events") as folders,
+            listening(walk, f"{FILES}/-/events") as changed,
+        ):
+            assert (await walk.call("DELETE", f"{FOLDERS}/{top['id']}")).status == 204
+            assert [await folders.next() for _ in range(2)] == [
+                ("deleted", {"id": below["id"]}),
+                ("deleted", {"id": top["id"]}),
+            ]
+            now = (await walk.get(f"{FILES}/{left['id']}")).json
+            assert [await changed.next() for _ in range(2)] == [("deleted", {"id": gone["id"]}), ("updated", now)]
+            last = await walk.post(FILES, {})
+            assert await changed.next() == ("created", last)
+
+
+CASCADING = TREE[: TREE.index("rules:")].replace("set_null", "restrict")
+
+
+@pytest.mark.parametrize("text", [CASCADING, TREE], ids=["nothing to empty", "something to empty"])
+async def test_of_many_rows_that_go_it_is_told_that_there_were_more(
+    tmp_path: Path, database_url: str, text: str
+) -> None:
+    async with serving(tmp_path, {"shop.yaml": text}, database_url=database_url) as walk:
+        top = await walk.post(FOLDERS, {})
+        files = [{"home": top["id"]}] * (TOGETHER + 1)
+        assert (await walk.call("POST", FILES, files)).status == 201
+        async with listening(walk, f"{FILES}/-/events") as changed:
+            assert (await walk.call("DELETE", f"{FOLDERS}/{top['id']}")).status == 204
+            heard = [await changed.next()]
+            while heard[-1][0] != "reset":
+                heard.append(await changed.next())
+        assert {kind for kind, _ in heard[:-1]} <= {"deleted"}
+        assert (await walk.get(FILES)).json["total"] == 0
+
+
 PEOPLE = "domain: people\nentities:\n  - name: Person\n    attributes: {name: string}\n"
 DESKS = """\
 domain: desks

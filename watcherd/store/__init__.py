@@ -21,7 +21,7 @@ from watcherd.store.prune import Parked
 from watcherd.store.queries import WHERE, Filter, Select, ordering
 from watcherd.store.reads import Page, Related, Row, RowList
 from watcherd.store.records import Applied, KeptRevision, Record
-from watcherd.store.rows import TOGETHER, RowChange, Rows
+from watcherd.store.rows import MAX_TOLD, TOGETHER, RowChange, Rows
 from watcherd.store.session import HOLD_SECONDS, Body, Session
 from watcherd.store.store import ModelTables, Store
 from watcherd.store.stream import RowStream
@@ -31,6 +31,7 @@ __all__ = [
     "BEAT_SECONDS",
     "HOLD_SECONDS",
     "MAX_TOGETHER",
+    "MAX_TOLD",
     "TOGETHER",
     "WHERE",
     "AnswerName",

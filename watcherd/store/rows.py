@@ -97,9 +97,7 @@ class Rows(ReadRows):
                 if (refusal := self._insert_one(cursor, row)) is not None
             ]
         cursor.execute("RELEASE many")
-        if cursor.after_commit is not None and self._listener is not None:
-            # Too many to tell one by one: who listens reads them again.
-            cursor.after_commit[self._listener] = self._listener.lost
+        self.tell_lost(cursor)  # too many to tell one by one: who listens reads them again
         return refused
 
     async def update(self, key: object, change: Callable[[Row], Mapping[str, Any]]) -> Row | None:
@@ -216,6 +214,16 @@ class Rows(ReadRows):
         row = self._row(new)
         self._tell(cursor, "updated", row.values)
         return row
+
+    def tell_deleted(self, cursor: Cursor, keys: Sequence[Any]) -> None:
+        """Let the listener hear that rows go with others."""
+        for key in keys:
+            self._tell(cursor, "deleted", {self._key: key})
+
+    def tell_lost(self, cursor: Cursor) -> None:
+        """Let the listener hear that more rows change than it hears of."""
+        if cursor.after_commit is not None and self._listener is not None:
+            cursor.after_commit[self._listener] = self._listener.lost
 
     def _tell(self, cursor: Cursor, kind: RowChange, values: Mapping[str, Any]) -> None:
         """Let the listener hear of a change once it is committed."""
