@@ -305,7 +305,7 @@ async def test_before_the_first_scan_is_done_a_model_is_not_called_missing(tmp_p
     seen = []
     async with running(models, tmp_path / "data", "--uds", str(address), ready=False) as daemon:
         transport = httpx.AsyncHTTPTransport(uds=str(address))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client:
             await daemon.wait_for("watch.started")  # connections are taken before the models are read
             while 200 not in seen:
                 answer = await client.get("/api/m99/items")
