@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from watcherd.directory import SourceFile
 from watcherd.errors import WatcherdError
-from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, referred, referrers_of, settle_owners
+from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, copied, referred, referrers_of, settle_owners
 from watcherd.pim import (
     CodeFault,
     Parsed,
@@ -26,7 +26,7 @@ from watcherd.pim import (
     parse,
 )
 from watcherd.pim.diagnostics import Diagnostic
-from watcherd.pim.spec import NO_CODE, Code, EntityRef, LinkedModel, ModelSpec, fold
+from watcherd.pim.spec import EMPTY, NO_CODE, Code, EntityRef, LinkedModel, ModelSpec, fold
 from watcherd.revision import Revision
 from watcherd.store import Applied, Rejection, SchemaPlan
 
@@ -249,7 +249,7 @@ class Draft:
         behind = self._behind & specs.keys()
         looked_at, touched = looked_at | behind, touched | behind
         found = []
-        for model in [model for model in specs if model in looked_at]:
+        for model in looked_at if len(looked_at) == 1 else [model for model in specs if model in looked_at]:
             path, mine = self.owners[model], live.get(model)
             code_changed = self.code is not self.before.code and self._has_handlers(specs[model])
             if model not in touched and not code_changed and mine is not None and mine.path == path:
@@ -282,8 +282,9 @@ class Draft:
     def _looked_at(self, specs: Mapping[str, ModelSpec]) -> tuple[set[str], set[str]]:
         """The models that may have to be linked again (without knowing better, all), and those that did change."""
         live = self.before.live
-        looked_at = set(specs)
-        if self._few:
+        if not self._few:
+            looked_at = set(specs)
+        else:
             perhaps = {self.before.speaks_for[path] for path in self._perhaps_refused()}
             looked_at = (perhaps & specs.keys()) | (specs.keys() - live.keys())
         touched = {model for model in looked_at if model not in live or live[model].spec is not specs[model]}
@@ -298,7 +299,7 @@ class Draft:
         specs: dict[str, ModelSpec] = {}
         looked_at = list(self.owners)
         if self._few:
-            specs = dict(self.before.specs)
+            specs = copied(self.before.specs)
             speaks_for = self.before.speaks_for
             looked_at = [speaks_for[path] for path in {*self._perhaps_refused(), *self.refusals}]
         for model in looked_at:
@@ -340,7 +341,7 @@ class Draft:
         before = self.before.live
         if self._few:
             speaking = {self.before.speaks_for[path] for path in self._changed} & before.keys()
-            return {**before, **{model: self._up_to_date(before[model]) for model in speaking}, **self.built}
+            return copied(before) | {model: self._up_to_date(before[model]) for model in speaking} | self.built
         kept = {
             model: self._up_to_date(live)
             for model, live in before.items()
@@ -370,12 +371,13 @@ class Draft:
             files=self.files,
             owners=self.owners,
             live=MappingProxyType(live),
-            specs=MappingProxyType(dict(self._specs)),
+            specs=MappingProxyType(self._specs),
             referrers=self._referrers(live),
             refusals=MappingProxyType(self.refusals),
-            unloaded=self.unloaded.intersection(self.owners),
+            unloaded=frozenset(model for model in self.unloaded if model in self.owners),
             rolled_back=MappingProxyType(self.rolled_back),
             code=self.code,
+            speaks_for=self.before.speaks_for if self.owners is self.before.owners else EMPTY,
         )
 
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from watcherd import directory
 from watcherd.directory import SourceFile, Stamp, display_name
 from watcherd.errors import ModelsDirectoryError
-from watcherd.ledger import FileEntry, World, shrinks
+from watcherd.ledger import FileEntry, World, copied, shrinks
 from watcherd.pim import Parsed, Pieces, parse, shared, ways
 from watcherd.store import Applied
 from watcherd.watch import ChangeSet, OvertakenError
@@ -92,7 +92,7 @@ class Intake:
             and (path not in world.files or not _same(world.files[path].source, source))
         }
         entries = await self._entries(fresh, world)
-        files = dict(world.files)
+        files = copied(world.files)
         for path, source in sources.items():
             if directory.is_code_name(path):
                 continue

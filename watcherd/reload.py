@@ -33,12 +33,12 @@ from watcherd.followers import Followers, Nobody
 from watcherd.gate import Gate, Turns
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.intake import Intake
-from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic
+from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic, copied
 from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, ways
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.progress import Progress
-from watcherd.report import Report, Stages, compare, gone, tell
+from watcherd.report import Report, Stages, compare, tell
 from watcherd.services import NO_HANDLERS, Handlers
 from watcherd.store import MAX_TOGETHER, Heard, KeptRevision, Rejection, StalePlanError, Store
 from watcherd.watch import ChangeSet, OvertakenError, Watcher
@@ -199,7 +199,7 @@ class Reloader:
         await self._applied.write_decisions(before, after, decided)
         self._swap(after, report)
         self._elsewhere.decided -= decided
-        self._retire(before, after)
+        self._retire(before, report)
         await self._followers.follow(report.generation, after)
         await self._tell(chain(_told_of_plans(before, draft), tell(before, after, report)))
         for applied in await self._applied.park_what_is_gone(after.owners):
@@ -241,7 +241,10 @@ class Reloader:
                 self.progress = self.progress.one_more()
                 return built
 
-            results = await asyncio.gather(*(build(model) for model in step), return_exceptions=True)
+            if len(step) == 1:
+                results: list[bool | BaseException] = [await build(step[0])]
+            else:
+                results = await asyncio.gather(*(build(model) for model in step), return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
@@ -372,14 +375,17 @@ class Reloader:
         Nothing is awaited here: no request and no reader of the world sees one without the other.
         """
         if report.changed:
-            revisions = {model: live.revision for model, live in after.live.items()}
+            revisions = copied(self._gateway.table.revisions)
+            for model in report.gone:
+                revisions.pop(model, None)
+            revisions.update((model, live.revision) for model, live in report.news.items())
             self._gateway.swap(RouteTable(report.generation, MappingProxyType(revisions), after.referrers))
         self.world = after
 
-    def _retire(self, before: World, after: World) -> None:
+    def _retire(self, before: World, report: Report) -> None:
         """Hand over to the drains what serves no more, and what is to be loosened after it."""
-        news = after.news(before)
-        for model in (*news, *gone(before, after)):
+        news = report.news
+        for model in (*news, *report.gone):
             old, new = before.live.get(model), news.get(model)
             if old is not None and (new is None or new.revision is not old.revision):
                 self._drains.retire(old.revision)

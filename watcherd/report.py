@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from watcherd import events
-from watcherd.ledger import Refusal, World
+from watcherd.ledger import Live, Refusal, World
 from watcherd.pim.diagnostics import Diagnostic
 
 SILENT = frozenset({"start", "restart", "reconcile"})
@@ -28,8 +28,9 @@ class Refused:
 class Report:
     """What a reload did, by model name as declared.
 
-    `refused` are all files refused now; `world` is what came of it, or would have come; `stages`
-    are milliseconds by stage.
+    `refused` are all files refused now; `world` is what came of it, or would have come, `news` what
+    serves otherwise in it than before, `gone` the (folded) models that serve no more; `stages` are
+    milliseconds by stage.
     """
 
     reason: str
@@ -41,6 +42,8 @@ class Report:
     refused: tuple[Refused, ...]
     ms: float
     world: World
+    news: Mapping[str, Live]
+    gone: tuple[str, ...]
     stages: Mapping[str, float]
 
     @property
@@ -73,7 +76,8 @@ class Stages:
 def compare(before: World, after: World, *, reason: str, generation: int, stages: Stages) -> Report:
     """Say what differs between two worlds; `generation` is the one before."""
     loaded, swapped, unchanged = [], [], []
-    for model, live in after.news(before).items():
+    news, away = after.news(before), _gone(before, after)
+    for model, live in news.items():
         old = before.live.get(model)
         if old is None:
             loaded.append(live.spec.domain)
@@ -81,7 +85,7 @@ def compare(before: World, after: World, *, reason: str, generation: int, stages
             swapped.append(live.spec.domain)
         elif old.digest != live.digest:
             unchanged.append(live.spec.domain)
-    unloaded = [before.live[model].spec.domain for model in gone(before, after)]
+    unloaded = [before.live[model].spec.domain for model in away]
     return Report(
         reason,
         generation + 1 if loaded or swapped or unloaded else generation,
@@ -95,19 +99,21 @@ def compare(before: World, after: World, *, reason: str, generation: int, stages
         ),
         stages.total(),
         after,
+        news,
+        away,
         {stage: round(taken, 2) for stage, taken in stages.ms.items()},
     )
 
 
-def gone(before: World, after: World) -> list[str]:
+def _gone(before: World, after: World) -> tuple[str, ...]:
     """The models that serve no more, in the order in which they were known."""
     missing = before.live.keys() - after.live.keys()
-    return [model for model in before.live if model in missing] if missing else []
+    return tuple(model for model in before.live if model in missing) if missing else ()
 
 
 def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
     """The events of a reload: one a model that something happened to, one for the whole."""
-    for model, live in after.news(before).items():
+    for model, live in report.news.items():
         old = before.live.get(model)
         name, number, routes = live.spec.domain, live.revision.number, len(live.revision.operations)
         file = after.files[live.path].source.display
@@ -117,7 +123,7 @@ def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
             yield events.ModelSwapped(name, number, report.generation, file, routes)
         elif old.digest != live.digest:
             yield events.ModelUnchanged(name, file)
-    for model in gone(before, after):
+    for model in report.gone:
         live = before.live[model]
         reason = "admin" if model in after.unloaded else _renamed(after, model) or "file removed"
         yield events.ModelUnloaded(live.spec.domain, report.generation, reason)
