@@ -40,8 +40,8 @@ Pure: knows no file, no model, no database.
 
 from watcherd.expressions.checking import Typed
 from watcherd.expressions.compiled import Expression, check_syntax, compile_expression, constant_of
+from watcherd.expressions.evaluation import MAX_WORK
 from watcherd.expressions.functions import pattern_fault, pattern_validator
-from watcherd.expressions.lowering import MAX_WORK
 from watcherd.expressions.syntax import MAX_DEPTH, MAX_LENGTH
 from watcherd.expressions.types import (
     ANY,

@@ -14,7 +14,8 @@ from typing import Any
 
 from watcherd.errors import EvaluationError
 from watcherd.expressions.checking import Typed, check, demand
-from watcherd.expressions.lowering import Run, Values, lower
+from watcherd.expressions.evaluation import Run, Values
+from watcherd.expressions.lowering import lower
 from watcherd.expressions.syntax import Node, parse
 from watcherd.expressions.types import BOOL, TIMESTAMP, Scope, Type, wire
 

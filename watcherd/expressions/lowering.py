@@ -1,50 +1,24 @@
 """Typed nodes to a function over the values of a scope; made once, run for every row.
 
-Owns what null does, when failure is absorbed, and how much work one evaluation may do. Each node
-becomes a closure over those of its operands: nothing is looked up by name but the values.
+Owns what null does, and when failure is absorbed; what operators do with two values is `operators`, what
+macros do with a list `macros`. Each node becomes a closure over those of its operands: nothing is looked
+up by name but the values.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import date
 from decimal import Decimal, DecimalException
 from typing import Any, Final
 
 from watcherd.errors import EvaluationError
 from watcherd.expressions.checking import Typed
-from watcherd.expressions.functions import EXACT, ROUNDED, Function, midnight, whole
+from watcherd.expressions.evaluation import Run, Values
+from watcherd.expressions.functions import Function, midnight, whole
+from watcherd.expressions.macros import FOLDS
+from watcherd.expressions.operators import ORDER, are_ordered, as_float, named, operation, same
 from watcherd.expressions.types import ANY, Type, read_decimal, reader
-
-MAX_WORK: Final = 200_000
-
-
-class Values(dict[str, Any]):
-    """The wire values of one evaluation, and how much it may still do."""
-
-    __slots__ = ("work",)
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__(values)
-        self.work = MAX_WORK
-
-    def charge(self, work: int) -> None:
-        """Take what is about to be done off the budget. Raises `EvaluationError` when it is spent."""
-        self.work -= work
-        if self.work < 0:
-            raise EvaluationError("the expression does too much work")
-
-
-Run = Callable[[Values], Any]
-
-_ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 def lower(typed: Typed) -> Run:
@@ -83,7 +57,7 @@ def _field(typed: Typed) -> Run:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise EvaluationError(f"there is no `{field}` in {_named(value)}")
+            raise EvaluationError(f"there is no `{field}` in {named(value)}")
         found = value.get(field)
         return found if found is None or read is None else read(found)
 
@@ -133,7 +107,7 @@ def _index(typed: Typed) -> Run:
             if 0 <= at < len(value):
                 return _json(value[at])
             raise EvaluationError(f"there is no item {at} in a list of {len(value)}")
-        raise EvaluationError(f"{_named(value)} has no items")
+        raise EvaluationError(f"{named(value)} has no items")
 
     return run
 
@@ -148,9 +122,9 @@ def _in(typed: Typed) -> Run:
         if isinstance(found, Mapping):
             return isinstance(value, str) and value in found
         if not isinstance(found, list):
-            raise EvaluationError(f"`in` looks into a list, not into {_named(found)}")
+            raise EvaluationError(f"`in` looks into a list, not into {named(found)}")
         values.charge(len(found))
-        return any(_same(value, one) for one in found)
+        return any(same(value, one) for one in found)
 
     return run
 
@@ -166,27 +140,20 @@ def _convert(typed: Typed) -> Run:
     return run
 
 
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise EvaluationError("a number that no float can be") from error
-
-
-_CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {"decimal": Decimal, "float": _float, "timestamp": midnight}
+_CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {"decimal": Decimal, "float": as_float, "timestamp": midnight}
 
 
 def _order(typed: Typed) -> Run:
     left, right = map(lower, typed.operands)
-    compare, op = _ORDER[typed.op], typed.op
+    compare, op = ORDER[typed.op], typed.op
     if ANY in {one.type for one in typed.operands}:
 
         def dynamic(values: Values) -> Any:
             one, two = left(values), right(values)
             if one is None or two is None:
                 return None
-            if not _ordered(one, two):
-                raise EvaluationError(f"there is no `{op}` between {_named(one)} and {_named(two)}")
+            if not are_ordered(one, two):
+                raise EvaluationError(f"there is no `{op}` between {named(one)} and {named(two)}")
             return compare(one, two)
 
         return dynamic
@@ -198,46 +165,20 @@ def _order(typed: Typed) -> Run:
     return run
 
 
-def _ordered(one: Any, two: Any) -> bool:
-    if _is_number(one) and _is_number(two):
-        return True
-    return type(one) is type(two) and not isinstance(one, list | dict)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | Decimal | float) and not isinstance(value, bool)
-
-
 def _equal(typed: Typed) -> Run:
     left, right = map(lower, typed.operands)
-    return lambda values: _same(left(values), right(values))
+    return lambda values: same(left(values), right(values))
 
 
 def _unequal(typed: Typed) -> Run:
     left, right = map(lower, typed.operands)
-    return lambda values: not _same(left(values), right(values))
-
-
-def _same(one: Any, two: Any) -> bool:
-    """Equality as CEL and JSON have it: `true` is not 1, a float is compared with the float of a decimal."""
-    if isinstance(one, bool) or isinstance(two, bool):
-        return one is two
-    if isinstance(one, list) and isinstance(two, list):
-        return len(one) == len(two) and all(map(_same, one, two))
-    if isinstance(one, Decimal) and isinstance(two, float):
-        return _float(one) == two
-    if isinstance(one, float) and isinstance(two, Decimal):
-        return one == _float(two)
-    return bool(one == two)
+    return lambda values: not same(left(values), right(values))
 
 
 def _arithmetic(typed: Typed) -> Run:
     left, right = map(lower, typed.operands)
     op = typed.op
-    if typed.type == ANY:
-        compute: Callable[[Any, Any], Any] = lambda one, two: _dynamic(op, one, two)  # noqa: E731 - one of several
-    else:
-        compute = _COMPUTE.get((op, typed.type.name)) or _TIMES[op]
+    compute = operation(op, typed.type)
 
     def run(values: Values) -> Any:
         one, two = left(values), right(values)
@@ -253,62 +194,6 @@ def _arithmetic(typed: Typed) -> Run:
     return run
 
 
-def _divided(one: int, two: int) -> int:
-    """Towards zero, as in CEL and in SQL."""
-    quotient = abs(one) // abs(two)
-    return whole(quotient if (one < 0) is (two < 0) else -quotient)
-
-
-def _remainder(one: int, two: int) -> int:
-    rest = abs(one) % abs(two)
-    return -rest if one < 0 else rest
-
-
-def _finite(value: float) -> float:
-    if value - value != 0:
-        raise EvaluationError("a number that no float can be")
-    return value
-
-
-_COMPUTE: Final[Mapping[tuple[str, str], Callable[[Any, Any], Any]]] = {
-    ("+", "int"): lambda one, two: whole(one + two),
-    ("-", "int"): lambda one, two: whole(one - two),
-    ("*", "int"): lambda one, two: whole(one * two),
-    ("/", "int"): _divided,
-    ("%", "int"): _remainder,
-    ("+", "decimal"): EXACT.add,
-    ("-", "decimal"): EXACT.subtract,
-    ("*", "decimal"): EXACT.multiply,
-    ("/", "decimal"): ROUNDED.divide,
-    ("+", "float"): lambda one, two: _finite(one + two),
-    ("-", "float"): lambda one, two: _finite(one - two),
-    ("*", "float"): lambda one, two: _finite(one * two),
-    ("/", "float"): lambda one, two: _finite(one / two),
-}
-# Texts, lists, moments and durations: Python's operators are theirs.
-_TIMES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {"+": operator.add, "-": operator.sub}
-
-
-def _dynamic(op: str, one: Any, two: Any) -> Any:
-    """An operator between values of which one came out of free-form JSON."""
-    if _is_number(one) and _is_number(two):
-        kind = "float" if isinstance(one, float) or isinstance(two, float) else "int"
-        if isinstance(one, Decimal) or isinstance(two, Decimal):
-            if kind == "float":
-                raise EvaluationError(f"`{op}` between a decimal and a float would round")
-            kind = "decimal"
-            one, two = Decimal(one), Decimal(two)
-        compute = _COMPUTE.get((op, kind))
-        if compute is not None:
-            return compute(one, two)
-    elif op == "+" and type(one) is type(two) and isinstance(one, str | list):
-        return one + two
-    elif op in _TIMES and not isinstance(one, str | list | Mapping) and not isinstance(two, str | list | Mapping):
-        with suppress(TypeError):  # of two moments, say: they have no sum
-            return _TIMES[op](one, two)
-    raise EvaluationError(f"there is no `{op}` between {_named(one)} and {_named(two)}")
-
-
 def _negative(typed: Typed) -> Run:
     [operand] = map(lower, typed.operands)
 
@@ -317,7 +202,7 @@ def _negative(typed: Typed) -> Run:
         if value is None:
             return None
         if isinstance(value, bool | str | list | Mapping | date):
-            raise EvaluationError(f"{_named(value)} has no sign")
+            raise EvaluationError(f"{named(value)} has no sign")
         return whole(-value) if isinstance(value, int) else -value
 
     return run
@@ -342,7 +227,7 @@ def _truth(typed: Typed) -> Run:
     def checked(values: Values) -> Any:
         value = run(values)
         if value is not None and not isinstance(value, bool):
-            raise EvaluationError(f"{_named(value)} is neither true nor false")
+            raise EvaluationError(f"{named(value)} is neither true nor false")
         return value
 
     return checked
@@ -421,7 +306,7 @@ def _chosen(candidates: tuple[Function, ...], given: list[Any]) -> Function:
     for one in candidates:
         if one.accepts_values(given):
             return one
-    types = ", ".join(map(_named, given))
+    types = ", ".join(map(named, given))
     raise EvaluationError(f"`{candidates[0].name}` does not take {types}")
 
 
@@ -431,7 +316,7 @@ def _each(typed: Typed) -> Run:
     bodies = (
         [_truth(one) for one in typed.operands[1:2]] if macro != "map" else [lower(one) for one in typed.operands[1:]]
     )
-    fold = _FOLDS[macro]
+    fold = FOLDS[macro]
     cost = _size(typed.operands[1:])
 
     def run(values: Values) -> Any:
@@ -441,7 +326,7 @@ def _each(typed: Typed) -> Run:
         if isinstance(items, Mapping):
             items = list(items)
         if not isinstance(items, list):
-            raise EvaluationError(f"`{macro}` goes over a list, not over {_named(items)}")
+            raise EvaluationError(f"`{macro}` goes over a list, not over {named(items)}")
         values.charge(cost * len(items))
         hidden = values.get(variable)
         was_there = variable in values
@@ -458,72 +343,6 @@ def _each(typed: Typed) -> Run:
 
 def _size(nodes: tuple[Typed, ...]) -> int:
     return sum(1 + _size(node.operands) for node in nodes)
-
-
-def _all(items: list[Any], variable: str, bodies: list[Run], values: Values) -> Any:
-    return _quantified(items, variable, bodies[0], values, decisive=False)
-
-
-def _exists(items: list[Any], variable: str, bodies: list[Run], values: Values) -> Any:
-    return _quantified(items, variable, bodies[0], values, decisive=True)
-
-
-def _quantified(items: list[Any], variable: str, body: Run, values: Values, *, decisive: bool) -> Any:
-    failure = None
-    unknown = False
-    for item in items:
-        values[variable] = item
-        try:
-            found = body(values)
-        except EvaluationError as error:
-            failure = error
-            continue
-        if found is decisive:
-            return decisive
-        unknown = unknown or found is None
-    if failure is not None:
-        raise failure
-    return None if unknown else not decisive
-
-
-def _exists_one(items: list[Any], variable: str, bodies: list[Run], values: Values) -> Any:
-    return len(_filter(items, variable, bodies, values)) == 1
-
-
-def _filter(items: list[Any], variable: str, bodies: list[Run], values: Values) -> list[Any]:
-    kept = []
-    for item in items:
-        values[variable] = item
-        if bodies[0](values):
-            kept.append(item)
-    return kept
-
-
-def _map(items: list[Any], variable: str, bodies: list[Run], values: Values) -> list[Any]:
-    make = bodies[-1]
-    made = []
-    for item in items:
-        values[variable] = item
-        if len(bodies) == 1 or bodies[0](values) is True:
-            made.append(make(values))
-    return made
-
-
-_FOLDS: Final[Mapping[str, Callable[[list[Any], str, list[Run], Values], Any]]] = {
-    "all": _all,
-    "exists": _exists,
-    "exists_one": _exists_one,
-    "filter": _filter,
-    "map": _map,
-}
-
-
-def _named(value: Any) -> str:
-    """A value as a message names it: by its type, never by what it holds."""
-    names = {"bool": "a bool", "int": "an int", "Decimal": "a decimal", "float": "a float", "str": "a text",
-             "list": "a list", "datetime": "a timestamp", "date": "a date", "time": "a time",
-             "timedelta": "a duration"}  # fmt: skip
-    return names.get(type(value).__name__, "an object")
 
 
 _LOWER: Final[Mapping[str, Callable[[Typed], Run]]] = {
