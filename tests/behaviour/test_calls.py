@@ -229,6 +229,41 @@ async def test_where_handlers_are_not_allowed_a_flow_that_calls_one_answers_501(
         assert (await desk(walk, "restock", sku="a", quantity=1)).status == 422, "a flow that calls none runs"
 
 
+async def test_a_flow_that_calls_handlers_is_traced_and_answers_a_key_once(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.helpers.Options", lambda **given: Options(**given, may_trace=lambda _: True))
+    async with serving(tmp_path, files(), database_url=database_url, handlers=True) as walk:
+        await stocked(walk)
+        path, body = "/api/shop/desk/sell?trace=true", {"sku": "a", "quantity": 2}
+        first = await walk.call("POST", path, body, idempotency_key="k")
+        assert (first.status, first.json["result"]) == (200, "0.2"), first.body
+        trace = first.json["trace"]
+        assert [(one["step"], one["does"]) for one in trace] == [
+            ("reserve", "call"), ("total", "call"), ("close", "call"), ("done", "return"),
+        ]  # fmt: skip
+        assert trace[0]["inputs"] == {"sku": "a", "quantity": 2}
+        again = await walk.call("POST", path, body, idempotency_key="k")
+        assert (again.json, again.headers["idempotency-replayed"]) == (first.json, "true")
+        refused = await walk.call("POST", path, {"sku": "a", "quantity": 99})
+        assert (refused.status, refused.json["trace"][-1]["outcome"]) == (409, "only 8 left")
+        assert await product(walk) == (8, "sold")
+
+
+async def test_calls_at_the_same_time_within_one_handler_follow_each_other(tmp_path: Path, database_url: str) -> None:
+    both = """
+    import asyncio
+    calls = (ctx.call("Desk.restock", {"sku": params["sku"], "quantity": number}) for number in (1, 2, 3))
+    return [product["stock"] for product in await asyncio.gather(*calls)]
+"""
+    text = DESK.replace('    if params["what"] == "all":', both + '    if params["what"] == "all":', 1)
+    async with serving(tmp_path, files(text), database_url=database_url, handlers=True) as walk:
+        await stocked(walk)
+        stocks = await desk(walk, "visit", sku="a", what="")
+        assert (stocks.status, max(stocks.json)) == (200, 16), stocks.body
+        assert await product(walk) == (16, "new")
+
+
 def module(walk: Walk) -> Any:
     """The copy of desk.py that serves now."""
     function = next(iter(walk.revision("shop").on_drained.__self__.functions.values()))  # type: ignore[attr-defined]
