@@ -194,9 +194,10 @@ async def test_events_are_followed_and_come_back_after_an_id(terminal: Terminal)
     await terminal.save("shop.yaml", shop("last"), "model.swapped")
     assert await following.wait() == 0
 
-    missed = await terminal.run("events", "--since", told["id"], "--count", "1")
+    missed = await terminal.run("events", "--since", told["id"], "--count", "5")
     assert missed.code == 0
     assert re.match(r"\d\d:\d\d:\d\d  \w+\.\w+ ", missed.out)
+    assert re.search(r'reload\.finished .* stages="read [\d.]+, ', missed.out)
 
 
 async def test_a_command_without_a_daemon_or_a_model_says_so_and_exits_with_2(terminal: Terminal) -> None:

@@ -37,7 +37,7 @@ class Format(StrEnum):
 def check(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Model files, or directories of them.", show_default="pim_models"),
+        typer.Argument(metavar="PATH", help="Model files, or directories of them.", show_default="pim_models"),
     ] = None,
     *,
     form: Annotated[

@@ -83,6 +83,8 @@ def _show(event: ServerEvent, *, as_json: bool) -> None:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{name} {item}" for name, item in value.items())
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return json.dumps(text, ensure_ascii=False) if " " in text and isinstance(value, str) else text
 

@@ -24,7 +24,7 @@ from watcherd.cli.output import (
 
 def load(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The model's domain.", autocompletion=complete_name)
+        str | None, typer.Argument(metavar="NAME", help="The model's domain.", autocompletion=complete_name)
     ] = None,
     *,
     file: Annotated[

@@ -24,7 +24,7 @@ EXIT_BREAKING = 2
 def plan(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Model files, or directories of them.", show_default="pim_models"),
+        typer.Argument(metavar="PATH", help="Model files, or directories of them.", show_default="pim_models"),
     ] = None,
     *,
     url: Url = None,

@@ -25,7 +25,7 @@ _GONE = {
 
 def prune(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Only of these models.", show_default="all")
+        list[str] | None, typer.Argument(metavar="MODEL", help="Only of these models.", show_default="all")
     ] = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Drop what is shown, after a backup.")] = False,

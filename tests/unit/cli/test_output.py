@@ -122,6 +122,7 @@ def test_every_command_shows_an_example_and_how_it_ends(command: str) -> None:
     assert result.exit_code == 0
     text = " ".join(result.output.split())
     assert f"Example: watcherd {command}" in text
+    assert "[[" not in text, "brackets around what may be left out are not written by us"
     if command != "schema":
         assert "xits with 0" in text, "say with which codes it exits"
 
