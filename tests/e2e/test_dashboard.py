@@ -15,7 +15,7 @@ from playwright.async_api import Browser, expect
 from tests.e2e.browser import needs_chromium, reading
 from tests.e2e.process import Process, running
 from tests.helpers import model_text
-from watcherd.events import Event
+from tests.unit.admin.test_live import HEARD
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
@@ -235,16 +235,6 @@ async def test_nothing_keeps_people_from_using_it(browser: Browser, shop: Proces
             await reader.check()
 
 
-CHANGE_NO_PAGE = {
-    "admin.loopback_only",
-    "reload.started",  # what comes of it is heard
-    "schema.applied",
-    "schema.parked",
-    "schema.drift_unknown",
-}
-HEARD = {
-    kind.name for kind in Event.__subclasses__() if kind.name.partition(".")[0] not in {"shutdown", "worker"}
-} - CHANGE_NO_PAGE | {"reset"}
 PRETEND_TO_HEAR = """
 window.EventSource = class extends EventTarget {
   constructor() {

@@ -9,7 +9,7 @@ export const ROOT = document.documentElement.dataset.root;
 const EVENTS = [
   "model.loaded", "model.swapped", "model.unloaded", "model.rejected", "model.rolled_back", "model.unchanged",
   "model.drained", "model.drain_timeout",
-  "reload.finished", "reload.failed", "schema.drifted", "schema.restored",
+  "reload.finished", "reload.failed", "schema.drifted", "schema.restored", "schema.rows_left",
   "watch.started", "watch.degraded", "watch.recovered", "watch.restarted", "database.degraded", "database.recovered", "daemon.starting", "daemon.started",
   "reset",
 ];
