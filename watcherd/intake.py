@@ -32,6 +32,9 @@ ABSENCE_SECONDS = 0.1
 STILL_SECONDS = 0.5
 """A write in place that would take something away must have stood still for this long."""
 
+AT_A_TIME_SECONDS = 0.002
+"""For so long the reading of many small files keeps the event loop to itself; then requests come first."""
+
 EDITED_FILES = 16
 """Of so many files, those that were edited last, the pieces are kept that need not be read again."""
 
@@ -131,7 +134,9 @@ class Intake:
                 sources.pop(path, None)
                 missing -= {path}
         else:
+            pauses = _Pauses()
             for path in change.paths:
+                await pauses.take()
                 source = sources[path] = self._look(path)
                 if change.early is not None and not _as_seen(source, change.early):
                     raise OvertakenError(f"{display_name(path)} has changed since it was seen")
@@ -154,12 +159,16 @@ class Intake:
 
     async def _entries(self, sources: Mapping[str, SourceFile], world: World) -> dict[str, FileEntry]:
         """Parse sources, off the event loop when there is much of it."""
-
-        def parse_all() -> dict[str, FileEntry]:
-            return {path: FileEntry(source, self._parse(source, world)) for path, source in sources.items()}
-
-        size = sum(len(source.content or b"") for source in sources.values())
-        return parse_all() if size <= PARSE_ON_LOOP_BYTES else await asyncio.to_thread(parse_all)
+        if sum(len(source.content or b"") for source in sources.values()) > PARSE_ON_LOOP_BYTES:
+            return await asyncio.to_thread(
+                lambda: {path: FileEntry(source, self._parse(source, world)) for path, source in sources.items()}
+            )
+        pauses = _Pauses()
+        entries = {}
+        for path, source in sources.items():
+            await pauses.take()
+            entries[path] = FileEntry(source, self._parse(source, world))
+        return entries
 
     def _parse(self, source: SourceFile, world: World) -> Parsed | None:
         if source.content is None:
@@ -214,6 +223,19 @@ class Intake:
         self._young[entry.path] = (entry.source.digest, since)
         self._recheck(remaining, entry.path)
         return True
+
+
+class _Pauses:
+    """Many small things are done on the event loop, one after the other."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    async def take(self) -> None:
+        """Let requests be answered, if it is a while since they were."""
+        if time.monotonic() - self._since >= AT_A_TIME_SECONDS:
+            await asyncio.sleep(0)
+            self._since = time.monotonic()
 
 
 def _with_code(known: Mapping[str, SourceFile], sources: Mapping[str, SourceFile | None]) -> Mapping[str, SourceFile]:

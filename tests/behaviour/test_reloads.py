@@ -14,6 +14,7 @@ from watcherd.directory import look
 from watcherd.errors import StoreUnavailableError
 from watcherd.events import ModelSwapped, ReloadFinished, SchemaApplied
 from watcherd.gateway import RouteTable
+from watcherd.pim import Parsed
 from watcherd.pim.spec import LinkedModel
 from watcherd.reload import SIDE_BY_SIDE
 from watcherd.store import Record, Rejection, SchemaPlan, StalePlanError, Store
@@ -721,3 +722,34 @@ async def test_requests_that_wait_for_a_swap_are_answered_before_it_is_told(tmp_
         await walk.save("shop.yaml", model_text("shop", "color"))
         assert told == [0], "what was due after the swap came before the first word"
         assert [type(event) for event in walk.events[-3:]] == [SchemaApplied, ModelSwapped, ReloadFinished]
+
+
+async def test_many_small_files_are_read_in_turns_with_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "AT_A_TIME_SECONDS", 0)
+    files = {f"m{number}.yaml": model_text(f"m{number}") for number in range(20)}
+    async with serving(tmp_path, files) as walk:
+        seen: list[int] = []
+        parse = intake.parse
+        rounds = 0
+
+        async def count() -> None:
+            nonlocal rounds
+            while True:
+                rounds += 1
+                await asyncio.sleep(0)
+
+        def noted(*given: Any, **more: Any) -> Parsed:
+            seen.append(rounds)
+            return parse(*given, **more)
+
+        counting = asyncio.create_task(count())
+        monkeypatch.setattr(intake, "parse", noted)
+        for path in files:
+            walk.write(path, model_text(path.removesuffix(".yaml"), "color"))
+        generation = walk.generation
+        report = await walk.see(*files)
+        counting.cancel()
+        assert (len(report.swapped), walk.generation) == (20, generation + 1)
+        assert len(set(seen)) == len(seen) == 20, "the event loop had its turn between two files"
