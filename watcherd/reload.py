@@ -100,6 +100,7 @@ class Reloader:
         self._applied = AppliedModels(store)
         self._elsewhere = Elsewhere()
         self._stages = Stages()
+        self._retired: list[Live] = []
         self._log = structlog.stdlib.get_logger("watcherd.reload")
 
     async def recall(self) -> int:
@@ -158,6 +159,7 @@ class Reloader:
                 raise
             if change.full:
                 self.failure = None  # only a full one makes good for what others have missed
+        await self._let_go()
         await self.drift.heed(change)
         return report
 
@@ -389,6 +391,7 @@ class Reloader:
             old, new = before.live.get(model), news.get(model)
             if old is not None and (new is None or new.revision is not old.revision):
                 self._drains.retire(old.revision)
+                self._retired.append(old)
         for model, new in news.items():
             old = before.live.get(new.plan.renamed_model or model)
             if new.plan.again and old is not None and old.revision is not new.revision:
@@ -397,6 +400,12 @@ class Reloader:
                 # Of a model that was renamed, the older revisions drain under the older name.
                 loosen = partial(self._store.loosen, new.plan, new.revision.number)
                 self._drains.after(new.plan.base.layout.model, loosen)
+
+    async def _let_go(self) -> None:
+        """Give back what retired revisions were made of, one after the other: of a hundred it takes a while."""
+        while self._retired:
+            self._retired.pop()
+            await asyncio.sleep(0)
 
     async def _look_again(self, live: Live) -> None:
         """Tell of rows that older revisions wrote to the end, as nothing but the new one would have refused."""

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -724,7 +725,7 @@ async def test_requests_that_wait_for_a_swap_are_answered_before_it_is_told(tmp_
         assert [type(event) for event in walk.events[-3:]] == [SchemaApplied, ModelSwapped, ReloadFinished]
 
 
-async def test_many_small_files_are_read_in_turns_with_requests(
+async def test_many_small_files_are_read_and_their_old_revisions_let_go_in_turns_with_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake, "AT_A_TIME_SECONDS", 0)
@@ -748,8 +749,11 @@ async def test_many_small_files_are_read_in_turns_with_requests(
         monkeypatch.setattr(intake, "parse", noted)
         for path in files:
             walk.write(path, model_text(path.removesuffix(".yaml"), "color"))
-        generation = walk.generation
+        generation, freed = walk.generation, list[int]()
+        for model in walk.gateway.table.revisions:
+            weakref.finalize(walk.revision(model), lambda: freed.append(rounds))
         report = await walk.see(*files)
         counting.cancel()
         assert (len(report.swapped), walk.generation) == (20, generation + 1)
-        assert len(set(seen)) == len(seen) == 20, "the event loop had its turn between two files"
+        for happened in (seen, freed):
+            assert len(set(happened)) == len(happened) == 20, "the event loop had its turn in between"
