@@ -134,7 +134,7 @@ class Intake:
                 sources.pop(path, None)
                 missing -= {path}
         else:
-            pauses = _Pauses()
+            pauses = Pauses()
             for path in change.paths:
                 await pauses.take()
                 source = sources[path] = self._look(path)
@@ -163,7 +163,7 @@ class Intake:
             return await asyncio.to_thread(
                 lambda: {path: FileEntry(source, self._parse(source, world)) for path, source in sources.items()}
             )
-        pauses = _Pauses()
+        pauses = Pauses()
         entries = {}
         for path, source in sources.items():
             await pauses.take()
@@ -225,7 +225,7 @@ class Intake:
         return True
 
 
-class _Pauses:
+class Pauses:
     """Many small things are done on the event loop, one after the other."""
 
     def __init__(self) -> None:

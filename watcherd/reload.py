@@ -32,7 +32,7 @@ from watcherd.examples import Failure, as_diagnostics, failures
 from watcherd.followers import Followers, Nobody
 from watcherd.gate import Gate, Turns
 from watcherd.gateway import Gateway, RouteTable
-from watcherd.intake import Intake
+from watcherd.intake import Intake, Pauses
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic, copied
 from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, ways
 from watcherd.pim.spec import LinkedModel
@@ -364,10 +364,12 @@ class Reloader:
             return functions, await failures(linked, self._options, functions)
 
     async def _tell(self, told: Iterable[events.Event]) -> None:
-        """Say what was done, each in a round of the event loop of its own: requests that wait for the swap go first."""
+        """Say what was done, once requests that have waited for the swap were answered, and with pauses for others."""
+        await asyncio.sleep(0)
+        pauses = Pauses()
         for event in told:
-            await asyncio.sleep(0)
             self._publish(event)
+            await pauses.take()
 
     # -- swap and retire ----------------------------------------------------------------------
 

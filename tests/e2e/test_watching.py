@@ -101,6 +101,7 @@ async def test_bad_files_beside_good_ones_are_each_listed_and_the_watcher_lives_
 async def test_a_comment_or_a_touch_changes_nothing(daemon: Process) -> None:
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
+    await daemon.wait_for("reload.finished")
     since = len(daemon.lines)
     daemon.write("shop.yaml", shop(comment="# a word about it"))
     finished = await daemon.wait_for("reload.finished", since)

@@ -21,6 +21,7 @@ def fingerprint(spec: ModelSpec, code: Code = NO_CODE) -> str:
     `code` is what its handlers need, which is part of what it means. An entity stands in it by a
     digest of its own, which is kept with the entity.
     """
+    _MEMORY.turn()
     digest = _digest(spec)
     if not code.files:
         return digest
@@ -42,19 +43,29 @@ def _of_entity(entity: Entity) -> str:
 _SHARED: Final = frozenset({Attribute, Service, Flow, ModelRule})
 """What the next spec takes up as it is where an edit has left it alone (see `sharing`)."""
 
-_MOST_KEPT: Final = 1024
-_KEPT: Final[dict[int, tuple[object, object]]] = {}
-"""What was made of such objects, by identity; the object is kept with it, so that no other has its identity."""
+
+class _Memory:
+    """What was made of such objects for the last fingerprint and the one before, by identity.
+
+    The object is kept with it, so that no other has its identity.
+    """
+
+    def __init__(self) -> None:
+        self._now: dict[int, tuple[object, object]] = {}
+        self._before: dict[int, tuple[object, object]] = {}
+
+    def turn(self) -> None:
+        """Begin another fingerprint."""
+        self._before, self._now = self._now, {}
+
+    def fields(self, value: object) -> object:
+        """As `_fields`."""
+        known = self._now.get(id(value)) or self._before.get(id(value)) or (value, _fields(value))
+        self._now[id(value)] = known
+        return known[1]
 
 
-def _kept(value: object) -> object:
-    known = _KEPT.get(id(value))
-    if known is None:
-        if len(_KEPT) >= _MOST_KEPT:
-            _KEPT.clear()
-        known = _KEPT[id(value)] = (value, _fields(value))
-    return known[1]
-
+_MEMORY: Final = _Memory()
 
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
@@ -83,7 +94,7 @@ def _canonical(value: object) -> object:
     if isinstance(value, Entity):
         return _of_entity(value)
     if _names(kind):
-        return _kept(value) if kind in _SHARED else _fields(value)
+        return _MEMORY.fields(value) if kind in _SHARED else _fields(value)
     if isinstance(value, Mapping):
         return [[key, _canonical(one)] for key, one in sorted(value.items())]
     if isinstance(value, tuple | frozenset):
