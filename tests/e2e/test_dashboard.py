@@ -17,6 +17,8 @@ from tests.e2e.process import Process, running
 from tests.helpers import model_text
 from tests.unit.admin.test_live import HEARD
 
+SAMPLES = Path(__file__).parents[2] / "pim_models"
+
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -290,6 +292,21 @@ async def test_a_page_that_nobody_sees_asks_for_nothing_and_catches_up_when_it_i
         await expect(page.locator("tr[data-model=library]")).to_be_visible()
         async with page.expect_request("**/admin/pulse"):
             await page.clock.run_for(4_000)
+
+
+async def test_the_pages_of_the_sample_models_are_whole_on_a_small_screen(browser: Browser, tmp_path: Path) -> None:
+    async with (
+        running(SAMPLES, tmp_path / "data") as daemon,
+        reading(browser, daemon.address, width=390) as reader,
+    ):
+        for model in ("library", "order-management"):
+            for tab in ("overview", "flows"):
+                await reader.page.goto(f"/admin/models/{model}/{tab}")
+                assert await reader.serious_faults() == [], f"{model}/{tab}"
+                assert await reader.page.evaluate("document.documentElement.scrollWidth") <= 390
+        await reader.page.goto("/admin/models/library")
+        for table in await reader.page.locator("table.attributes").all():
+            assert await table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth")
 
 
 async def test_what_an_open_page_asks_for_by_itself_is_not_told_in_the_log(browser: Browser, shop: Process) -> None:
