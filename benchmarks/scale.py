@@ -1,11 +1,13 @@
 """What it costs to have many models: start, memory, requests, reloads, the document.
 
 For each number of models the daemon is started on a new database and again on the one that it has
-left. Then files are saved, 1, 10 and 100 at once, and `/openapi.json` is asked for, while another
-connection asks for a row every millisecond: the slowest of its answers is the longest that anybody
-had to wait. Last, all daemons are asked for a row of their last model, in turns.
+left: how long that took, and the processor's time, which is more where two processors worked. Then
+files are saved, 1, 10 and 100 at once, and `/openapi.json` is asked for, while another connection
+asks for a row every millisecond: the slowest of its answers is the longest that anybody had to wait.
+Last, all daemons are asked for a row of their last model, in turns.
 
-    python benchmarks/scale.py [--models 1,1000] [--reloads 5] [--requests 2000] [--markdown]
+    python benchmarks/scale.py [--models 1,1000] [--reloads 5] [--requests 2000] [--references] [--markdown]
+    python benchmarks/scale.py --models 10000 --reloads 0 --requests 0    # the starts alone
 
 Everything happens in a temporary directory; every process that was started is ended. Owns the
 measurement and the table; what counts as a failed request is in `_client`.
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -49,6 +52,7 @@ entities:
 {more}    constraints:
       - name cannot be empty
 """
+REFERENCE = "      other: {{type: reference, reference: sample-{number}.Item}}\n"
 
 
 @dataclass(slots=True)
@@ -58,8 +62,10 @@ class Daemon:
     models: int
     directory: Path
     port: int
+    references: bool = False
     version: int = 0
     starts: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     gets: list[float] = field(default_factory=list)
     reloads: dict[int, list[float]] = field(default_factory=dict)
@@ -80,6 +86,8 @@ class Daemon:
 
     def write(self, number: int, more: str = "") -> None:
         """Save a model under the next version, by renaming over it."""
+        if self.references and number:
+            more += REFERENCE.format(number=number - 1)
         fresh = self.directory / "pim_models" / f".sample_{number}.new"
         fresh.write_text(MODEL.format(number=number, version=self.version, more=more), encoding="utf-8")
         fresh.replace(fresh.with_name(f"sample_{number}.yaml"))
@@ -93,6 +101,7 @@ class Daemon:
         with contextlib.closing(Connection(self.port)) as connection:
             wait_for(connection, self.last, b'"version"', Count(), seconds=START_SECONDS, pause=0.01)
         self.starts.append(time.perf_counter() - began)
+        self.work.append(processor_seconds(self.process.pid))
         time.sleep(REST_SECONDS)
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
         self.memory += [int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS")]
@@ -102,6 +111,12 @@ class Daemon:
         process, self.process = self.process, None
         if process is not None:
             end(process, STOP_SECONDS)
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has had of the processors so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -119,16 +134,18 @@ def main() -> None:
     options = parse_options()
     sys.setswitchinterval(0.0005)  # the thread that asks beside must not hold up the clock's
     with tempfile.TemporaryDirectory(prefix="scale-", dir=options.directory) as workspace:
-        daemons = [prepare(Path(workspace), models) for models in options.models]
+        daemons = [prepare(Path(workspace), models, references=options.references) for models in options.models]
         with ended(daemons):
             for daemon in daemons:
                 daemon.start()
                 daemon.stop()
                 daemon.start()
-                measure_rest(daemon)
-                measure_reloads(daemon, options.reloads)
-                measure_document(daemon, options.reloads)
-            measure_requests(daemons, options.requests)
+                if options.reloads:
+                    measure_rest(daemon)
+                    measure_reloads(daemon, options.reloads)
+                    measure_document(daemon, options.reloads)
+            if options.requests:
+                measure_requests(daemons, options.requests)
     print(report(daemons, as_markdown=options.markdown))
 
 
@@ -136,8 +153,9 @@ def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Measure what it costs to have many models.")
     parser.add_argument("--models", type=_numbers, default=[1, 1000], help="how many models (default 1,1000)")
-    parser.add_argument("--reloads", type=int, default=5, help="of each kind (default 5)")
-    parser.add_argument("--requests", type=int, default=2000, help="to the last model of each (default 2000)")
+    parser.add_argument("--reloads", type=int, default=5, help="of each kind (default 5; 0: none)")
+    parser.add_argument("--requests", type=int, default=2000, help="to the last model of each (default 2000; 0: none)")
+    parser.add_argument("--references", action="store_true", help="each model refers to the one before")
     parser.add_argument("--directory", type=Path, help="where to work (default: the system's temporary directory)")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return parser.parse_args()
@@ -147,11 +165,11 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def prepare(workspace: Path, models: int) -> Daemon:
-    """Write the models of a daemon."""
+def prepare(workspace: Path, models: int, *, references: bool = False) -> Daemon:
+    """Write the models of a daemon; with `references` each refers to the one before."""
     directory = workspace / str(models)
     (directory / "pim_models").mkdir(parents=True)
-    daemon = Daemon(models, directory, free_port())
+    daemon = Daemon(models, directory, free_port(), references)
     for number in range(models):
         daemon.write(number)
     return daemon
@@ -226,9 +244,11 @@ def report(daemons: Sequence[Daemon], *, as_markdown: bool) -> str:
     """One column a daemon."""
     rows = [("", *(f"{daemon.models:,} models" for daemon in daemons))]
     rows.append(("start on a new database", *(f"{daemon.starts[0]:.2f} s" for daemon in daemons)))
+    rows.append(("processor's time of it", *(f"{daemon.work[0]:.2f} s" for daemon in daemons)))
     rows.append(("start again", *(f"{daemon.starts[1]:.2f} s" for daemon in daemons)))
+    rows.append(("processor's time of it", *(f"{daemon.work[1]:.2f} s" for daemon in daemons)))
     rows.append(("memory after a start", *(f"{max(daemon.memory):.0f} MB" for daemon in daemons)))
-    rows.append(("GET on the last model, median", *(_ms(statistics.median(daemon.gets)) for daemon in daemons)))
+    rows.append(("GET on the last model, median", *(_median(daemon.gets) for daemon in daemons)))
     rows += [
         (f"save of {size}, median", *(_median(daemon.reloads.get(size)) for daemon in daemons)) for size in BATCHES
     ]

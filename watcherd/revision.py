@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -71,13 +71,13 @@ class OpenApiFragment:
         """Its own, and those of its parts."""
         return b",".join(self.texts("own_parameters"))
 
-    def texts(self, section: Section) -> Iterator[bytes]:
+    def texts(self, section: Section) -> list[bytes]:
         """The texts of a section that are there: its own, and those of its parts; not copied."""
         own: bytes = getattr(self, section)
-        if own:
-            yield own
+        found = [own] if own else []
         for part in self.parts:
-            yield from part.texts(section)
+            found += part.texts(section)
+        return found
 
 
 class InFlight:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import pydantic_core
@@ -84,7 +85,7 @@ def pieces_of(base: dict[str, Any], table: RouteTable) -> Sequence[bytes]:
         "info": base["info"],
         "x-watcherd-generation": table.generation,
     }
-    paths = (text for fragment in fragments for text in fragment.texts("own_paths"))
+    paths = chain.from_iterable(fragment.texts("own_paths") for fragment in fragments)
     return [
         _members(head),
         b',"tags":[',

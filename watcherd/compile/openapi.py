@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -218,7 +219,7 @@ def joined_components(fragments: Sequence[OpenApiFragment], own: Mapping[str, Ma
     yield b"{"
     for number, section in enumerate(dict.fromkeys([*made, *SHARED_COMPONENTS, *own])):
         rest = {**own.get(section, {}), **SHARED_COMPONENTS.get(section, {})}
-        texts = (text for one in fragments for text in one.texts(made[section])) if section in made else ()
+        texts = chain.from_iterable(one.texts(made[section]) for one in fragments) if section in made else ()
         yield b"%s%s:{" % (b"," if number else b"", to_json(section))
         yield from listed((*texts, to_json(rest)[1:-1]))
         yield b"}"

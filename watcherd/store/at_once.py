@@ -64,6 +64,8 @@ class AtOnce:
         self._too_much: dict[str, int] = {}
         self.resting = False
         """Whether reads are refused, for as long as tables are being changed."""
+        self.used = False
+        """Whether anybody has wanted to read at all."""
         connection.execute("PRAGMA busy_timeout=0")
         connection.set_progress_handler(self._tick, _STEPS_A_TICK)
 
@@ -135,6 +137,7 @@ class AtOnce:
         self._counts[query] = known
 
     def _refuse_while_resting(self) -> None:
+        self.used = True
         if self.resting:
             raise TooMuchError("the tables are being changed")
 

@@ -25,6 +25,7 @@ from watcherd.store.turn import Turn
 MAX_GROUP: Final = 64
 """Writes in one transaction: more would make the first of them wait for nothing."""
 
+_STILL_SECONDS: Final = 0.2
 _INTERRUPTS: Final = 50
 _BETWEEN_INTERRUPTS: Final = 0.02
 """Seconds; together, what a close waits for beyond its deadline."""
@@ -118,15 +119,18 @@ class Writer:
                     self._settle(group)
                 finally:
                     self.turn.give()
+                if not all(job.alters for job in group):
+                    self._wake_reader()  # who writes rows is going to read them
                 self._tell(_deliver, group)
-                self._wake_reader()
+                if self._reader is not None and self._reader.used:
+                    self._wake_reader()
         self._disconnect()
         self._tell(_finish, self._ended)
 
     def _take(self) -> tuple[list[_Job], bool]:
         """All that waits, at least one, and whether the queue has ended."""
         group: list[_Job] = []
-        job = self._waiting.get()
+        job = self._next()
         while job is not None:
             if not job.future.cancelled():
                 group.append(job)
@@ -137,6 +141,19 @@ class Writer:
             except queue.Empty:
                 return group, False
         return group, True
+
+    def _next(self) -> _Job | None:
+        """The next job, or the end of the queue.
+
+        A reader that nobody uses is woken once the tables stand still: a start with ten thousand models
+        changes them hundreds of times, and each time the definitions of all would be read again.
+        """
+        if self._altered:
+            try:
+                return self._waiting.get(timeout=_STILL_SECONDS)
+            except queue.Empty:
+                self._wake_reader()
+        return self._waiting.get()
 
     def _settle(self, group: list[_Job]) -> None:
         """Give each job its result or error, once it is certain what was committed."""
@@ -200,7 +217,7 @@ class Writer:
         cursor.execute("COMMIT")
 
     def _wake_reader(self) -> None:
-        """After the callers were told; what it cannot do now, the reader's next read does."""
+        """What it cannot do now, the reader's next read does."""
         if self._reader is not None and self._altered:
             self._altered = False
             with contextlib.suppress(sqlite3.Error):

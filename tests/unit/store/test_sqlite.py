@@ -16,6 +16,7 @@ import pytest
 from tests.others import holding, recovering
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import sqlite as module
+from watcherd.store import writer
 from watcherd.store.at_once import TooMuchError
 from watcherd.store.cursor import Cursor, run
 from watcherd.store.database import database_path
@@ -455,6 +456,33 @@ async def test_while_tables_change_the_event_loop_leaves_its_reads_to_threads(da
     with pytest.raises(StoreUnavailableError):
         await database.change(_add_and_fail)
     assert told[2:] == [], "what was rolled back changed no table"
+
+
+async def test_a_reader_that_nobody_uses_sees_the_tables_again_once_they_stand_still(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_STILL_SECONDS", 1.0)
+    wake, woken, loop, times = database.at_once.wake, asyncio.Event(), asyncio.get_running_loop(), 0
+
+    def noted() -> None:
+        nonlocal times
+        times += 1
+        wake()
+        loop.call_soon_threadsafe(woken.set)
+
+    database.at_once.wake = noted  # type: ignore[method-assign]
+    database.at_once.used = False
+    for number in range(5):
+        await database.change(lambda cursor, number=number: cursor.execute(f"CREATE TABLE t{number} (x)").rowcount)
+    assert (times, database.at_once.resting) == (0, True)
+    await woken.wait()
+    assert (times, database.at_once.resting) == (1, False)
+    assert database.at_once.fetch_row("SELECT count(*) FROM t4", ()) == (0,)
+
+    woken.clear()
+    await database.change(lambda cursor: cursor.execute("ALTER TABLE t4 ADD COLUMN y").rowcount)
+    await woken.wait()
+    assert times == 2, "it was used: it was woken at once"
 
 
 def _add_and_fail(cursor: Cursor) -> None:
