@@ -24,7 +24,7 @@ JOBS   ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.run-stamp ## serve $(MODELS) on http://127.0.0.1:8000 (ARGS="--port 9000" for more)
+run: $(VENV)/.run-stamp ## serve pim_models on http://127.0.0.1:8000 (MODELS=directory ARGS="--port 9000" for others)
 	$(BIN)/watcherd serve --models $(MODELS) $(ARGS)
 
 test: $(VENV)/.test-stamp ## every test but the slow ones (ARGS="tests/unit -k name" for fewer)
