@@ -367,11 +367,13 @@ class Daemon:
 
     def _publish(self, event: events.Event) -> None:
         getattr(self._log, event.level)(event.name, **event.as_fields())
+        if isinstance(event, events.ModelDrained) and fold(event.model) not in self._gateway.table.revisions:
+            # Of many that are unloaded at once, the word of this one may still be on its way.
+            self._metrics.serves_no_more(event.model)
+            self._feeds.forget(fold(event.model))
         self._metrics.heard(event)
         self._timeline.heard(event)
         tell(self._feed, event)
-        if isinstance(event, events.ModelDrained) and fold(event.model) not in self._gateway.table.revisions:
-            self._feeds.forget(fold(event.model))
         if isinstance(event, events.ReloadFinished) and self._scanned.is_set():
             sdnotify.status(self._status())
 

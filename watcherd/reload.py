@@ -201,7 +201,10 @@ class Reloader:
         await self._applied.write_decisions(before, after, decided)
         self._swap(after, report)
         self._elsewhere.decided -= decided
-        self._retire(before, report)
+        try:
+            await asyncio.sleep(0)  # requests that have waited for the swap go first
+        finally:
+            self._retire(before, report)
         await self._followers.follow(report.generation, after)
         await self._tell(chain(_told_of_plans(before, draft), tell(before, after, report)))
         for applied in await self._applied.park_what_is_gone(after.owners):
@@ -364,8 +367,7 @@ class Reloader:
             return functions, await failures(linked, self._options, functions)
 
     async def _tell(self, told: Iterable[events.Event]) -> None:
-        """Say what was done, once requests that have waited for the swap were answered, and with pauses for others."""
-        await asyncio.sleep(0)
+        """Say what was done; where that is much, with pauses for requests."""
         pauses = Pauses()
         for event in told:
             self._publish(event)

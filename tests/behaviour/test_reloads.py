@@ -13,7 +13,7 @@ from tests.helpers import Walk, drained, model_text, serving
 from watcherd import intake
 from watcherd.directory import look
 from watcherd.errors import StoreUnavailableError
-from watcherd.events import ModelSwapped, ReloadFinished, SchemaApplied
+from watcherd.events import ModelDrained, ModelSwapped, ReloadFinished, SchemaApplied
 from watcherd.gateway import RouteTable
 from watcherd.pim import Parsed
 from watcherd.pim.spec import LinkedModel
@@ -722,7 +722,10 @@ async def test_requests_that_wait_for_a_swap_are_answered_before_it_is_told(tmp_
         walk.gateway.swap = swap_and_let_go  # type: ignore[method-assign]
         await walk.save("shop.yaml", model_text("shop", "color"))
         assert told == [0], "what was due after the swap came before the first word"
-        assert [type(event) for event in walk.events[-3:]] == [SchemaApplied, ModelSwapped, ReloadFinished]
+        await drained(walk, "shop")
+        assert [type(event) for event in walk.events[-4:]] == [
+            SchemaApplied, ModelSwapped, ReloadFinished, ModelDrained,
+        ]  # fmt: skip
 
 
 async def test_many_small_files_are_read_and_their_old_revisions_let_go_in_turns_with_requests(
