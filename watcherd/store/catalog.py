@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import EntityRef, OnDelete, Target
 from watcherd.store.cursor import Cursor, any_among, insert, put
 from watcherd.store.layout import Layout, Referrer, StoredAttribute, StoredConstraint, StoredEntity, Surroundings
 from watcherd.store.names import Names
+
+T = TypeVar("T")
 
 _TABLES: Final = (
     """CREATE TABLE watcherd_catalog (version INTEGER NOT NULL)""",
@@ -82,8 +85,6 @@ _CONSTRAINTS: Final = (
 )
 
 _PUT_ENTITY: Final = put("watcherd_entity", _ENTITY_COLUMNS, key=1)
-_PUT_ATTRIBUTE: Final = put("watcherd_attribute", _ATTRIBUTE_COLUMNS, key=2)
-_PUT_CONSTRAINT: Final = put("watcherd_constraint", _CONSTRAINT_COLUMNS, key=1)
 
 
 def create(cursor: Cursor) -> None:
@@ -169,8 +170,8 @@ def write_layout(cursor: Cursor, old: Layout, new: Layout) -> None:
             name, *rest = own
             cursor.execute(_PUT_ENTITY, (entity.table, new.model, name, position, *rest))
         if before is not entity:
-            _write_attributes(cursor, before.attributes, entity)
-            _write_constraints(cursor, before.constraints, entity)
+            _KEPT_ATTRIBUTES.write(cursor, entity.table, before.attributes, entity.attributes)
+            _KEPT_CONSTRAINTS.write(cursor, entity.table, before.constraints, entity.constraints)
 
 
 def write_first(cursor: Cursor, layouts: Iterable[Layout]) -> None:
@@ -384,29 +385,38 @@ def _constraint_row(table: str, place: int, constraint: StoredConstraint) -> tup
     )
 
 
-def _write_attributes(cursor: Cursor, old: Sequence[StoredAttribute], entity: StoredEntity) -> None:
-    before = {attribute.column: (place, attribute) for place, attribute in enumerate(old)}
-    rows = [
-        _attribute_row(entity.table, place, attribute)
-        for place, attribute in enumerate(entity.attributes)
-        if before.pop(attribute.column, None) != (place, attribute)
-    ]
-    if before:
-        gone = [(entity.table, column) for column in before]
-        cursor.executemany("DELETE FROM watcherd_attribute WHERE table_name = ? AND column_name = ?", gone)
-    if rows:
-        cursor.executemany(_PUT_ATTRIBUTE, rows)
+@dataclass(frozen=True, slots=True)
+class _Parts(Generic[T]):
+    """How one kind of what a table has is kept: what it goes by in its table, its row, and the statements."""
+
+    name: Callable[[T], str]
+    row: Callable[[str, int, T], tuple[Any, ...]]
+    put: str
+    delete: str
+
+    def write(self, cursor: Cursor, table: str, old: Sequence[T], new: Sequence[T]) -> None:
+        """Write those that differ, or stand at another place, and take away what is no more."""
+        before = {self.name(part): (place, part) for place, part in enumerate(old)}
+        rows = [
+            self.row(table, place, part)
+            for place, part in enumerate(new)
+            if before.pop(self.name(part), None) != (place, part)
+        ]
+        if before:
+            cursor.executemany(self.delete, [(table, name) for name in before])
+        if rows:
+            cursor.executemany(self.put, rows)
 
 
-def _write_constraints(cursor: Cursor, old: Sequence[StoredConstraint], entity: StoredEntity) -> None:
-    before = {constraint.name: (place, constraint) for place, constraint in enumerate(old)}
-    rows = [
-        _constraint_row(entity.table, place, constraint)
-        for place, constraint in enumerate(entity.constraints)
-        if before.pop(constraint.name, None) != (place, constraint)
-    ]
-    if before:
-        gone = [(entity.table, name) for name in before]
-        cursor.executemany("DELETE FROM watcherd_constraint WHERE table_name = ? AND name = ?", gone)
-    if rows:
-        cursor.executemany(_PUT_CONSTRAINT, rows)
+_KEPT_ATTRIBUTES: Final[_Parts[StoredAttribute]] = _Parts(
+    lambda attribute: attribute.column,
+    _attribute_row,
+    put("watcherd_attribute", _ATTRIBUTE_COLUMNS, key=2),
+    "DELETE FROM watcherd_attribute WHERE table_name = ? AND column_name = ?",
+)
+_KEPT_CONSTRAINTS: Final[_Parts[StoredConstraint]] = _Parts(
+    lambda constraint: constraint.name,
+    _constraint_row,
+    put("watcherd_constraint", _CONSTRAINT_COLUMNS, key=1),
+    "DELETE FROM watcherd_constraint WHERE table_name = ? AND name = ?",
+)
