@@ -23,7 +23,7 @@ from watcherd.pim.spec import LinkedModel
 from watcherd.store import catalog, foreign_keys, records, remake
 from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ, former_name
-from watcherd.store.layout import Layout, StoredAttribute
+from watcherd.store.layout import Layout, Seen, StoredAttribute
 from watcherd.store.limits import UNFILLED
 from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.records import Record
@@ -65,13 +65,16 @@ def with_rows(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
         return replace(plan, rejections=(_database_rejection(error),))
 
 
-def expand(cursor: Cursor, plan: SchemaPlan, record: Record) -> Layout:
+def expand(cursor: Cursor, plan: SchemaPlan, record: Record, seen: Seen | None = None) -> Layout:
     """Do the steps, write the catalog. RejectedError or StalePlanError: to be rolled back.
 
-    Returns the layout that was applied.
+    `seen` is what this process has last applied to the model, if nothing else of it has changed the catalog
+    of the model since. Returns the layout that was applied.
     """
-    _refuse_stale_number(cursor, plan, record)
-    plan = _as_of_now(cursor, plan)
+    is_as_seen = _is_as_seen(cursor, plan, seen)
+    if not is_as_seen:
+        _refuse_stale_number(cursor, plan, record)
+    plan = _as_of_now(cursor, plan, is_as_seen=is_as_seen)
     try:
         _keep_writers_out(cursor, plan)
         plan = with_rows(cursor, plan)
@@ -224,10 +227,19 @@ def _refuse_stale_number(cursor: Cursor, plan: SchemaPlan, record: Record) -> No
         raise StalePlanError(f"revision {there.revision} of {record.domain} was applied by another process meanwhile")
 
 
-def _as_of_now(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
+def _is_as_seen(cursor: Cursor, plan: SchemaPlan, seen: Seen | None) -> bool:
+    """Whether the catalog says of the model what the plan was made from, which can be told without reading it."""
+    if seen is None or seen.moment is None or plan.rejections:
+        return False
+    return seen.layout is plan.base.layout and seen.moment == cursor.moment
+
+
+def _as_of_now(cursor: Cursor, plan: SchemaPlan, *, is_as_seen: bool = False) -> SchemaPlan:
     """The plan, made again from what is there now (rows may have gone, too); its names must still hold."""
     depends_on_others = plan.changes_schema and (not refers_as_planned(cursor, plan) or _names_are_taken(cursor, plan))
-    if not (depends_on_others or plan.rejections) and catalog.layout(cursor, plan.after.model) == plan.base.layout:
+    if not (depends_on_others or plan.rejections) and (
+        is_as_seen or catalog.layout(cursor, plan.after.model) == plan.base.layout
+    ):
         return plan
     fresh = make_plan(cursor, plan.linked)
     if fresh.names != plan.names or (fresh.rebuilds and not plan.rebuilds):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.dialect import SQLITE, Dialect
@@ -70,6 +70,16 @@ AfterCommit = dict[Any, Callable[[], None]]
 """What to do on the event loop once a transaction is committed, in this order; the keys are for who adds."""
 
 
+class Moment(NamedTuple):
+    """Two that are equal say that no other connection, in whatever process, has committed anything in between.
+
+    What this connection itself has written is not told by it. Databases that cannot say so have None.
+    """
+
+    connection: sqlite3.Connection
+    version: int
+
+
 class Cursor(Protocol):
     """The part of a DBAPI cursor that is used, and in whose words its database is spoken to.
 
@@ -81,6 +91,10 @@ class Cursor(Protocol):
     @property
     def dialect(self) -> Dialect:
         """What SQL has to look like here."""
+
+    @property
+    def moment(self) -> Moment | None:
+        """The state of the database that this transaction began with, but for what its connection wrote."""
 
     @property
     def rowcount(self) -> int:
@@ -112,6 +126,12 @@ class SqliteCursor(sqlite3.Cursor):
 
     dialect: Final[Dialect] = SQLITE
     after_commit: AfterCommit | None = None
+
+    @property
+    def moment(self) -> Moment:
+        """As `Cursor`."""
+        version: int = self.execute("PRAGMA data_version").fetchone()[0]
+        return Moment(self.connection, version)
 
     def stream(self, sql: str, /) -> Iterator[Any]:
         """What iterating does already."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from watcherd.pim.spec import EntityRef
+from watcherd.store.cursor import Moment
 from watcherd.store.dialect import SQLITE, Dialect
 from watcherd.store.limits import RENAMED_FROM, SUPERSEDED, UNFILLED, Facts
 
@@ -116,6 +117,14 @@ class Layout:
     def live(self, name: str) -> StoredEntity | None:
         """The table that serves the entity of this name now."""
         return next((one for one in self.entities if one.name == name and not one.parked), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A layout that the catalog had at some moment, as far as the connection of that moment goes on to change it."""
+
+    layout: Layout
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from watcherd.pim.spec import LinkedModel, Target
 from watcherd.store import catalog
 from watcherd.store.database import Database
 from watcherd.store.differ import Settled
-from watcherd.store.layout import Layout, Surroundings
+from watcherd.store.layout import Layout, Seen, Surroundings
 from watcherd.store.names import Names
 
 
@@ -28,6 +28,7 @@ class Memory:
         self._forgotten: set[str] = set()
         self._reading = asyncio.Lock()
         self._settled: dict[str, Settled] = {}
+        self._seen: dict[str, Seen] = {}
         self._tables = Names()
 
     def settled(self, model: str) -> Settled:
@@ -55,19 +56,27 @@ class Memory:
                 self._put(layouts, layout)
         return layouts
 
+    def take_seen(self, model: str) -> Seen | None:
+        """When the catalog was last seen to say what is remembered; of several who would write it, one is told."""
+        return self._seen.pop(model, None)
+
     def forget_all(self) -> None:
         """The tables of any model may have changed."""
         self._layouts = None
+        self._seen.clear()
 
-    def keep(self, layout: Layout) -> None:
+    def keep(self, applied: Seen) -> None:
         """Remember what was applied."""
+        layout = applied.layout
         if self._layouts is not None:
             self._put(self._layouts, layout)
             self._forgotten.discard(layout.model)
+            self._seen[layout.model] = applied
 
     def forget(self, model: str) -> None:
-        """Something else than a plan has changed the tables of a model."""
+        """Something else than a plan has changed the tables of a model, or is about to."""
         self._forgotten.add(model)
+        self._seen.pop(model, None)
 
     def around(self, layouts: Mapping[str, Layout], linked: LinkedModel) -> Surroundings:
         """What a plan for a model has to know of the others, given what `recall` answers."""

@@ -156,7 +156,13 @@ class PostgresDatabase:
         async with self._sessions:
             return await interact(open_session, body, tries=RETRIES + 1)
 
-    async def change(self, change: Callable[[Cursor], T], *, apart: bool = False) -> T:  # noqa: ARG002 - tables are altered here, not made again
+    async def change(
+        self,
+        change: Callable[[Cursor], T],
+        *,
+        apart: bool = False,  # noqa: ARG002 - tables are altered here, not made again
+        from_files: bool = False,  # noqa: ARG002 - every commit waits here
+    ) -> T:
         """Run a schema change, one at a time over all processes.
 
         It waits shortly for each table, and begins again with others let through in between: who

@@ -58,6 +58,7 @@ class PostgresCursor:
     """
 
     dialect = POSTGRESQL
+    moment: Final = None
 
     def __init__(self, connection: Connection, *, timeout: float | None = 30) -> None:
         """`timeout` in seconds is for each statement."""

@@ -81,7 +81,8 @@ class SqliteDatabase:
             self.at_once = AtOnce(self._connect_reader())
             self._file = _identity(path)
             self._log: tuple[int, int] | None = None
-            self._writer = Writer(self._connect, max_waiting=max_waiting, reader=self.at_once)
+            log = path.with_name(f"{path.name}-wal") if durability == "full" else None
+            self._writer = Writer(self._connect, max_waiting=max_waiting, reader=self.at_once, log=log)
         except sqlite3.Error as error:
             for connection in self._readers:
                 connection.close()
@@ -136,12 +137,12 @@ class SqliteDatabase:
         async with self._sessions:
             return await interact(open_session, body, tries=2)
 
-    async def change(self, change: Callable[[Cursor], T], *, apart: bool = False) -> T:
+    async def change(self, change: Callable[[Cursor], T], *, apart: bool = False, from_files: bool = False) -> T:
         """A write like any other: there is one writer at a time anyway, over all processes.
 
-        With `apart` it runs on a connection of its own, with foreign keys off.
+        With `apart` it runs on a connection of its own, with foreign keys off; for `from_files` see `late_sync`.
         """
-        result: T = await self._writer.write(change, apart=apart, alters=True)
+        result: T = await self._writer.write(change, apart=apart, alters=True, from_files=from_files)
         return result
 
     async def back_up(self) -> Path:

@@ -30,7 +30,7 @@ from watcherd.store.drift import Difference
 from watcherd.store.founding import Founding, founds
 from watcherd.store.hold import Tenure
 from watcherd.store.holders import Heard, Me
-from watcherd.store.layout import Layout, StoredAttribute
+from watcherd.store.layout import Layout, Seen, StoredAttribute
 from watcherd.store.memory import Memory
 from watcherd.store.plan import Rejection, SchemaPlan, StepKind
 from watcherd.store.prune import Parked
@@ -207,15 +207,21 @@ class Store:
         steps only writes the record, and nothing when that is applied already.
         """
         apart = self._database.dialect.readers_wait and apply.adds_to_rows(plan) and not plan.rejections
+        seen = self._memory.take_seen(plan.after.model)
+
+        def change(cursor: Cursor) -> Seen:
+            moment = cursor.moment
+            return Seen(apply.expand(cursor, plan, record, seen), moment)
+
         try:
             if apart:
                 await self._database.change(lambda cursor: apply.add_columns(cursor, plan))
             if founds(plan):
-                applied = await self._founding.expand(plan, record)
+                applied = Seen(await self._founding.expand(plan, record))
             else:
-                applied = await self._database.change(
-                    lambda cursor: apply.expand(cursor, plan, record), apart=plan.rebuilds
-                )
+                # That an older source speaks is an administrator's decision: it is kept here alone.
+                from_files = record.overrides is None
+                applied = await self._database.change(change, apart=plan.rebuilds, from_files=from_files)
         except apply.RejectedError as rejected:
             self._memory.forget(plan.after.model)
             if apart:

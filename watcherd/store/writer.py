@@ -3,7 +3,8 @@
 Owns the transactions of all writes. What waits is taken together: one BEGIN IMMEDIATE, each write
 in a savepoint of its own, one COMMIT (one fsync), and only then are the callers answered, all with
 one wake-up of the event loop. A write that fails is rolled back alone; a COMMIT that fails, fails
-the group. A write that rebuilds tables runs apart: on a connection of its own, foreign keys off.
+the group. A write that rebuilds tables runs apart: on a connection of its own, foreign keys off. What
+follows from the model files is told before the disk has it, see `late_sync`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from watcherd.errors import StoreError, StoreUnavailableError
+from watcherd.store import late_sync
 from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, refused
 from watcherd.store.turn import Turn
@@ -36,12 +39,15 @@ Write = Callable[[Cursor], Any]
 class _Job:
     """One write that waits, and then what came of it."""
 
-    __slots__ = ("after_commit", "alters", "apart", "error", "future", "result", "write")
+    __slots__ = ("after_commit", "alters", "apart", "error", "from_files", "future", "result", "write")
 
-    def __init__(self, write: Write, future: asyncio.Future[Any], *, apart: bool, alters: bool) -> None:
+    def __init__(
+        self, write: Write, future: asyncio.Future[Any], *, apart: bool, alters: bool, from_files: bool
+    ) -> None:
         self.write = write
         self.apart = apart
         self.alters = alters
+        self.from_files = from_files
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
@@ -52,11 +58,21 @@ class Writer:
     """Runs writes one after another, in groups; made and closed on the event loop's thread."""
 
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], *, max_waiting: int, reader: AtOnce | None = None
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        max_waiting: int,
+        reader: AtOnce | None = None,
+        log: Path | None = None,
     ) -> None:
-        """`reader` rests while the tables change, and is woken here, where nobody waits for it."""
+        """`reader` rests while the tables change, and is woken here, where nobody waits for it.
+
+        `log` is the write-ahead log that commits wait for; None: they do not wait for the disk.
+        """
         self._connect = connect
         self._reader = reader
+        self._log = log
+        self._owes_sync = False
         self._altered = False
         self._connection: sqlite3.Connection | None = connect()
         self.max_waiting = max_waiting
@@ -75,11 +91,11 @@ class Writer:
         """How many writes are in the queue now."""
         return self._waiting.qsize()
 
-    async def write(self, write: Write, *, apart: bool = False, alters: bool = False) -> Any:
+    async def write(self, write: Write, *, apart: bool = False, alters: bool = False, from_files: bool = False) -> Any:
         """What `write(cursor)` answers, once it is committed.
 
         With `apart` it runs alone, on a fresh connection that does not enforce foreign keys. Only what
-        `alters` may change tables.
+        `alters` may change tables. What is `from_files` alone need not be on the disk by then.
 
         StoreUnavailableError when too many wait, or when the database cannot take it now. The
         write of a cancelled caller happens wholly or not at all.
@@ -88,7 +104,7 @@ class Writer:
             raise StoreUnavailableError("the database is being closed")
         if self.waiting >= self.max_waiting:
             raise StoreUnavailableError(f"{self.max_waiting} writes are waiting for the database already")
-        job = _Job(write, self._loop.create_future(), apart=apart, alters=alters)
+        job = _Job(write, self._loop.create_future(), apart=apart, alters=alters, from_files=from_files)
         self._waiting.put(job)
         return await job.future
 
@@ -124,6 +140,7 @@ class Writer:
                 self._tell(_deliver, group)
                 if self._reader is not None and self._reader.used:
                     self._wake_reader()
+                self._make_up()
         self._disconnect()
         self._tell(_finish, self._ended)
 
@@ -171,7 +188,12 @@ class Writer:
     def _settle_together(self, group: list[_Job]) -> None:
         try:
             connection = self._connected()
-            self._transact(connection, group)
+            if self._log is not None and all(job.from_files for job in group) and late_sync.put_off(connection):
+                self._transact(connection, group)
+                late_sync.restore(connection)
+                self._owes_sync = True
+            else:
+                self._transact(connection, group)
         except (sqlite3.Error, StoreUnavailableError) as error:
             self._disconnect()  # whatever is wrong with it, the next group gets a fresh one
             for job in group:
@@ -222,6 +244,12 @@ class Writer:
             self._altered = False
             with contextlib.suppress(sqlite3.Error):
                 self._reader.wake()
+
+    def _make_up(self) -> None:
+        """Have the disk get what was told before it had it."""
+        if self._owes_sync and self._log is not None:
+            self._owes_sync = False
+            late_sync.make_up(self._log)
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,56 @@ async def test_a_plan_whose_table_another_process_has_made_meanwhile_is_made_aga
     again = await apply(store, mine)
     assert await again["Z"].get(key(1)) is None
     await other.close()
+
+
+async def test_the_catalog_is_not_read_again_as_long_as_nobody_else_has_written(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch, query: Query
+) -> None:
+    read = 0
+    layout = catalog.layout
+
+    def counted(cursor: Cursor, model: str) -> Layout:
+        nonlocal read
+        read += 1
+        return layout(cursor, model)
+
+    rows = await apply(store, USER, 1)
+    await apply(store, model(entity("User", attribute("name"), attribute("a")), domain="user-management"), 2)
+    monkeypatch.setattr(catalog, "layout", counted)
+    await rows["User"].insert([{"id": key(1), "name": "a"}])
+    await apply(store, USER, 3)
+    await apply(store, model(entity("User", attribute("name"), attribute("b")), domain="user-management"), 4)
+    sees = database_url.startswith("sqlite")  # a server cannot say whether others have written
+    assert read == (0 if sees else 2)
+    query("UPDATE watcherd_model SET applied_at = 'now'")  # anything, by anybody else
+    await apply(store, USER, 5)
+    assert read == (1 if sees else 3)
+
+
+async def test_of_two_changes_that_were_planned_alike_the_second_is_planned_again(store: Store) -> None:
+    wide = model(entity("User", attribute("name"), attribute("size")), domain="user-management")
+    await apply(store, USER, 1)
+    await apply(store, model(entity("User", attribute("name"), attribute("a")), domain="user-management"), 2)
+    one, two = await store.plan(wide), await store.plan(wide)
+    assert await asyncio.gather(store.expand(one, record(wide, 3)), store.expand(two, record(wide, 3))) == [(), ()]
+    rows = store.bind(await store.plan(wide)).entities
+    await rows["User"].insert([{"id": key(1), "name": "a", "size": "L"}])
+    assert (await store.plan(wide)).changes_schema is False
+
+
+async def test_a_change_by_another_process_since_the_plan_is_seen(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    await apply(store, USER, 1)
+    await apply(store, model(entity("User", attribute("name"), attribute("a")), domain="user-management"), 2)
+    wide = model(entity("User", attribute("name"), attribute("size")), domain="user-management")
+    plan = await store.plan(wide)
+    other = await Store.open(database_url, tmp_path)
+    await apply(other, wide, 3)
+    await other.close()
+    with pytest.raises(StalePlanError, match="revision 3 of user-management was applied by another process"):
+        await store.expand(plan, replace(record(wide, 3), fingerprint="mine"))
+    await apply(store, wide, 4)
 
 
 async def test_revision_numbers_never_go_back(store: Store) -> None:
