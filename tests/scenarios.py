@@ -46,6 +46,7 @@ WATCHING = "e2e/test_watching.py"
 WORKERS = "e2e/test_workers.py"
 ACROSS = "behaviour/test_connections_across_swaps.py"
 OTHERS = "e2e/test_others.py"
+PLACE = "unit/store/test_place.py"
 
 SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Editors": {
@@ -319,6 +320,11 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "a second daemon on one SQLite database": (
             f"{OTHERS}::test_a_second_daemon_on_the_same_directory_is_refused_and_the_next_one_after_a_kill_is_not",
+        ),
+        "a database that is moved or deleted under the daemon": (
+            f"{OTHERS}::test_a_database_file_that_is_moved_away_takes_no_write_until_it_is_back",
+            f"{OTHERS}::test_no_row_that_was_acknowledged_is_lost_when_the_data_directory_is_deleted",
+            f"{PLACE}::test_writes_from_all_sides_are_in_the_copy_if_they_were_acknowledged",
         ),
         "a process that keeps everybody from the database": (
             f"{OTHERS}::test_while_another_process_keeps_everybody_from_reading_all_else_is_answered",

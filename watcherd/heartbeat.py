@@ -45,7 +45,7 @@ class Heartbeat:
         self._scanned = scanned
         self._behind = behind
         self._publish = publish
-        self._degraded = False
+        self._reason: str | None = None
         self._log = structlog.stdlib.get_logger("watcherd.heartbeat")
 
     async def run(self) -> None:
@@ -55,17 +55,16 @@ class Heartbeat:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def look(self) -> None:
-        """Speak once; tell of a database that does not listen, or is not what it was, once, and of its return."""
+        """Speak once; tell of a database that does not listen, or is not what it was: once why, and of its return."""
         try:
             await self.beat()
             reason = await self._store.health()
         except StoreError as error:
             reason = str(error)
-        if reason is not None and not self._degraded:
-            self._publish(events.DatabaseDegraded(reason))
-        if reason is None and self._degraded:
-            self._publish(events.DatabaseRecovered())
-        self._degraded = reason is not None
+        if reason == self._reason:
+            return
+        self._publish(events.DatabaseRecovered() if reason is None else events.DatabaseDegraded(reason))
+        self._reason = reason
 
     async def beat(self) -> None:
         """Speak once, and have caught up with what others did."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -69,17 +70,52 @@ async def test_a_second_daemon_on_the_same_directory_is_refused_and_the_next_one
         assert (await client.get("/api/shop/items")).json()["total"] == 1
 
 
-async def test_a_database_file_that_is_deleted_under_a_daemon_is_told_of(tmp_path: Path, shop_models: Path) -> None:
-    async with running(shop_models, tmp_path / "data") as daemon, daemon.client() as client:
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_database_file_that_is_moved_away_takes_no_write_until_it_is_back(
+    tmp_path: Path, shop_models: Path, workers: str
+) -> None:
+    async with running(shop_models, tmp_path / "data", "--workers", workers) as daemon, daemon.client() as client:
+        first = (await client.post("/api/shop/items", json={"name": "a"})).headers["location"]
         kept = tmp_path / "kept.db"
         database_of(daemon).rename(kept)
+        refusal = await client.post("/api/shop/items", json={"name": "b"})
+        assert (refusal.status_code, refusal.headers["retry-after"]) == (503, "1")
+        assert f"the database {database_of(daemon)} was deleted or replaced" in refusal.json()["detail"]
+        assert (await client.get(first)).status_code == 200
         told = await daemon.wait_for("database.degraded")
-        assert (told["level"], "put the file back" in told["reason"]) == ("error", True)
+        assert (told["level"], "move the file back" in told["reason"]) == ("error", True)
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["reasons"]) == (200, [told["reason"]])
         kept.rename(database_of(daemon))
+        assert (await client.post("/api/shop/items", json={"name": "c"})).status_code == 201
         await daemon.wait_for("database.recovered")
         assert (await client.get("/readyz")).json()["status"] == "ok"
+    async with running(shop_models, tmp_path / "data") as daemon, daemon.client() as client:
+        stored = {row["name"] for row in (await client.get("/api/shop/items")).json()["items"]}
+        assert stored >= {"a", "c"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_no_row_that_was_acknowledged_is_lost_when_the_data_directory_is_deleted(
+    tmp_path: Path, shop_models: Path, workers: str
+) -> None:
+    async with running(shop_models, tmp_path / "data", "--workers", workers) as daemon, daemon.client() as client:
+        acknowledged = set()
+        for number in range(50):
+            if number == 40:
+                shutil.rmtree(daemon.data)
+            created = await client.post("/api/shop/items", json={"name": f"row {number}"})
+            if created.status_code == 201:
+                acknowledged.add(f"row {number}")
+        assert len(acknowledged) == 40
+        told = await daemon.wait_for("database.degraded", where=lambda line: "was saved as" in line["reason"])
+        assert (await client.get(f"/api/shop/items?name={sorted(acknowledged)[0]}")).json()["total"] == 1
+    (copy,) = (daemon.data / "backups").iterdir()
+    assert str(copy) in told["reason"]
+    copy.rename(database_of(daemon))
+    async with running(shop_models, daemon.data, "--workers", workers) as daemon, daemon.client() as client:
+        stored = {row["name"] for row in (await client.get("/api/shop/items?limit=100")).json()["items"]}
+        assert acknowledged <= stored
 
 
 async def refused(models: Path, data: Path) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,15 +22,34 @@ from watcherd.store.names import quoted
 BACKUPS: Final = "backups"
 """The directory of backups, beside the database."""
 
+_PAGES: Final = 1_000
+"""Copied between two questions whether to go on: milliseconds."""
+
 
 def back_up(path: Path) -> Path:
     """Copy the database at `path` while nobody writes it; returns where the copy is. StoreError."""
-    directory = path.parent / BACKUPS
-    target = directory / f"{path.stem}-{_now()}{path.suffix}"
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
+        with closing(sqlite3.connect(path)) as source:
+            return copy_of(source, path)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot back up {path}: {error}") from error
+
+
+def copy_of(source: sqlite3.Connection, path: Path, go_on: Callable[[], bool] = lambda: True) -> Path:
+    """Copy what a connection sees of the database at `path`; returns where the copy is. StoreError.
+
+    `go_on` is asked now and then; false ends it.
+    """
+    target = path.parent / BACKUPS / f"{path.stem}-{_now()}{path.suffix}"
+
+    def ask(_: int, __: int, ___: int) -> None:
+        if not go_on():
+            raise StoreError(f"cannot back up {path} to {target}: there is no time left")
+
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with closing(sqlite3.connect(target)) as copy:
+            source.backup(copy, pages=_PAGES, progress=ask)
             (verdict,) = copy.execute("PRAGMA quick_check").fetchone()
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot back up {path} to {target}: {error}") from error

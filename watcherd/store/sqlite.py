@@ -22,6 +22,7 @@ from watcherd.store.at_once import AtOnce, TooMuchError
 from watcherd.store.cursor import Cursor, read_one_state, refused, run
 from watcherd.store.dialect import SQLITE
 from watcherd.store.hold import Hold, Tenure
+from watcherd.store.place import Place
 from watcherd.store.session import Body, interact
 from watcherd.store.sqlite_session import SESSIONS, Connections, SqliteSession
 from watcherd.store.sqlite_stream import SqliteStream
@@ -77,12 +78,12 @@ class SqliteDatabase:
         self._streams: set[SqliteStream] = set()
         self._closing = False
         self._abandoned = False
+        self._place: Place | None = None
         try:
             self.at_once = AtOnce(self._connect_reader())
-            self._file = _identity(path)
-            self._log: tuple[int, int] | None = None
+            self._place = Place(path, saves=tenure == "leading")
             log = path.with_name(f"{path.name}-wal") if durability == "full" else None
-            self._writer = Writer(self._connect, max_waiting=max_waiting, reader=self.at_once, log=log)
+            self._writer = Writer(self._connect, self._place, max_waiting=max_waiting, reader=self.at_once, log=log)
         except sqlite3.Error as error:
             for connection in self._readers:
                 connection.close()
@@ -92,7 +93,7 @@ class SqliteDatabase:
         # A thread more for each: what ends a transaction must not wait for a step of another.
         self._steps = ThreadPoolExecutor(2 * SESSIONS, thread_name_prefix="watcherd-session")
         self._sessions = asyncio.Semaphore(SESSIONS)
-        self._connections = Connections(self._connect)
+        self._connections = Connections(self._connect, self._place)
 
     async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key: at once, unless somebody has to be waited for. StoreError."""
@@ -154,23 +155,13 @@ class SqliteDatabase:
         return Usage(self._writer.waiting, self._writer.max_waiting, len(self._reading), READERS)
 
     async def health(self) -> str | None:
-        """Why a read fails now; None when it does not."""
+        """Why a read fails now, or writes are refused; None when neither is so."""
         try:
             if not self.at_once.resting:  # the writer is at work on the tables: it answers
                 self.at_once.fetch_row(_LOOK, ())
         except TooMuchError as error:
             return f"the database {self.path} cannot be read now: {error}"
-        log = _identity(self.path.with_name(f"{self.path.name}-wal"))
-        self._log = self._log or log
-        for what, now, before in (("", _identity(self.path), self._file), ("write-ahead log of the ", log, self._log)):
-            if now != before:
-                # Reads and writes go on, in a file that nobody can open any more.
-                return (
-                    f"the {what}database {self.path} was deleted or replaced while it is open: what is written from "
-                    "now on is lost when this process ends; put the file back, or export the rows as long as it "
-                    "runs, and restart"
-                )
-        return None
+        return None if self._place is None else self._place.lost()
 
     async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
         """Finish what is queued within `timeout` seconds, then end all threads and connections."""
@@ -236,6 +227,7 @@ class SqliteDatabase:
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = self._connect_to_read()
+        connection.execute(_LOOK).fetchall()  # opens all its files: they may be gone when it is first used
         self._readers.append(connection)
         return connection
 
@@ -245,6 +237,8 @@ class SqliteDatabase:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
+        if self._place is not None:
+            self._place.check()  # else an empty database would be made where ours was
         # Without an isolation level nothing begins a transaction but us: DDL can be rolled back.
         connection = sqlite3.connect(
             self.path,
@@ -261,12 +255,3 @@ class SqliteDatabase:
             connection.close()
             raise
         return connection
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file a path leads to, whatever it is called; None: to none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

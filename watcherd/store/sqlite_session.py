@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, refused
+from watcherd.store.place import Place
 from watcherd.store.session import HOLD_SECONDS, StaleError, in_savepoint
 from watcherd.store.turn import Turn
 
@@ -32,7 +33,8 @@ _NOT_NOW: Final = frozenset({sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_BUSY})
 class Connections:
     """The connections that sessions use, kept for the next ones; for several threads."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], place: Place) -> None:
+        self.place = place
         self._connect = connect
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
@@ -117,6 +119,8 @@ class SqliteSession:
             await self._loop.run_in_executor(self._threads, self._let_go)
 
     def _begun(self, *, writes: bool) -> Cursor:
+        if writes and self._connections.place.is_lost:
+            self._connections.place.check()
         if self._connection is None:
             if self._at_once:
                 self._take_turn()
@@ -159,11 +163,14 @@ class SqliteSession:
             self._check_open()
             if self._connection is None:
                 return
+            has_written = self._has_turn
             try:
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:
                 raise refused(error) from error
         self._let_go()
+        if has_written:
+            self._connections.place.check()
 
     def _let_go(self) -> None:
         """Give back the connection and the turn, once no step is running."""

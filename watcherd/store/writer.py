@@ -1,10 +1,11 @@
 """The one writer of the database: a thread, its connection, and a queue.
 
 Owns the transactions of all writes. What waits is taken together: one BEGIN IMMEDIATE, each write
-in a savepoint of its own, one COMMIT (one fsync), and only then are the callers answered, all with
-one wake-up of the event loop. A write that fails is rolled back alone; a COMMIT that fails, fails
-the group. A write that rebuilds tables runs apart: on a connection of its own, foreign keys off. What
-follows from the model files is told before the disk has it, see `late_sync`.
+in a savepoint of its own, one COMMIT (one fsync), one look whether the file is where it was (see
+`place`), and only then are the callers answered, all with one wake-up of the event loop. A write
+that fails is rolled back alone; a COMMIT that fails, fails the group. A write that rebuilds tables
+runs apart: on a connection of its own, foreign keys off. What follows from the model files is told
+before the disk has it, see `late_sync`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import late_sync
 from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, refused
+from watcherd.store.place import Place
 from watcherd.store.turn import Turn
 
 MAX_GROUP: Final = 64
@@ -60,6 +62,7 @@ class Writer:
     def __init__(
         self,
         connect: Callable[[], sqlite3.Connection],
+        place: Place,
         *,
         max_waiting: int,
         reader: AtOnce | None = None,
@@ -70,6 +73,7 @@ class Writer:
         `log` is the write-ahead log that commits wait for; None: they do not wait for the disk.
         """
         self._connect = connect
+        self._place = place
         self._reader = reader
         self._log = log
         self._owes_sync = False
@@ -138,6 +142,8 @@ class Writer:
                 if not all(job.alters for job in group):
                     self._wake_reader()  # who writes rows is going to read them
                 self._tell(_deliver, group)
+                if self._place.is_lost:
+                    self._place.save(self._connection, lambda: not self._abandoned.is_set())
                 if self._reader is not None and self._reader.used:
                     self._wake_reader()
                 self._make_up()
@@ -178,12 +184,16 @@ class Writer:
             for job in group:
                 job.error = StoreUnavailableError("the database was closed before this write began")
             return
+        if self._place.is_lost and _refuse(group, self._place.lost()):
+            return
         for apart, jobs in itertools.groupby(group, key=lambda job: job.apart):
             if apart:
                 for job in jobs:
                     self._settle_apart(job)
             else:
                 self._settle_together(list(jobs))
+        # Only now, when it is in the files: before that, they could still be deleted unseen.
+        _refuse(group, self._place.lost())
 
     def _settle_together(self, group: list[_Job]) -> None:
         try:
@@ -209,6 +219,8 @@ class Writer:
             self._transact(connection, [job])
         except sqlite3.Error as error:
             job.error = refused(error)
+        except StoreUnavailableError as error:
+            job.error = error
         finally:
             self._disconnect()
 
@@ -299,6 +311,16 @@ async def interrupt_until_done(
                 connection.interrupt()
         await asyncio.wait(pending, timeout=_BETWEEN_INTERRUPTS)
     return all(future.done() for future in waiting)
+
+
+def _refuse(group: list[_Job], why: str | None) -> bool:
+    """Let nobody believe that a write is stored for which there is a reason against."""
+    if why is None:
+        return False
+    for job in group:
+        if job.error is None:
+            job.error = StoreUnavailableError(why)
+    return True
 
 
 def _attempt(job: _Job, cursor: Cursor) -> None:

@@ -347,25 +347,6 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         database_path(None, tmp_path / "file" / "data")
 
 
-@pytest.mark.parametrize("replaced", [False, True])
-async def test_a_file_that_is_deleted_under_the_daemon_is_told_of(tmp_path: Path, replaced: bool) -> None:
-    database = SqliteDatabase(tmp_path / "x.db")
-    await database.write(lambda cursor: cursor.execute("CREATE TABLE t (x)") and None)
-    assert await database.health() is None
-    (tmp_path / "x.db").rename(tmp_path / "kept.db")
-    if replaced:
-        (tmp_path / "x.db").write_bytes(b"")
-    assert "the database" in (told := str(await database.health()))
-    assert "was deleted or replaced while it is open" in told
-    (tmp_path / "kept.db").replace(tmp_path / "x.db")
-    assert await database.health() is None
-    (tmp_path / "x.db-wal").rename(tmp_path / "kept.db-wal")
-    assert "the write-ahead log of the database" in str(await database.health())
-    (tmp_path / "kept.db-wal").rename(tmp_path / "x.db-wal")
-    assert await database.health() is None
-    await database.close()
-
-
 async def test_a_read_that_has_to_wait_for_another_process_waits_in_a_thread(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "x.db")
     await database.write(insert_first)
