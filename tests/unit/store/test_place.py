@@ -92,7 +92,7 @@ async def test_while_a_file_is_not_in_its_place_nothing_is_written_and_all_is_re
     (home / "away").replace(home / name)
     await add(database, 4)
     assert await database.health() is None
-    assert {1, 4} <= set(await database.read(values))
+    assert {1, 4} <= set(await database.read(values)) <= {1, 2, 4}, "once it was known, nothing was written"
 
 
 async def test_a_write_during_which_the_file_is_deleted_is_not_acknowledged(
@@ -227,17 +227,17 @@ def test_a_directory_in_which_nothing_has_changed_for_long_costs_one_look(
 
 
 def test_a_link_to_another_database_is_another_database(tmp_path: Path) -> None:
-    for name in ("one", "two"):
+    for name in ("one", "two", "x.db-wal", "x.db-shm"):
         (tmp_path / name).touch()
     link = tmp_path / "x.db"
     link.symlink_to("one")
     place = Place(link, saves=False)
     an_hour_ago(tmp_path)
-    assert place.lost() is None
+    then = tmp_path.stat().st_mtime_ns
     assert place.lost() is None
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").replace(link)
-    an_hour_ago(tmp_path)
+    os.utime(tmp_path, ns=(then, then))  # as if the link led through a directory that nobody looks at
     assert place.lost() is not None
     with pytest.raises(StoreUnavailableError, match=str(link)):
         place.check()
