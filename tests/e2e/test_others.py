@@ -109,7 +109,7 @@ async def test_no_row_that_was_acknowledged_is_lost_when_the_data_directory_is_d
                 acknowledged.add(f"row {number}")
         assert len(acknowledged) == 40
         told = await daemon.wait_for("database.degraded", where=lambda line: "was saved as" in line["reason"])
-        assert (await client.get(f"/api/shop/items?name={sorted(acknowledged)[0]}")).json()["total"] == 1
+        assert (await client.get(f"/api/shop/items?name={min(acknowledged)}")).json()["total"] == 1
     (copy,) = (daemon.data / "backups").iterdir()
     assert str(copy) in told["reason"]
     copy.rename(database_of(daemon))
