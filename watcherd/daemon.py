@@ -75,6 +75,7 @@ def run(settings: Settings, greet: Greet | None = None) -> int:
     0 after a stop in time, 1 when a stage of the stop ran over its time or the daemon failed.
     Raises `WatcherdError` where it cannot start.
     """
+    logs.show_where_it_ends()
     log = logs.configure(settings.log_format, settings.log_level, shared=settings.workers > 1)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

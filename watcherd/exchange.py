@@ -59,6 +59,9 @@ _NO_TRACE: Mapping[str, str] = MappingProxyType({})
 QUIET: Final = frozenset({"/admin/pulse"})
 """What open pages ask for by themselves, all the time: counted, and not told."""
 
+PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""What the watchdog and other programs ask for, all the time: told where the answer is not 200."""
+
 
 class Notes:
     """Where the end of a request is noted: counted, and told in one line where the log shows such lines."""
@@ -91,7 +94,7 @@ class Notes:
         # Whatever clients send, the number of operations stays bounded: templates, and methods that exist.
         operation = f"{method} {template}" if template != UNMATCHED and method in METHODS else NOBODY
         self.metrics.request_ended(domain, operation, status, seconds)
-        if self._tells and path not in QUIET:
+        if self._tells and path not in QUIET and not (path in PROBES and status == HTTPStatus.OK):
             self.log.info(
                 "request",
                 **context,

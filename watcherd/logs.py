@@ -13,6 +13,7 @@ names by `event` never meets one.
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import json
 import logging
@@ -35,6 +36,9 @@ Format = Literal["json", "console"]
 CAPACITY = 10_000
 """Lines that may wait for the writing thread; more are dropped and counted."""
 
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""The numbers of syslog, which the journal takes from the beginning of a line."""
+
 ITEMS_SHOWN = 3
 """Items of a list that a line on a terminal shows; it says how many more there are."""
 DIGEST_SHOWN = 12
@@ -43,6 +47,7 @@ MASK = "***"
 _SECRET_KEY = re.compile(r"(?:^|_)(?:token|authorization|password|passwd|api_key|apikey|secret|cookie)$")
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*@")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_STDERR = 2
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _LEADING_FIELDS = ("ts", "level", "event", "logger")
 
@@ -64,8 +69,8 @@ def configure(
 
     `format` None chooses `console` on a terminal and `json` elsewhere; `level` is the name of the
     lowest level that is shown, such as `info`. A `worker` says in each line which it is; a stream that
-    is `shared` with other processes is written in pieces that no other line gets into. Close what is
-    returned at the very end.
+    is `shared` with other processes is written in pieces that no other line gets into; the journal of
+    systemd is told the level of each line, which it takes off again. Close what is returned at the very end.
     """
     stream = sys.stdout if stream is None else stream
     on_terminal = stream.isatty()
@@ -73,6 +78,8 @@ def configure(
     writer = _Writer(stream, CAPACITY, select.PIPE_BUF if shared else None)
     for_people = (format or _default_format(on_terminal)) == "console"
     render: Processor = _console(colors=on_terminal) if for_people else _json
+    if _is_journal(_descriptor(stream)):
+        render = _with_priority(render)
     ending = [*_shared_processors(worker), *([_abridge] if for_people else [])]
     _configure_structlog(writer, threshold, ending, render)
     handler = _configure_stdlib(writer, threshold, ending, render)
@@ -82,6 +89,14 @@ def configure(
 def get(name: str) -> FilteringBoundLogger:
     """Make the logger that says `name` in the field `logger`; may be called before `configure`."""
     return cast("FilteringBoundLogger", structlog.get_logger(name))
+
+
+def show_where_it_ends() -> None:
+    """Have a crash of the interpreter, and SIGABRT, write to standard error what each thread was doing.
+
+    SIGABRT is how the watchdog of systemd ends a process that hangs: nothing else would tell where.
+    """
+    faulthandler.enable(_STDERR)
 
 
 class Logs:
@@ -135,6 +150,22 @@ def _in_short(value: Any) -> Any:
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     leading = {key: event.pop(key) for key in _LEADING_FIELDS if key in event}
     return _encode({**leading, **event})
+
+
+def _is_journal(descriptor: int | None) -> bool:
+    """Whether a descriptor is the stream to the journal that systemd made for this service."""
+    if descriptor is None:
+        return False
+    at = os.fstat(descriptor)
+    return os.environ.get("JOURNAL_STREAM") == f"{at.st_dev}:{at.st_ino}"
+
+
+def _with_priority(render: Processor) -> Processor:
+    def render_with_priority(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        priority = _PRIORITIES.get(event["level"], _PRIORITIES["info"])
+        return f"<{priority}>{render(logger, method, event)!s}"
+
+    return render_with_priority
 
 
 def _configure_structlog(writer: _Writer, threshold: int, ending: list[Processor], render: Processor) -> None:

@@ -101,6 +101,22 @@ async def test_a_really_blocked_event_loop_makes_the_watchdog_messages_stop(tmp_
             await manager.until("WATCHDOG")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_who_is_ended_because_he_hangs_says_where(tmp_path: Path, shop_models: Path, workers: str) -> None:
+    """systemd's watchdog ends a daemon with SIGABRT; a manager that does so keeps what comes on standard error."""
+    said = tmp_path / "said"
+    hand_over = f"import os, sys; os.dup2(os.open({str(said)!r}, os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)"
+    hand_over += "; os.execv(sys.executable, [sys.executable, '-m', 'watcherd', *sys.argv[1:]])"
+    entry = (sys.executable, "-c", hand_over)
+    async with running(shop_models, tmp_path / "data", "--workers", workers, entry=entry) as daemon:
+        daemon.kill(signal.SIGABRT)
+        assert await daemon.ended() == -signal.SIGABRT
+    text = said.read_text()
+    assert "Fatal Python error: Aborted" in text
+    assert "in run" in text
+    assert "watcherd/logs.py" in text  # the other threads, too
+
+
 async def test_a_start_that_takes_long_says_how_far_it_is(tmp_path: Path, shop_models: Path) -> None:
     armed = tmp_path / "armed"
     armed.write_text("delay 60", encoding="utf-8")

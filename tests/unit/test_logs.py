@@ -8,6 +8,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -299,3 +300,31 @@ def test_closing_gives_standard_logging_back_and_leaves_no_thread() -> None:
 def _read_all(descriptor: int) -> bytes:
     with os.fdopen(descriptor, "rb") as stream:
         return stream.read()
+
+
+def test_the_journal_is_told_the_level_of_each_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        at = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{at.st_dev}:{at.st_ino}")
+        configured = logs.configure("json", "debug", stream)
+        logs.get("watcherd").warning("model.rejected")
+        logs.get("watcherd").info("model.loaded")
+        logging.getLogger("uvicorn.error").error("out of paper")
+        configured.close()
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert [line[:3] for line in lines] == ["<4>", "<6>", "<3>"]
+    assert [json.loads(line[3:])["event"] for line in lines] == ["model.rejected", "model.loaded", "out of paper"]
+
+
+def test_lines_to_somebody_else_than_the_journal_begin_without_a_level(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The variable is inherited by whatever a service starts, also where its output goes elsewhere."""
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        monkeypatch.setenv("JOURNAL_STREAM", f"{os.fstat(stream.fileno()).st_dev}:1")
+        configured = logs.configure("json", "debug", stream)
+        logs.get("watcherd").warning("model.rejected")
+        configured.close()
+        stream.seek(0)
+        assert json.loads(stream.read())["event"] == "model.rejected"

@@ -48,14 +48,23 @@ def copy_of(source: sqlite3.Connection, path: Path, go_on: Callable[[], bool] = 
 
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _as_owned(target.parent)
         with closing(sqlite3.connect(target)) as copy:
             source.backup(copy, pages=_PAGES, progress=ask)
             (verdict,) = copy.execute("PRAGMA quick_check").fetchone()
+        _as_owned(target)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot back up {path} to {target}: {error}") from error
     if verdict != "ok":
         raise StoreError(f"cannot back up {path}: the copy at {target} is damaged: {verdict}")
     return target
+
+
+def _as_owned(made: Path) -> None:
+    """Give what was made to whom its directory belongs: root drops what is parked, and the daemon is somebody else."""
+    if os.geteuid() == 0:
+        owner = made.parent.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def new_directory(data_dir: Path) -> Path:

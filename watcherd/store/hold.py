@@ -36,6 +36,8 @@ class Hold:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if tenure == "alone" else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise StoreError(f"cannot lock the directory {path.parent}: {error.strerror}") from error
             why = "another process has it open, such as `watcherd serve`: stop it first"
             if tenure != "alone":
                 why = "another process has it for itself, such as `watcherd prune`: try again when it is done"

@@ -76,6 +76,10 @@ class _Writer(pickle.Pickler):
     dispatch_table = copyreg.dispatch_table.copy()
     dispatch_table[MappingProxyType] = lambda mapping: (frozen, (dict(mapping),))
 
+    def reducer_override(self, obj: Any) -> Any:
+        """Give a member of an enumeration by its value: Python before 3.11.4 has it fetched by `getattr`."""
+        return (type(obj), (obj.value,)) if isinstance(obj, Enum) else NotImplemented
+
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:

@@ -53,6 +53,7 @@ def run(channel: int, listener: int, balance: int) -> int:
     """Live as a worker on three inherited descriptors; returns the exit status."""
     for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(which, signal.SIG_IGN)
+    logs.show_where_it_ends()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(live(socket.socket(fileno=channel), socket.socket(fileno=listener), balance))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
@@ -220,3 +221,19 @@ async def test_what_cannot_be_saved_is_not_dropped(server: Store, tmp_path: Path
 def test_a_name_says_how_much_is_meant() -> None:
     whole = Parked(model="a", entity="B", attribute=None, table="t", column=None, gone="entity", rows=0)
     assert whole.name == "a.B"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+async def test_what_root_makes_belongs_to_whom_the_database_belongs(tmp_path: Path) -> None:
+    """An administrator drops what is parked; the daemon that comes after runs as somebody else."""
+    store = await store_with_parked(tmp_path)
+    await store.close()
+    somebody = 62580
+    for path in (tmp_path, tmp_path / "watcherd.db"):
+        os.chown(path, somebody, somebody)
+    store = await Store.open(None, tmp_path, tenure="alone")
+    await store.prune(await store.parked())
+    await store.close()
+    [backup] = (tmp_path / BACKUPS).iterdir()
+    assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {somebody}
+    assert backup.stat().st_size > 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import sqlite3
 import threading
@@ -20,6 +22,7 @@ from watcherd.store import writer
 from watcherd.store.at_once import TooMuchError
 from watcherd.store.cursor import Cursor, run
 from watcherd.store.database import database_path
+from watcherd.store.hold import Tenure
 from watcherd.store.sqlite import SqliteDatabase
 
 
@@ -469,3 +472,15 @@ async def test_a_reader_that_nobody_uses_sees_the_tables_again_once_they_stand_s
 def _add_and_fail(cursor: Cursor) -> None:
     cursor.execute("ALTER TABLE t ADD COLUMN z")
     raise StoreUnavailableError("try again")
+
+
+@pytest.mark.parametrize("tenure", ["shared", "leading", "alone"])
+async def test_a_file_system_that_knows_no_locks_is_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tenure: Tenure
+) -> None:
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError, match=r"cannot lock the directory .*: No locks available"):
+        SqliteDatabase(tmp_path / "x.db", tenure=tenure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import subprocess
+from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +14,7 @@ from watcherd.compile import Options, compile_model
 from watcherd.pim import link, parse
 from watcherd.pim.spec import LinkedModel
 from watcherd.store import Store
+from watcherd.store.layout import Layout
 from watcherd.workers.packing import Build, UnreadableBuildError, pack, unpack
 
 SAMPLES = sorted((Path(__file__).parents[3] / "pim_models").glob("*.yaml"))
@@ -37,6 +39,28 @@ async def test_a_build_comes_out_as_it_went_in_and_compiles_to_the_same_api(file
         assert theirs.operations == ours.operations
     finally:
         await store.close()
+
+
+def test_a_build_comes_out_however_python_would_pickle_an_enumeration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python 3.11.2, which Debian 12 has, pickles a member as a `getattr` of its class."""
+    spec = parse(SAMPLES[0].read_bytes(), SAMPLES[0].name).spec
+    assert spec is not None
+    linked = link(spec, {spec.name: spec})
+    assert isinstance(linked, LinkedModel)
+    build = Build(1, linked, Layout(spec.name), {})
+
+    def as_before(member: Enum, _protocol: int) -> tuple[object, tuple[object, ...]]:
+        return getattr, (type(member), member.name)
+
+    pending = [Enum]
+    while pending:
+        kind = pending.pop()
+        pending.extend(kind.__subclasses__())
+        if kind.__module__.startswith("watcherd."):
+            monkeypatch.setattr(kind, "__reduce_ex__", as_before)
+    assert unpack(pack(build)) == build
 
 
 class Evil:
