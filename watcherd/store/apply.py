@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Final
 
 from watcherd.pim.spec import LinkedModel
-from watcherd.store import catalog, foreign_keys, records, remake
+from watcherd.store import catalog, checks, foreign_keys, records, remake
 from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ, former_name
 from watcherd.store.layout import Layout, Seen, StoredAttribute
@@ -93,7 +93,7 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record, seen: Seen | None =
             remake.check_references(cursor, [names.table for names in plan.names.values()])
         do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_SYNC])
         # Last, since on PostgreSQL readers wait from here to the end.
-        do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_CHECK])
+        checks.create(cursor, [step.check for step in plan.steps if step.check is not None])
         for step in plan.steps:
             if step.kind is StepKind.REWRITE:
                 remake.drop_defaults(cursor, step.name, step.columns)
@@ -163,12 +163,20 @@ def take_columns_back(cursor: Cursor, plan: SchemaPlan) -> None:
 
 
 def loosen(cursor: Cursor, plan: SchemaPlan) -> None:
-    """Drop what the plan says, except what a later plan has taken into service again."""
+    """Drop what the plan says, except what a later plan has taken into service again.
+
+    ApartError where it takes a copy of a table.
+    """
+    gone: dict[str, list[str]] = {}
     for step in plan.loosen:
         if step.kind is StepKind.RELEASE:
             _release(cursor, plan.after.model, step.name)
         elif catalog.drop_constraint(cursor, step.name):
             do(cursor, [step])
+            if step.table is not None:
+                gone.setdefault(step.table, []).append(step.name)
+    for table in checks.drop(cursor, gone):
+        remake.drop_checks(cursor, catalog.layout(cursor, plan.after.model).of_table(table), gone[table])
 
 
 def do(cursor: Cursor, steps: Iterable[Step]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from watcherd.errors import StoreError
 from watcherd.pim.spec import EntityRef, OnDelete, Target
+from watcherd.store import old_checks
 from watcherd.store.cursor import Cursor, any_among, insert, put
 from watcherd.store.layout import Layout, Referrer, StoredAttribute, StoredConstraint, StoredEntity, Surroundings
 from watcherd.store.names import Names
@@ -57,10 +58,12 @@ _HOLDERS: Final = (
         process TEXT NOT NULL, model TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (process, model))""",
 )
 _CODE: Final = ("""ALTER TABLE watcherd_revision ADD COLUMN code TEXT""",)
-_VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS, _HOLDERS, _CODE)
+_CHECKS_IN_TABLES: Final = ()  # in SQLite, where versions before this one would not find them
+_VERSIONS: Final = (_TABLES, _RENAMES_AND_ROLLBACKS, _HOLDERS, _CODE, _CHECKS_IN_TABLES)
 """What each version of the catalog does to the one before it; the first starts from nothing."""
 
 CATALOG_VERSION: Final = len(_VERSIONS)
+_WITH_CHECKS_IN_TABLES: Final = 5
 
 _ENTITY_COLUMNS: Final = ("table_name", "model", "entity", "position", "parked", "renamed_from")
 _ATTRIBUTE_COLUMNS: Final = (
@@ -102,6 +105,8 @@ def create(cursor: Cursor) -> None:
     for statements in _VERSIONS[version:]:
         for statement in statements:
             cursor.execute(statement.replace("BLOB", cursor.dialect.blob))
+    if 0 < version < _WITH_CHECKS_IN_TABLES:
+        old_checks.convert(cursor)
     if version < CATALOG_VERSION:
         cursor.execute("UPDATE watcherd_catalog SET version = ?", (CATALOG_VERSION,))
     for statement in cursor.dialect.functions:

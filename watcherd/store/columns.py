@@ -13,6 +13,7 @@ from datetime import datetime
 from watcherd.errors import InvalidExpressionError
 from watcherd.pim.spec import EMPTY, Attribute, Entity, EntityRef, Kind, LinkedModel
 from watcherd.store import tables
+from watcherd.store.checks import Check
 from watcherd.store.codecs import physical, same_type, signature
 from watcherd.store.conditions import UntranslatableError
 from watcherd.store.constraints import Wanted, wanted_constraints
@@ -85,6 +86,7 @@ class ColumnChanges:
         self.referring: list[str] = []
         self.parked: list[str] = []
         self.columns: dict[str, StoredAttribute] = {}
+        self._checks: list[Check] = []
         self._linked = setting.linked
         self._places = setting.places
         self._now = setting.now
@@ -125,7 +127,7 @@ class ColumnChanges:
                 Step(kind=StepKind.REFER, entity=entity.name, name=table, text=text, statements=(), columns=columns)
             )
         if before is None:
-            statements = (tables.create_table(self._dialect, self.after),)
+            statements = (tables.create_table(self._dialect, self.after, self._checks),)
             text = f"create the table {table} for {entity.name}"
             step = Step(kind=StepKind.CREATE_TABLE, entity=entity.name, name=table, text=text, statements=statements)
             self.column_steps.append(step)
@@ -424,9 +426,12 @@ class ColumnChanges:
         stored = new.stored
         kind = _CREATE[stored.kind]
         text = f"{'index' if stored.kind == 'index' else 'demand'} in {self._entity.name}: {stored.label}"
-        self.constraint_steps.append(
-            Step(kind=kind, entity=self._entity.name, name=stored.name, text=text, statements=new.statements)
-        )
+        step = Step(kind=kind, entity=self._entity.name, name=stored.name, text=text, statements=new.statements)
+        if new.check is not None and self._before is None:
+            self._checks.append(new.check)  # it comes with its table
+        elif new.check is not None:
+            step = replace(step, check=new.check)
+        self.constraint_steps.append(step)
         if self._before is not None and stored.kind != "index":
             self._looks.for_breaches(new)
 

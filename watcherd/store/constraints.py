@@ -1,4 +1,4 @@
-"""Which indexes and triggers an entity should have.
+"""Which indexes and checks an entity should have.
 
 Owns the reading of `unique`, `index`, references, `indexes` and sentences as objects of the
 database. Does not compare them with what is there: `differ` does.
@@ -13,6 +13,7 @@ from typing import Literal
 from watcherd.expressions import BOOL, Expression, compile_expression
 from watcherd.pim.scopes import check_scope
 from watcherd.pim.spec import Attribute, Constraint, Entity, Kind, Rule
+from watcherd.store.checks import Check, check_name
 from watcherd.store.conditions import Translation, UntranslatableError
 from watcherd.store.conditions import violation as expression_violation
 from watcherd.store.dialect import Dialect
@@ -21,20 +22,20 @@ from watcherd.store.limits import sentence_violation
 from watcherd.store.names import constraint_name, quoted
 from watcherd.store.tables import create_index
 
-_PREFIXES = {"unique": "uq", "index": "ix", "check": "ck", "rule": "ru"}
-_TRIGGER_SUFFIX = "_i"
+_PREFIXES = {"unique": "uq", "index": "ix", "rule": "ru"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """One index or check: how the catalog knows it, how it is made, who stands in its way.
 
-    `violation` is that of a check, over the names of attributes; `expression` is what a rule
-    demands, which the database does not watch.
+    An index has `statements`. `check` is what the database watches, `violation` the same over the
+    names of attributes; `expression` is what a rule demands, which the database does not watch.
     """
 
     stored: StoredConstraint
-    statements: tuple[str, ...]
+    statements: tuple[str, ...] = ()
+    check: Check | None = None
     violation: str | None = None
     expression: Expression | None = None
 
@@ -81,19 +82,20 @@ def _checks(
     for constraint in entity.constraints:
         expression = _expression(entity, constraint)
         violation = _violation(dialect, constraint, expression, held, quoted)
+        stored_as = _violation(dialect, constraint, expression, held, lambda name: quoted(columns[name]))
         over_new = _violation(dialect, constraint, expression, held, _new(dialect, columns))
         attributes = constraint.attributes if constraint.other is None else (*constraint.attributes, constraint.other)
         places = tuple(columns[name] for name in attributes)
         label = constraint.name or constraint.text
-        if violation is not None and over_new is not None:
-            name = constraint_name(_PREFIXES["check"], table, places, over_new, room_for=_TRIGGER_SUFFIX)
+        if violation is not None and stored_as is not None and over_new is not None:
+            name = check_name(table, places, over_new)
             stored = StoredConstraint(kind="check", name=name, label=label, attributes=attributes, columns=places)
-            statements = dialect.create_check(name, table, places, over_new)
-            yield Wanted(stored=stored, statements=statements, violation=violation)
+            check = Check(table=table, name=name, columns=places, violation=stored_as, of_new=over_new)
+            yield Wanted(stored=stored, check=check, violation=violation)
         elif expression is not None:
             name = constraint_name(_PREFIXES["rule"], table, places, expression.text)
             stored = StoredConstraint(kind="rule", name=name, label=label, attributes=attributes, columns=places)
-            yield Wanted(stored=stored, statements=(), expression=expression)
+            yield Wanted(stored=stored, expression=expression)
 
 
 def _expression(entity: Entity, constraint: Constraint) -> Expression | None:

@@ -1,6 +1,6 @@
 """What differs between the databases in the SQL that is made here.
 
-Owns the two dialects: their types, the forms of tables, columns and checks, and the few expressions
+Owns the two dialects: their types, the forms of tables and columns, and the few expressions
 that one of them has no words for. Connections and errors are in `sqlite` and `postgres`.
 
 Values have the same stored form in both (see `codecs`): text in wire form, 64-bit integers, double
@@ -65,6 +65,10 @@ class Dialect(Protocol):
         """Whether a table can refer to one that is not made yet; else foreign keys are added later."""
 
     @property
+    def alters_checks(self) -> bool:
+        """Whether a check can come to a table and go by ALTER TABLE; see `checks` for what is done else."""
+
+    @property
     def readers_wait(self) -> bool:
         """Whether readers of a table wait from ALTER TABLE to the end of its transaction."""
 
@@ -86,7 +90,7 @@ class Dialect(Protocol):
 
     @property
     def new_row(self) -> str:
-        """What stands before a column in the condition of a check."""
+        """What stands before a column of a row that is about to be written: in triggers, and in what names a check."""
 
     @property
     def position(self) -> str:
@@ -128,25 +132,17 @@ class Dialect(Protocol):
     def has_item(self, column: sa.ColumnClause[Any], wanted: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
         """Whether a list has an item; `wanted` is the JSON text of the list of that item alone."""
 
-    def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:
-        """Statements that refuse a row from now on for which `violation` (with `new_row`) is true."""
-
-    def drop_check(self, name: str, table: str) -> tuple[str, ...]:
-        """The opposite of `create_check`."""
-
-    def check_objects(self, name: str) -> tuple[str, ...]:
-        """What `create_check` makes is called there."""
-
     def keep_writers_out(self, table: str) -> tuple[str, ...]:
         """Statements after which nobody else writes to a table until the end of the transaction."""
 
 
 class Sqlite:
-    """SQLite: types are affinities, checks are triggers."""
+    """SQLite: types are affinities, checks are in the text of the table."""
 
     compiler: Final[Compiler] = SQLiteDialect_pysqlite(paramstyle="qmark")
     locked: Final = ""  # there is one writer
     references_in_tables: Final = True
+    alters_checks: Final = False
     readers_wait: Final = False
     is_server: Final = False
     milliseconds: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
@@ -199,24 +195,6 @@ class Sqlite:
         asked = sa.func.json_each(wanted).table_valued("value", name="wanted")
         return sa.exists(sa.select(sa.literal_column("1")).where(items.c.value == asked.c.value))
 
-    def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:
-        """A pair of triggers: a table cannot get a constraint later."""
-        refusal = f"BEGIN SELECT RAISE(ABORT, 'watcherd:check:{name}'); END"
-        listed = ", ".join(quoted(column) for column in columns)
-        insert, update = self.check_objects(name)
-        return (
-            f"CREATE TRIGGER {quoted(insert)} BEFORE INSERT ON {quoted(table)} WHEN {violation} {refusal}",
-            f"CREATE TRIGGER {quoted(update)} BEFORE UPDATE OF {listed} ON {quoted(table)} WHEN {violation} {refusal}",
-        )
-
-    def drop_check(self, name: str, table: str) -> tuple[str, ...]:  # noqa: ARG002 - triggers have no namesakes
-        """Both triggers."""
-        return tuple(f"DROP TRIGGER IF EXISTS {quoted(trigger)}" for trigger in self.check_objects(name))
-
-    def check_objects(self, name: str) -> tuple[str, ...]:
-        """The triggers on insert and on update."""
-        return f"{name}_i", f"{name}_u"
-
     def keep_writers_out(self, table: str) -> tuple[str, ...]:  # noqa: ARG002 - whichever it is
         """Nothing: a transaction that may write is the only one."""
         return ()
@@ -228,6 +206,7 @@ class Postgresql:
     compiler: Final[Compiler] = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
     locked: Final = " FOR UPDATE"
     references_in_tables: Final = False
+    alters_checks: Final = True
     readers_wait: Final = True
     is_server: Final = True
     milliseconds: Final = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
@@ -290,20 +269,6 @@ class Postgresql:
         """Containment, which JSON as it is kept does not know."""
         asked = sa.cast(sa.cast(wanted, sa.TEXT), JSONB)
         return sa.cast(column, JSONB).contains(asked)
-
-    def create_check(self, name: str, table: str, columns: tuple[str, ...], violation: str) -> tuple[str, ...]:  # noqa: ARG002 - its columns are in it
-        """A named constraint, for what is written from now on."""
-        # The rows have been looked at under a lock: no second look, which readers would wait for.
-        condition = f"CHECK (({violation}) IS NOT TRUE) NOT VALID"
-        return (f"ALTER TABLE {quoted(table)} ADD CONSTRAINT {quoted(name)} {condition}",)
-
-    def drop_check(self, name: str, table: str) -> tuple[str, ...]:
-        """The constraint, also where somebody dropped it already."""
-        return (f"ALTER TABLE IF EXISTS {quoted(table)} DROP CONSTRAINT IF EXISTS {quoted(name)}",)
-
-    def check_objects(self, name: str) -> tuple[str, ...]:
-        """The constraint."""
-        return (name,)
 
     def keep_writers_out(self, table: str) -> tuple[str, ...]:
         """A lock that readers do not notice, and that a row locked by a writer waits for as well.

@@ -230,18 +230,17 @@ def _loosen(dialect: Dialect, entity: StoredEntity) -> list[Step]:
         if not constraint.retired:
             continue
         kind, drop = _drop(dialect, constraint, entity.table)
+        table = entity.table if constraint.kind == "check" else None
         text = f"drop the {constraint.kind} of {entity.name}: {constraint.label}"
         if constraint.kind == "sync":
             text = f"stop keeping the earlier type of {entity.name}.{constraint.attributes[0]} in step"
-        steps.append(Step(kind=kind, entity=entity.name, name=constraint.name, text=text, statements=drop))
+        steps.append(Step(kind=kind, entity=entity.name, name=constraint.name, text=text, statements=drop, table=table))
     return steps
 
 
 def _drop(dialect: Dialect, constraint: StoredConstraint, table: str) -> tuple[StepKind, tuple[str, ...]]:
-    if constraint.kind == "rule":
-        return StepKind.DROP_CHECK, ()  # the record is all that there is of it
-    if constraint.kind == "check":
-        return StepKind.DROP_CHECK, dialect.drop_check(constraint.name, table)
+    if constraint.kind in {"check", "rule"}:
+        return StepKind.DROP_CHECK, ()  # of a rule the record is all that there is
     if constraint.kind == "sync":
         return StepKind.DROP_SYNC, sync.drop(dialect, constraint.name, table)
     return StepKind.DROP_INDEX, tables.drop_index(constraint.name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from watcherd.store import reflection, sync
+from watcherd.store import checks, reflection, sync
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
 from watcherd.store.reflection import Kind, Shape
@@ -68,7 +68,8 @@ def look(cursor: Cursor) -> Sight:
 
 def drift(sight: Sight) -> Mapping[str, tuple[Difference, ...]]:
     """The differences of each model that has some, by domain, in a stable order."""
-    wanted, found = _wanted(sight), reflection.shapes(sight.answers)
+    found = reflection.shapes(sight.answers)
+    wanted = _wanted(sight, found)
     existing = {reflection.reference_words(name) for name in found}
     differences: dict[str, list[Difference]] = {}
     for table, domain in sight.tables:
@@ -77,8 +78,11 @@ def drift(sight: Sight) -> Mapping[str, tuple[Difference, ...]]:
     return {domain: tuple(sorted(differences[domain], key=_place)) for domain in sorted(differences)}
 
 
-def _wanted(sight: Sight) -> Mapping[str, Shape]:
-    """What the catalog says of every table: what is parked or retired is there as well."""
+def _wanted(sight: Sight, found: Mapping[str, Shape]) -> Mapping[str, Shape]:
+    """What the catalog says of every table: what is parked or retired is there as well.
+
+    Of a check the form in which it was found, at least in part.
+    """
     dialect = sight.dialect
     type_of = cache(lambda signature: str(dialect.column_type(signature).compile(dialect=dialect.compiler)))
     version = reflection.column_words(type_of("integer"), not_null=True)
@@ -89,7 +93,9 @@ def _wanted(sight: Sight) -> Mapping[str, Shape]:
             wanted[table]["reference", column] = reflection.reference_words(target)
     for table, name, kind, columns in sight.constraints:
         if kind in {"check", "sync"}:
-            made = dialect.check_objects(name) if kind == "check" else sync.objects(dialect, name)
+            forms = checks.forms(dialect, name) if kind == "check" else (sync.objects(dialect, name),)
+            there = found.get(table, {})
+            made = next((form for form in forms if any(("check", one) in there for one in form)), forms[0])
             wanted[table].update({("check", one): reflection.CHECK_WORDS for one in made})
         elif kind != "rule":
             words = reflection.index_words(json.loads(columns), unique=kind == "unique")

@@ -29,6 +29,7 @@ MAX_TOGETHER: Final = 64
 """Models in one write: others that want to write wait for it."""
 
 _STEPS: Final = frozenset({StepKind.CREATE_TABLE, StepKind.CREATE_INDEX, StepKind.CREATE_UNIQUE, StepKind.CREATE_CHECK})
+"""A check of a new table comes with it."""
 
 
 def founds(plan: SchemaPlan) -> bool:

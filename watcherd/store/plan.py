@@ -13,6 +13,7 @@ from typing import Final
 from watcherd.errors import StoreError
 from watcherd.expressions import Expression
 from watcherd.pim.spec import Attribute, LinkedModel
+from watcherd.store.checks import Check
 from watcherd.store.layout import Layout, Surroundings
 from watcherd.store.limits import Limit
 
@@ -29,7 +30,7 @@ class StepKind(StrEnum):
 
     Some have no statements: a rename changes the catalog alone, foreign keys come and go, and
     columns are filled with values of another type, with a rebuild of the table, which `apply`
-    makes from what is there.
+    makes from what is there. So are checks; those of a new table come with it.
     """
 
     RENAME = "rename"
@@ -50,8 +51,9 @@ class StepKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step: `name` is the table, column, index or trigger; `statements` run in order.
+    """One step: `name` is the table, column, index, check or trigger; `statements` run in order.
 
+    A `check` comes to a table that is there, or one goes from its `table`, in ways of their own.
     `columns` are those whose foreign keys change, in a step that has no statements. A rewrite fills
     each column of `filled` with the SQL beside it, and takes the defaults from `columns`.
     """
@@ -63,6 +65,8 @@ class Step:
     statements: tuple[str, ...]
     columns: tuple[str, ...] = ()
     filled: tuple[tuple[str, str], ...] = ()
+    check: Check | None = None
+    table: str | None = None
 
     def describe(self) -> str:
         """One line for people, such as `add column nickname to User`."""

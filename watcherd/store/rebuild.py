@@ -3,7 +3,7 @@
 Owns the copy: a new table, the rows, the old one dropped, the new one in its place with its indexes
 and triggers. Runs in a transaction of `Writer.write` with `apart`, where foreign keys are off:
 dropping a parent would cascade otherwise. What is copied is read from the database itself, so that
-defaults and columns of which this version knows nothing stay as they are.
+defaults, columns and checks of which this version knows nothing stay as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from watcherd.store import rewording
 from watcherd.store.cursor import Cursor
+from watcherd.store.definition import checks_of
 from watcherd.store.layout import StoredAttribute
 from watcherd.store.names import quoted, shortened
 from watcherd.store.tables import reference_clause
@@ -38,11 +40,12 @@ def rebuild(  # noqa: PLR0913 - all that a copy can do on its way
     without: Collection[str] = (),
     filled: Mapping[str, str] = MappingProxyType({}),
     bare: Collection[str] = (),
+    without_checks: Collection[str] = (),
 ) -> None:
-    """Make a table again with the foreign keys of `attributes`, and without some columns.
+    """Make a table again with the foreign keys of `attributes`, and without some columns, or checks.
 
     A column of `filled` gets the value of the SQL beside it, one of `bare` loses its default.
-    Indexes and triggers on a column that goes, go with it. Whether the foreign keys hold is for
+    Indexes, checks and triggers on a column that goes, go with it. Whether the foreign keys hold is for
     `remake.check_references` to say, once everything is in place.
     """
     columns = [
@@ -51,10 +54,17 @@ def rebuild(  # noqa: PLR0913 - all that a copy can do on its way
         if column.name not in without
     ]
     references = {one.column: reference_clause(one) for one in attributes if one.target_table is not None}
-    counted = _is_counted(cursor, table)
+    definition = rewording.read(cursor, table)
+    text = "" if definition is None else definition.text
+    counted = "PRIMARY KEY AUTOINCREMENT" in text.upper()  # then it never gives a number twice
+    checks = [
+        check.text
+        for check in checks_of(text)
+        if check.name not in without_checks and not any(quoted(name) in check.text for name in without)
+    ]
     attached = _attached(cursor, table, without)
     new = shortened(_TEMPORARY, table)
-    cursor.execute(_create(new, columns, references, counted=counted))
+    cursor.execute(_create(new, columns, references, checks, counted=counted))
     listed = ", ".join(quoted(column.name) for column in columns)
     values = ", ".join(filled.get(column.name, quoted(column.name)) for column in columns)
     cursor.execute(f"INSERT INTO {quoted(new)} ({listed}) SELECT {values} FROM {quoted(table)}")  # noqa: S608 - quoted names
@@ -75,12 +85,6 @@ def _columns(cursor: Cursor, table: str) -> list[_Column]:
     return [_Column(name, kind, bool(not_null), default, bool(key)) for _, name, kind, not_null, default, key in rows]
 
 
-def _is_counted(cursor: Cursor, table: str) -> bool:
-    """Whether the database numbers the rows and never gives a number twice."""
-    (sql,) = cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
-    return "PRIMARY KEY AUTOINCREMENT" in sql.upper()
-
-
 def _attached(cursor: Cursor, table: str, without: Collection[str]) -> list[str]:
     """The text of all indexes and triggers but those that name a column of `without`."""
     rows = cursor.execute(
@@ -91,7 +95,9 @@ def _attached(cursor: Cursor, table: str, without: Collection[str]) -> list[str]
     return [sql for (sql,) in rows if not any(quoted(name) in sql for name in without)]
 
 
-def _create(table: str, columns: Iterable[_Column], references: dict[str, str], *, counted: bool) -> str:
+def _create(
+    table: str, columns: Iterable[_Column], references: dict[str, str], checks: Iterable[str], *, counted: bool
+) -> str:
     lines = []
     for column in columns:
         parts = [quoted(column.name), column.type]
@@ -104,4 +110,4 @@ def _create(table: str, columns: Iterable[_Column], references: dict[str, str], 
         if column.name in references:
             parts.append(references[column.name])
         lines.append(" ".join(parts))
-    return f"CREATE TABLE {quoted(table)} ({', '.join(lines)})"
+    return f"CREATE TABLE {quoted(table)} ({', '.join((*lines, *checks))})"

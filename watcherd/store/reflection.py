@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from watcherd.store.cursor import Cursor
+from watcherd.store.definition import DefinitionError, checks_of
 
 Kind = Literal["table", "column", "index", "check", "reference"]
 
@@ -28,13 +29,15 @@ class _Questions:
 
     `columns`: name, type, not null. `indexes`, a row a column, in order, without the primary key's:
     name, unique, whole (neither partial nor left invalid), column or null for an expression.
-    `checks` (triggers, too): name. `references`: column, the table that it refers to.
+    `checks` (triggers, too): name. `references`: column, the table that it refers to. `texts`: the
+    CREATE TABLE, where checks are told by that alone.
     """
 
     columns: str
     indexes: str
     checks: str
     references: str
+    texts: str | None = None
 
 
 _SQLITE_TABLES: Final = (
@@ -51,6 +54,7 @@ _SQLITE: Final = _Questions(
         SELECT t.name, k.name {_SQLITE_TABLES} JOIN sqlite_master AS k ON k.type = 'trigger' AND k.tbl_name = t.name""",
     references=f"""
         SELECT t.name, r."from", r."table" {_SQLITE_TABLES} JOIN pragma_foreign_key_list(t.name) AS r""",
+    texts=f"SELECT t.name, t.sql {_SQLITE_TABLES} WHERE t.sql LIKE '%CHECK%'",
 )
 _POSTGRES_TABLES: Final = (
     "FROM watcherd_entity AS e JOIN pg_class AS t ON t.relname = e.table_name AND t.relkind IN ('r', 'p') "
@@ -92,6 +96,7 @@ class Answers:
     indexes: list[tuple[Any, ...]]
     checks: list[tuple[Any, ...]]
     references: list[tuple[Any, ...]]
+    texts: list[tuple[Any, ...]]
 
 
 def ask(cursor: Cursor) -> Answers:
@@ -102,6 +107,7 @@ def ask(cursor: Cursor) -> Answers:
         indexes=list(cursor.stream(questions.indexes)),
         checks=list(cursor.stream(questions.checks)),
         references=list(cursor.stream(questions.references)),
+        texts=[] if questions.texts is None else list(cursor.stream(questions.texts)),
     )
 
 
@@ -114,6 +120,8 @@ def shapes(answers: Answers) -> Mapping[str, Shape]:
         found[table]["index", name] = index_words(columns, unique=unique, whole=whole)
     for table, name in answers.checks:
         found[table]["check", name] = CHECK_WORDS
+    for table, text in answers.texts:
+        found[table].update({("check", name): CHECK_WORDS for name in _named(text)})
     for table, column, target in answers.references:
         found[table]["reference", column] = reference_words(target)
     return found
@@ -136,6 +144,14 @@ def index_words(columns: list[str], *, unique: bool, whole: bool = True) -> str:
 def reference_words(target: str) -> str:
     """What a foreign key refers to."""
     return f"REFERENCES {target}"
+
+
+def _named(text: str) -> list[str]:
+    """The checks in a CREATE TABLE, by name; one that has none goes by its words."""
+    try:
+        return [check.text if check.name is None else check.name for check in checks_of(text)]
+    except DefinitionError:
+        return []
 
 
 def _indexes(answers: Answers) -> dict[tuple[str, str], tuple[bool, bool, list[str]]]:

@@ -19,7 +19,7 @@ from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntit
 from watcherd.store.names import quoted
 from watcherd.store.tables import foreign_key_name
 
-_CHECK: Final = re.compile(r"^watcherd:check:(.+)$")
+_CHECK: Final = re.compile(r"^(?:watcherd:check:|CHECK constraint failed: )(.+)$")
 _UNIQUE: Final = re.compile(r"^UNIQUE constraint failed: (.+)$")
 _FOREIGN_KEY: Final = "FOREIGN KEY constraint failed"
 _STATES: Final[Mapping[str, Literal["check", "unique", "foreign-key"]]] = {

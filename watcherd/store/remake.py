@@ -21,6 +21,10 @@ class DanglingError(sqlite3.IntegrityError):
     """A row refers to what does not exist, after all: everything is to be rolled back."""
 
 
+class ApartError(Exception):
+    """What is to be done has to run apart (see `Database.change`), and does not."""
+
+
 def refer(cursor: Cursor, entity: StoredEntity, columns: Iterable[str]) -> None:
     """Bring the foreign keys of some columns to what the entity says.
 
@@ -76,6 +80,14 @@ def drop_columns(cursor: Cursor, before: StoredEntity, columns: Collection[str])
             cursor.execute(statement)
     for column in columns:
         cursor.execute(f"ALTER TABLE {quoted(entity.table)} DROP COLUMN {quoted(column)}")
+
+
+def drop_checks(cursor: Cursor, entity: StoredEntity, names: Collection[str]) -> None:
+    """Drop checks with a copy of their table, where nothing else can. ApartError where that cannot be made."""
+    if cursor.execute("PRAGMA foreign_keys").fetchone()[0]:
+        raise ApartError(f"{entity.table} has to be copied without the checks {', '.join(names)}")
+    rebuild(cursor, entity.table, entity.attributes, without_checks=names)
+    check_references(cursor, [entity.table])
 
 
 def check_references(cursor: Cursor, tables: Iterable[str]) -> None:

@@ -36,6 +36,7 @@ from watcherd.store.plan import Rejection, SchemaPlan, StepKind
 from watcherd.store.prune import Parked
 from watcherd.store.queries import Statements
 from watcherd.store.records import Applied, KeptRevision, Record
+from watcherd.store.remake import ApartError
 from watcherd.store.rows import Rows
 from watcherd.store.scan import rows_in_the_way
 from watcherd.store.session import Body
@@ -285,7 +286,10 @@ class Store:
         self._memory.forget(plan.after.model)
         try:
             rebuilds = any(step.kind is StepKind.RELEASE for step in plan.loosen)
-            await self._database.change(change, apart=rebuilds)
+            try:
+                await self._database.change(change, apart=rebuilds)
+            except ApartError:
+                await self._database.change(change, apart=True)
             self._asked.pop(asked, None)
         finally:
             self._memory.forget(plan.after.model)

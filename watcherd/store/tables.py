@@ -1,18 +1,20 @@
 """From the catalog's layout to the text of DDL.
 
-Owns what a table, a column, an index and a trigger look like. Types are wide, nothing but the key
-and the row version is NOT NULL, and unique is an index of its own: limits live elsewhere, so that
-they can change without a rewrite of the table.
+Owns what a table, a column and an index look like. Types are wide, nothing but the key and the row
+version is NOT NULL, and unique is an index of its own: limits live elsewhere, so that they can
+change without a rewrite of the table. So can the checks of sentences, see `checks`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn
 
+from watcherd.store.checks import Check
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredEntity
 from watcherd.store.names import constraint_name, quoted
@@ -25,8 +27,8 @@ _NUMBERED: Final = " PRIMARY KEY AUTOINCREMENT"
 _ON_DELETE: Final = {"restrict": "NO ACTION", "cascade": "CASCADE", "set_null": "SET NULL"}
 
 
-def create_table(dialect: Dialect, entity: StoredEntity) -> str:
-    """CREATE TABLE with the live columns; with its foreign keys where they may come before what they refer to."""
+def create_table(dialect: Dialect, entity: StoredEntity, checks: Iterable[Check] = ()) -> str:
+    """CREATE TABLE with the live columns and the checks; with its foreign keys where they may come so early."""
     live = [attribute for attribute in entity.attributes if not attribute.parked]
     parts = [_column_text(dialect, one.column, one.type, is_key=one.is_key) for one in live]
     says_so = any(text.endswith(_NUMBERED) for one, text in zip(live, parts, strict=True) if one.is_key)
@@ -36,6 +38,7 @@ def create_table(dialect: Dialect, entity: StoredEntity) -> str:
     if dialect.references_in_tables:
         referring = (one for one in live if one.target_table is not None)
         parts += (f"FOREIGN KEY({quoted(one.column)}) {reference_clause(one)}" for one in referring)
+    parts += (check.clause for check in checks)
     listed = ", \n\t".join(parts)
     return f"CREATE TABLE {quoted(entity.table)} (\n\t{listed}\n)"
 
