@@ -6,7 +6,8 @@ if it is armed. Production code knows nothing of it.
 
 As a program it is `watcherd` with one wrapped step: `FAULT_STEP` names it, and whatever the file
 `FAULT_ARMED` says happens once when that step is reached: `raise`, `block SECONDS` (the event loop),
-`delay SECONDS` (only this step), or the name of a signal to send to ourselves. `census PATH` is no
+`delay SECONDS` (only this step), `hold PATH` (this step, until there is no such file), `fail` (as a
+database does), or the name of a signal to send to ourselves. `census PATH` is no
 fault: it writes down how many tasks there are, which nobody can see from outside.
 """
 
@@ -25,6 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from watcherd.errors import StoreUnavailableError
 
 ENTRY = (sys.executable, "-m", "tests.faults")
 """What to start instead of `python -m watcherd`."""
@@ -83,11 +86,18 @@ STOP = {
 THREADS = {"scan": Step("watcherd.directory:scan")}
 """What runs in a thread, where nothing can cancel it."""
 
-STEPS = START | RELOAD | DRAIN | STOP | THREADS
+WAVES = {"a wave serves": Step("watcherd.reload:Reloader._serve_so_far", after=True)}
+"""What only a start of large models comes to: its first wave is in service, others are to come."""
+
+STEPS = START | WAVES | RELOAD | DRAIN | STOP | THREADS
 
 
-def inject(step: str, fault: Callable[[], float | None]) -> None:
-    """Wrap a step; `fault` raises, kills or blocks, or returns for how many seconds to delay the step."""
+Hold = float | Path | None
+"""For how many seconds to delay a step, or until which file is gone."""
+
+
+def inject(step: str, fault: Callable[[], Hold]) -> None:
+    """Wrap a step; `fault` raises, kills or blocks, or returns what to wait for: a file only where one can await."""
     owner, name = _owner(STEPS[step].place)
     static = inspect.getattr_static(owner, name)
     original = getattr(owner, name) if isinstance(static, classmethod) else static
@@ -96,29 +106,42 @@ def inject(step: str, fault: Callable[[], float | None]) -> None:
     @functools.wraps(original)
     async def wrapped(*arguments: Any, **options: Any) -> Any:
         if not after:
-            await asyncio.sleep(fault() or 0)
+            await _wait(fault())
         result = await original(*arguments, **options)
         if after:
-            await asyncio.sleep(fault() or 0)
+            await _wait(fault())
         return result
 
     @functools.wraps(original)
     def wrapped_plain(*arguments: Any, **options: Any) -> Any:
         if not after:
-            time.sleep(fault() or 0)
+            time.sleep(_seconds(fault()))
         result = original(*arguments, **options)
         if after:
-            time.sleep(fault() or 0)
+            time.sleep(_seconds(fault()))
         return result
 
     chosen: Any = wrapped if inspect.iscoroutinefunction(original) else wrapped_plain
     setattr(owner, name, staticmethod(chosen) if isinstance(static, classmethod) else chosen)
 
 
-def armed_by(file: Path) -> Callable[[], float | None]:
+async def _wait(until: Hold) -> None:
+    if isinstance(until, Path):
+        while until.exists():
+            await asyncio.sleep(0.005)
+    else:
+        await asyncio.sleep(until or 0)
+
+
+def _seconds(until: Hold) -> float:
+    assert not isinstance(until, Path), "a step that blocks cannot wait for a file"
+    return until or 0
+
+
+def armed_by(file: Path) -> Callable[[], Hold]:
     """The fault that a file describes, once: it is removed as the fault happens."""
 
-    def fault() -> float | None:
+    def fault() -> Hold:
         try:
             action, *argument = file.read_text().split()
             file.unlink()
@@ -126,10 +149,14 @@ def armed_by(file: Path) -> Callable[[], float | None]:
             return None
         if action == "raise":
             raise InjectedError("injected")
+        if action == "fail":
+            raise StoreUnavailableError("the disk is full")
         if action == "block":
             time.sleep(float(argument[0]))
         elif action == "delay":
             return float(argument[0])
+        elif action == "hold":
+            return Path(argument[0])
         elif action == "census":
             gc.collect()
             Path(argument[0]).write_text(str(len(asyncio.all_tasks())))

@@ -22,7 +22,7 @@ from watcherd.admin.host import make_host
 from watcherd.compile import Options
 from watcherd.connection import AtOnce, Patience
 from watcherd.drain import Deadlines, Drains
-from watcherd.followers import Nobody
+from watcherd.followers import Followers, Nobody
 from watcherd.gateway import Gateway
 from watcherd.intake import Intake
 from watcherd.pim.spec import fold
@@ -105,7 +105,14 @@ class Walk:
     """The running parts; `data` is where the database is, `models` the directory of model files."""
 
     def __init__(
-        self, models: Path, store: Store, tasks: asyncio.TaskGroup, deadlines: Deadlines, *, handlers: bool
+        self,
+        models: Path,
+        store: Store,
+        tasks: asyncio.TaskGroup,
+        deadlines: Deadlines,
+        *,
+        handlers: bool,
+        followers: Followers | None = None,
     ) -> None:
         settings = Settings(models=models)
         self.models = models
@@ -133,6 +140,7 @@ class Walk:
             options=Options(beside=self.gateway.beside),
             publish=self.events.append,
             allow_handlers=handlers,
+            followers=followers,
         )
         self.gateway.host = make_host([admin_routes(settings, self.gateway, self.reloader, self.drains, Nobody())], [])
 
@@ -246,10 +254,13 @@ async def serving(
     deadlines: Deadlines | None = None,
     database_url: str | None = None,
     handlers: bool = False,
+    followers: Followers | None = None,
+    start: bool = True,
 ) -> AsyncIterator[Walk]:
     """A walk that has started, on `tmp_path/models` (with `files` written first) and `tmp_path/data` or a database.
 
-    Entered again with the same path it is the next process on the same database.
+    Entered again with the same path it is the next process on the same database. `followers` are told of each
+    swap; without `start` it is left to the test.
     """
     models = tmp_path / "models"
     if files is not None:
@@ -260,9 +271,10 @@ async def serving(
     try:
         # Entered by hand, so that what a test raises comes out as it is, in no group.
         tasks = await asyncio.TaskGroup().__aenter__()
-        walk = Walk(models, store, tasks, deadlines or Deadlines(), handlers=handlers)
+        walk = Walk(models, store, tasks, deadlines or Deadlines(), handlers=handlers, followers=followers)
         try:
-            await walk.start()
+            if start:
+                await walk.start()
             yield walk
         finally:
             await walk.drains.close()

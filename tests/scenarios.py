@@ -43,6 +43,7 @@ STREAMS = "behaviour/test_streams.py"
 STOPPING = "e2e/test_stopping.py"
 TRAFFIC = "e2e/test_traffic.py"
 WATCHING = "e2e/test_watching.py"
+WAVES = "e2e/test_waves.py"
 WORKERS = "e2e/test_workers.py"
 ACROSS = "behaviour/test_connections_across_swaps.py"
 OTHERS = "e2e/test_others.py"
@@ -127,6 +128,16 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "SIGTERM, SIGHUP and SIGKILL at every step of a start": (
             f"{FAULTS}::test_a_signal_at_any_step_of_a_start_is_safe",
         ),
+        "SIGTERM, SIGHUP, SIGKILL and a failing database between two waves of a start": (
+            f"{WAVES}::test_a_stop_in_the_middle_of_a_start_lets_requests_finish",
+            f"{WAVES}::test_a_hang_up_in_the_middle_of_a_start_is_waited_with",
+            f"{WAVES}::test_a_kill_in_the_middle_of_a_start_loses_nothing",
+            f"{WAVES}::test_a_database_that_fails_in_the_middle_of_a_start_is_tried_again_while_what_serves_does",
+        ),
+        "files saved, deleted and renamed during a start": (
+            f"{WAVES}::test_files_that_are_saved_deleted_or_renamed_during_a_start_serve_as_they_are_after_it",
+            "behaviour/test_waves.py::test_what_happens_to_files_during_a_start_is_found_by_the_look_after_it",
+        ),
         "a failure at every step of a reload": (
             f"{INVARIANTS}::test_4_a_reload_that_fails_changes_nothing_and_the_next_one_works",
             f"{INVARIANTS}::test_4_a_failure_about_one_model_refuses_that_file_and_its_last_good_revision_serves",
@@ -182,6 +193,11 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "Scale": {
+        "a huge model, or thousands of others, beside a small one at a start": (
+            "behaviour/test_waves.py::test_a_small_model_serves_before_a_large_one_is_built_and_all_that_is_said_is_true",
+            f"{WAVES}::test_small_models_serve_in_the_middle_of_a_start_and_it_says_how_far_it_is",
+            "unit/test_waves.py::test_the_waves_of_a_long_start_grow_so_that_there_are_few",
+        ),
         "1,000 models loaded, one changed": (
             "behaviour/test_scale.py::test_of_a_thousand_models_the_one_that_changed_is_built_and_swapped_alone",
         ),

@@ -29,7 +29,7 @@ The layers, from the top; a module imports only from those below its line, which
     heartbeat     which revisions this process holds, told in the database
     reload        THE STORY
     intake        reading what a change set points at
-      draft, gate, behind, examples     a reload in the making and what may hold it back
+      draft, waves, gate, behind, examples  a reload in the making, its order, what may hold it back
       progress                          how far a start is, and telling it
       plan, applied, drift, report      what it does to tables and API, and what is told of it
       elsewhere                         what other processes have done to the same database

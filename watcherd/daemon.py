@@ -52,7 +52,7 @@ from watcherd.metrics import Metrics, State, measure_lag
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.progress import tell_how_far
-from watcherd.reload import Reloader
+from watcherd.reload import RETRY_SECONDS, Reloader
 from watcherd.server import address_of, bind, for_this_machine, make_server
 from watcherd.settings import Settings
 from watcherd.stop import LastResort, Stop
@@ -219,6 +219,7 @@ class Daemon:
             ],
             [*dashboard_routes(self._dashboard_parts(followers)), *docs_routes()],
             needs_key=self._keys is not None,
+            missing=self._why_missing,
         )
         self._server = make_server(
             self._gateway, patience(settings), self._gateway.refuse_unread, self._gateway.answer_at_once
@@ -303,8 +304,7 @@ class Daemon:
 
     async def _scan_and_follow(self) -> None:
         keep_for_good()  # what was imported and composed
-        with without_collecting():
-            await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
+        await self._scan()
         # And the models that were there at the start: with a thousand of them a collection would stop
         # all requests for a tenth of a second.
         keep_for_good()
@@ -328,6 +328,20 @@ class Daemon:
         sdnotify.ready(self._status())
         self._scanned.set()
         await self._reloader.follow(self._watcher)
+
+    async def _scan(self) -> None:
+        """Put all models into service, some before others. StoreError where none of them could be."""
+        while True:
+            try:
+                with without_collecting():
+                    await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
+            except StoreError:
+                if not self._gateway.table.revisions:
+                    raise
+                # Some serve: they go on, and so does the start when the database is back, as any reload does.
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def _reread_at_each_hang_up(self) -> None:
         """Read everything again for each SIGHUP; several that come during one reload are one more."""
@@ -419,8 +433,9 @@ class Daemon:
         return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
 
     def _not_yet(self) -> str:
-        """Why nothing is served during the start."""
-        return f"the first scan is not done: {self._reloader.progress}"
+        """Why not all is served during the start."""
+        failure = "" if self._reloader.failure is None else f"; {self._reloader.failure}"
+        return f"the daemon is starting: {self._reloader.progress}{failure}"
 
     def _counts(self) -> tuple[int, int]:
         world = self._reloader.world

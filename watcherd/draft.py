@@ -6,7 +6,7 @@ what they lead to, nor when (reload).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -364,31 +364,35 @@ class Draft:
             return live
         return replace(live, digest=entry.source.digest)
 
+    def so_far(self, now: World, waiting: Mapping[str, LinkedModel]) -> World:
+        """The world in the middle of a start: what serves `now`, and what was built since.
+
+        The `waiting` models are still to be built; what is wrong with their files counts when they are.
+        """
+        paths = {self.owners[model] for model in waiting}
+        refusals = {path: refusal for path, refusal in self.refusals.items() if path not in paths}
+        awaited = {ref.model for model, one in waiting.items() for ref in one.targets if ref.model != model}
+        world = self._world(dict(now.live) | self.built, refusals)
+        return replace(world, waiting=frozenset(waiting), awaited=frozenset(awaited & world.live.keys()))
+
     def world(self) -> World:
         """The next world."""
-        live = self.live()
+        return self._world(self.live(), self.refusals)
+
+    def sizes(self) -> dict[str, int]:
+        """How many bytes the file of each model has."""
+        return {model: len(self.files[path].source.content or b"") for model, path in self.owners.items()}
+
+    def _world(self, live: Mapping[str, Live], refusals: Mapping[str, Refusal]) -> World:
         return World(
             files=self.files,
             owners=self.owners,
             live=MappingProxyType(live),
             specs=MappingProxyType(self._specs),
             referrers=self._referrers(live),
-            refusals=MappingProxyType(self.refusals),
+            refusals=MappingProxyType(refusals),
             unloaded=frozenset(model for model in self.unloaded if model in self.owners),
             rolled_back=MappingProxyType(self.rolled_back),
             code=self.code,
             speaks_for=self.before.speaks_for if self.owners is self.before.owners else EMPTY,
         )
-
-
-def dependencies_first(linked: Mapping[str, LinkedModel]) -> Iterator[list[str]]:
-    """The models in steps: what a model of one step refers to is in an earlier one; cycles share one."""
-    needs = {
-        model: {ref.model for ref in one.targets if ref.model != model and ref.model in linked}
-        for model, one in linked.items()
-    }
-    while needs:
-        step = [model for model, wanted in needs.items() if not wanted & needs.keys()] or list(needs)
-        yield step
-        for model in step:
-            del needs[model]

@@ -32,11 +32,15 @@ Publish = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class DaemonStarting(Event):
-    """The first scan goes on: so many models are `built`, `of` so many; none of none while files are read."""
+    """The first scan goes on: so many models are `built`, `of` so many; none of none while files are read.
+
+    So many of them are `serving` already.
+    """
 
     name: ClassVar[str] = "daemon.starting"
     built: int
     of: int
+    serving: int = 0
 
 
 @dataclass(frozen=True, slots=True)

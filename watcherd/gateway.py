@@ -43,12 +43,14 @@ TABLE = "watcherd.route_table"
 class RouteTable:
     """Which revision serves each model, by folded name; `generation` grows with each swap.
 
-    `referrers` are, for models that others refer to, those others.
+    `referrers` are, for models that others refer to, those others; in the middle of a start, `awaited`
+    are those of which some are still to be built.
     """
 
     generation: int = 0
     revisions: Mapping[str, Revision] = field(default_factory=lambda: MappingProxyType({}))
     referrers: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
+    awaited: Collection[str] = frozenset()
 
     def neighbour(self, model: str, entity: str) -> object:
         """What a model, by folded name, shows to others of an entity; None when it does not serve.
@@ -59,7 +61,13 @@ class RouteTable:
         return None if revision is None else revision.exposed.get(entity)
 
     def beside(self, model: str) -> Mapping[str, Mapping[str, object]]:
-        """What a model, by folded name, and those that refer to it show of their entities, by model."""
+        """What a model, by folded name, and those that refer to it show of their entities, by model.
+
+        `Problem` where that is not known yet: who has a say in a deletion must not be left out of it.
+        """
+        if model in self.awaited:
+            detail = f"the daemon is starting: not all models that refer to {model} serve yet"
+            raise Problem(problems.UNAVAILABLE, detail, headers={"retry-after": "1"})
         names = (model, *self.referrers.get(model, ()))
         return {name: self.revisions[name].exposed for name in names if name in self.revisions}
 

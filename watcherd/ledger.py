@@ -28,6 +28,7 @@ V = TypeVar("V")
 class State(StrEnum):
     """What a file's model is doing, as `GET /admin/pim` shows it."""
 
+    STARTING = "starting"
     LIVE = "live"
     STALE = "stale"
     REJECTED = "rejected"
@@ -121,7 +122,8 @@ class World:
     models that an administrator took out of service, `rolled_back` (by model) those that he took back.
     `code` are the Python files beside the models, by path; empty where handlers are not allowed.
     `specs` is what each model means, whether it serves or not; `referrers` are, for each model that
-    others refer to, the live ones that do.
+    others refer to, the live ones that do. In the middle of a start `waiting` are the models that are
+    still to be built, `awaited` the live ones that any of them refers to.
     """
 
     files: Mapping[str, FileEntry] = field(default_factory=lambda: EMPTY)
@@ -134,6 +136,8 @@ class World:
     specs: Mapping[str, ModelSpec] = field(default_factory=lambda: EMPTY, repr=False, compare=False)
     referrers: Mapping[str, frozenset[str]] = field(default_factory=lambda: EMPTY, repr=False, compare=False)
     speaks_for: Mapping[str, str] = field(default_factory=lambda: EMPTY, repr=False, compare=False)
+    waiting: frozenset[str] = frozenset()
+    awaited: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """`speaks_for` follows from `owners`; whoever has taken these over may give it as well."""
@@ -171,7 +175,7 @@ class World:
         if self.speaks_for.get(path) in self.unloaded:
             return State.UNLOADED
         if self.live_of(path) is None:
-            return State.REJECTED
+            return State.STARTING if self.speaks_for.get(path) in self.waiting else State.REJECTED
         if self.speaks_for.get(path) in self.rolled_back:
             return State.ROLLED_BACK
         return State.STALE if path in self.refusals else State.LIVE

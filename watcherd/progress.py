@@ -21,18 +21,25 @@ EXTENSION_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many models of a reload are built, of how many; none of none until the files are read."""
+    """How many models of a reload are built, of how many; none of none until the files are read.
+
+    `serving` are those of a start that serve already.
+    """
 
     built: int = 0
     wanted: int = 0
+    serving: int = 0
 
     def __str__(self) -> str:
         """Say it in a few words."""
-        return f"{self.built} of {self.wanted} models are built" if self.wanted else "the files are being read"
+        if not self.wanted:
+            return "the files are being read"
+        serving = f", {self.serving} serve" if self.serving else ""
+        return f"{self.built} of {self.wanted} models are built{serving}"
 
     def one_more(self) -> Progress:
         """After another model."""
-        return Progress(self.built + 1, self.wanted)
+        return Progress(self.built + 1, self.wanted, self.serving)
 
 
 async def tell_how_far(
@@ -45,7 +52,7 @@ async def tell_how_far(
     told = Progress()
     while not await _within(interval, done):
         now = look()
-        publish(events.DaemonStarting(now.built, now.wanted))
+        publish(events.DaemonStarting(now.built, now.wanted, now.serving))
         sdnotify.status(f"starting: {now}")
         if now != told:
             sdnotify.extend(EXTENSION_SECONDS)

@@ -19,11 +19,11 @@ from types import MappingProxyType
 
 import structlog
 
-from watcherd import events
+from watcherd import events, waves
 from watcherd.applied import AppliedModels
 from watcherd.behind import CodeRefusedError, loaded, not_allowed
 from watcherd.compile import InvalidDefaultError, Options, compile_model
-from watcherd.draft import Draft, dependencies_first
+from watcherd.draft import Draft
 from watcherd.drain import Drains
 from watcherd.drift import DriftAlarm
 from watcherd.elsewhere import Elsewhere
@@ -38,7 +38,7 @@ from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, ways
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.progress import Progress
-from watcherd.report import Report, Stages, compare, tell
+from watcherd.report import Report, Stages, compare, finished, tell
 from watcherd.services import NO_HANDLERS, Handlers
 from watcherd.store import MAX_TOGETHER, Heard, KeptRevision, Rejection, StalePlanError, Store
 from watcherd.watch import ChangeSet, OvertakenError, Watcher
@@ -114,7 +114,9 @@ class Reloader:
 
     async def preview(self, content: bytes, file: str) -> Preview:
         """What a model's text would do if it were saved now; nothing is done. StoreError."""
-        specs = {model: live.spec for model, live in self.world.live.items()}
+        world = self.world
+        specs = {model: live.spec for model, live in world.live.items()}
+        specs |= {model: world.specs[model] for model in world.waiting}
         return await preview(content, file, specs, self._store, self._options)
 
     def heed_others(self, heard: Heard) -> bool:
@@ -184,29 +186,23 @@ class Reloader:
             draft.order_load(order.load)
         if order.rollback is not None:
             draft.order_rollback(order.rollback)
-        while not await self._build(draft, order, gate):
+        is_start = change.reason == "start" and (not before.files or bool(before.waiting))
+        while not await self._build(draft, order, gate, in_waves=is_start):
             pass  # each round refuses one more file or gives up a rollback, so this ends
-        after = draft.world()
-        report = compare(
-            before,
-            after,
-            reason=change.reason,
-            generation=self._gateway.table.generation,
-            stages=self._stages,
-        )
+        after, now = draft.world(), self.world
+        last = report = self._compare(now, after, change.reason)
+        if now is not before:
+            report = replace(self._compare(before, after, change.reason), generation=last.generation)
         if order.dry_run or (order.load is not None and order.load in after.refusals):
             await self._tell(_told_of_plans(before, draft))
             return report
         await gate.passed()
         await self._applied.write_decisions(before, after, decided)
-        self._swap(after, report)
+        self._swap(after, last)
         self._elsewhere.decided -= decided
-        try:
-            await asyncio.sleep(0)  # requests that have waited for the swap go first
-        finally:
-            self._retire(before, report)
-        await self._followers.follow(report.generation, after)
-        await self._tell(chain(_told_of_plans(before, draft), tell(before, after, report)))
+        await self._follow_up(now, last)
+        told = chain(_told_of_plans(now, draft), tell(now, last), finished(before, report))
+        await self._tell(told)
         for applied in await self._applied.park_what_is_gone(after.owners):
             self._publish(events.SchemaParked(applied.domain, (applied.domain,)))
         return report
@@ -227,35 +223,45 @@ class Reloader:
 
     # -- judge and build ----------------------------------------------------------------------
 
-    async def _build(self, draft: Draft, order: Order, gate: Gate) -> bool:
-        """One round: settle, link, plan, compile, expand. False if a file was refused on the way."""
+    async def _build(self, draft: Draft, order: Order, gate: Gate, *, in_waves: bool) -> bool:
+        """One round: settle, link, plan, compile, expand. False if a file was refused on the way.
+
+        A start serves each wave of it when that is built.
+        """
         if not draft.settle():
             return False
         linked = draft.link()
         if linked is None:
             return False
-        self.progress = Progress(0, len(linked))
-        for step in dependencies_first(linked):
-            # Side by side, so that their writes share a transaction; each yields to requests first. Not
-            # all at once: the queue of the database is bounded, and requests wait in it as well.
-            slots = asyncio.Semaphore(SIDE_BY_SIDE)
-
-            async def build(model: str, slots: asyncio.Semaphore = slots) -> bool:
-                async with slots:
-                    built = await self._build_one(draft, model, linked[model], order, gate)
-                self.progress = self.progress.one_more()
-                return built
-
-            if len(step) == 1:
-                results: list[bool | BaseException] = [await build(step[0])]
-            else:
-                results = await asyncio.gather(*(build(model) for model in step), return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
-            if not all(results):
-                return False
+        self.progress = Progress(0, len(linked), len(self.world.live))
+        waiting = dict(linked)
+        for wave in waves.by_size(linked, draft.sizes()) if in_waves else waves.one_wave(linked):
+            for step in wave:
+                if not await self._build_step(draft, {model: waiting.pop(model) for model in step}, order, gate):
+                    return False
+            if waiting:
+                await self._serve_so_far(draft, waiting)
         return True
+
+    async def _build_step(self, draft: Draft, step: Mapping[str, LinkedModel], order: Order, gate: Gate) -> bool:
+        """Build models that do not wait for each other; False if a file was refused."""
+        # Side by side, so that their writes share a transaction; each yields to requests first. Not
+        # all at once: the queue of the database is bounded, and requests wait in it as well.
+        slots = asyncio.Semaphore(SIDE_BY_SIDE)
+
+        async def build(model: str) -> bool:
+            async with slots:
+                built = await self._build_one(draft, model, step[model], order, gate)
+            self.progress = self.progress.one_more()
+            return built
+
+        if len(step) == 1:
+            return await build(*step)
+        results = await asyncio.gather(*(build(model) for model in step), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return all(results)
 
     async def _build_one(self, draft: Draft, model: str, linked: LinkedModel, order: Order, gate: Gate) -> bool:
         """Plan, compile and expand one model; False if its file was refused."""
@@ -375,18 +381,43 @@ class Reloader:
 
     # -- swap and retire ----------------------------------------------------------------------
 
+    async def _serve_so_far(self, draft: Draft, waiting: Mapping[str, LinkedModel]) -> None:
+        """Put into service what a start has built by now; the models that are `waiting` come later."""
+        now = self.world
+        after = draft.so_far(now, waiting)
+        report = self._compare(now, after, "start")
+        if not report.changed:
+            return  # a round that began anew has come to what serves already
+        self._swap(after, report)
+        self.progress = replace(self.progress, serving=len(after.live))
+        await self._follow_up(now, report)
+        await self._tell(chain(_told_of_plans(now, draft), tell(now, report)))
+
+    def _compare(self, before: World, after: World, reason: str) -> Report:
+        generation = self._gateway.table.generation
+        return compare(before, after, reason=reason, generation=generation, stages=self._stages)
+
     def _swap(self, after: World, report: Report) -> None:
         """Assign the new route table and the new world.
 
         Nothing is awaited here: no request and no reader of the world sees one without the other.
         """
-        if report.changed:
+        if report.changed or after.awaited != self._gateway.table.awaited:
             revisions = copied(self._gateway.table.revisions)
             for model in report.gone:
                 revisions.pop(model, None)
             revisions.update((model, live.revision) for model, live in report.news.items())
-            self._gateway.swap(RouteTable(report.generation, MappingProxyType(revisions), after.referrers))
+            table = RouteTable(report.generation, MappingProxyType(revisions), after.referrers, after.awaited)
+            self._gateway.swap(table)
         self.world = after
+
+    async def _follow_up(self, before: World, report: Report) -> None:
+        """What comes at once after a swap: requests, the end of what serves no more, other processes."""
+        try:
+            await asyncio.sleep(0)  # requests that have waited for the swap go first
+        finally:
+            self._retire(before, report)
+        await self._followers.follow(report.generation, report.world)
 
     def _retire(self, before: World, report: Report) -> None:
         """Hand over to the drains what serves no more, and what is to be loosened after it."""
@@ -421,7 +452,8 @@ class Reloader:
 
 def _told_of_plans(before: World, draft: Draft) -> Iterator[events.Event]:
     """What was done to the tables, and what clients will notice; found out when it is asked for, after the swap."""
-    for plan, revision in draft.expanded:
+    expanded, draft.expanded = draft.expanded, []
+    for plan, revision in expanded:
         if plan.steps:
             old = before.live.get(plan.renamed_model or revision.model)
             known = None if old is None else (old.revision.linked, old.revision.operations)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from watcherd import events
-from watcherd.ledger import Live, Refusal, World
+from watcherd.ledger import Live, World
 from watcherd.pim.diagnostics import Diagnostic
 
 SILENT = frozenset({"start", "restart", "reconcile"})
@@ -111,8 +111,9 @@ def _gone(before: World, after: World) -> tuple[str, ...]:
     return tuple(model for model in before.live if model in missing) if missing else ()
 
 
-def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
-    """The events of a reload: one a model that something happened to, one for the whole."""
+def tell(before: World, report: Report) -> Iterator[events.Event]:
+    """The events of a swap: one a model that something happened to."""
+    after = report.world
     for model, live in report.news.items():
         old = before.live.get(model)
         name, number, routes = live.spec.domain, live.revision.number, len(live.revision.operations)
@@ -128,10 +129,13 @@ def tell(before: World, after: World, report: Report) -> Iterator[events.Event]:
         reason = "admin" if model in after.unloaded else _renamed(after, model) or "file removed"
         yield events.ModelUnloaded(live.spec.domain, report.generation, reason)
     yield from _rolled_back(before, after, report.generation)
-    news = [path for path, refusal in after.refusals.items() if _is_news(before.refusals, path, refusal)]
-    for path in news:
+    for path in _newly_refused(before, after):
         yield _rejected(after, path)
-    if report.changed or news or report.reason not in SILENT:
+
+
+def finished(before: World, report: Report) -> Iterator[events.Event]:
+    """The event of a whole reload, if there is anything to say; `before` is the world when it began."""
+    if report.changed or any(_newly_refused(before, report.world)) or report.reason not in SILENT:
         yield events.ReloadFinished(
             report.reason,
             report.generation,
@@ -157,8 +161,12 @@ def _renamed(after: World, old: str) -> str | None:
     return None if new is None else f"renamed to {new}"
 
 
-def _is_news(before: Mapping[str, Refusal], path: str, refusal: Refusal) -> bool:
-    return path not in before or before[path].diagnostics != refusal.diagnostics
+def _newly_refused(before: World, after: World) -> Iterator[str]:
+    """The files that are refused now, or for another reason than before."""
+    for path, refusal in after.refusals.items():
+        old = before.refusals.get(path)
+        if old is None or old.diagnostics != refusal.diagnostics:
+            yield path
 
 
 def _rejected(world: World, path: str) -> events.ModelRejected:

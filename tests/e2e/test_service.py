@@ -141,7 +141,7 @@ async def test_a_start_that_takes_long_says_how_far_it_is(tmp_path: Path, shop_m
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 answer = await client.get("/readyz")
             assert answer.status_code == 503
-            assert answer.json()["reasons"] == ["the first scan is not done: 0 of 1 models are built"]
+            assert answer.json()["reasons"] == ["the daemon is starting: 0 of 1 models are built"]
 
 
 async def test_a_watchdog_that_is_meant_for_another_process_hears_nothing(tmp_path: Path) -> None:
@@ -181,7 +181,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 @contextlib.asynccontextmanager
-async def activated(listener: socket.socket, models: Path, data: Path, *arguments: str) -> AsyncIterator[Process]:
+async def activated(
+    listener: socket.socket, models: Path, data: Path, *arguments: str, module: str = "watcherd"
+) -> AsyncIterator[Process]:
     """A daemon under systemd-socket-activate, on a socket that outlives it: we stand in for PID 1.
 
     The tool hands over what it was handed, and becomes the daemon at the first connection.
@@ -192,20 +194,21 @@ async def activated(listener: socket.socket, models: Path, data: Path, *argument
         HAND_OVER,
         str(listener.fileno()),
         activation_tool(),
+        *(f"--setenv={name}" for name in os.environ if name.startswith("FAULT_")),
         sys.executable,
         "-m",
-        "watcherd",
+        module,
     )
     # --port 0 would be another port than the one that was passed: that the passed one wins is seen here.
     async with running(models, data, *arguments, entry=entry, pass_fds=[listener.fileno()], ready=False) as daemon:
         yield daemon
 
 
-async def get(address: tuple[str, int]) -> bytes:
+async def get(address: tuple[str, int], model: str = "shop") -> bytes:
     """One request on a connection of its own, from connecting to the end of the answer."""
     reader, writer = await asyncio.open_connection(*address)
     try:
-        writer.write(b"GET /api/shop/items HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        writer.write(f"GET /api/{model}/items HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
         return await reader.read()
     finally:
         writer.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -27,14 +27,24 @@ from watcherd.revision import Revision
 SLICE_BYTES: Final = 512 * 1024
 
 
+Missing = Callable[[str], Problem]
+
+
+def no_such_model(model: str) -> Problem:
+    """Nobody knows more of a model that is not served."""
+    return Problem(problems.NO_SUCH_MODEL, f"no model named {model} is served")
+
+
 class Document:
     """The document of the newest generation that somebody asked for.
 
-    `base` is the host application's own document: admin, health and problem pages.
+    `base` is the host application's own document: admin, health and problem pages. `missing` says
+    why no model of a name is served.
     """
 
-    def __init__(self, base: dict[str, Any]) -> None:
+    def __init__(self, base: dict[str, Any], missing: Missing = no_such_model) -> None:
         self._base = base
+        self._missing = missing
         # Generations count from zero at every start: the tag must not be that of an earlier one.
         self._boot = secrets.token_hex(4)
         self._made: tuple[int, Sequence[bytes]] = (-1, ())
@@ -51,7 +61,7 @@ class Document:
             wanted = request.query_params["model"]
             revision = table.revisions.get(fold(wanted))
             if revision is None:
-                raise Problem(problems.NO_SUCH_MODEL, f"no model named {wanted} is served")
+                raise self._missing(wanted)
         etag = f'"{self._boot}-{table.generation}"'
         headers = {"etag": etag, "cache-control": "no-cache"}
         if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:

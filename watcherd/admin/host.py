@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Match, Route
 import watcherd
 from watcherd import problems
 from watcherd.admin.described import describe_problems
-from watcherd.admin.document import Document
+from watcherd.admin.document import Document, Missing, no_such_model
 from watcherd.compile.operations import SECURITY_SCHEMES
 from watcherd.errors import StoreError, WatcherdError
 from watcherd.exchange import REQUEST_ID
@@ -36,10 +36,13 @@ METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 """What a path may allow beside OPTIONS."""
 
 
-def make_host(routers: list[APIRouter], pages: list[BaseRoute], *, needs_key: bool = False) -> FastAPI:
+def make_host(
+    routers: list[APIRouter], pages: list[BaseRoute], *, needs_key: bool = False, missing: Missing = no_such_model
+) -> FastAPI:
     """The host application. `pages` are routes that the OpenAPI document does not describe.
 
-    With `needs_key` the document says how the models' API keys are sent.
+    With `needs_key` the document says how the models' API keys are sent; `missing` says why no model
+    of a name is served.
     """
     host = FastAPI(title="watcherd", openapi_url=None, docs_url=None, redoc_url=None)
     host.add_middleware(_HeadAsGet)
@@ -50,7 +53,7 @@ def make_host(routers: list[APIRouter], pages: list[BaseRoute], *, needs_key: bo
     describe_problems(base)
     if needs_key:
         base.setdefault("components", {})["securitySchemes"] = dict(SECURITY_SCHEMES)
-    document = Document(base)
+    document = Document(base, missing)
     host.router.routes.extend([Route("/openapi.json", document.respond, methods=["GET"]), *pages])
     _answer_errors_as_problems(host)
     return host

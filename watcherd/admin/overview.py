@@ -20,6 +20,7 @@ from watcherd.ledger import State, World
 from watcherd.pim.diagnostics import Diagnostic
 
 STATES: Mapping[State, tuple[str, str]] = {
+    State.STARTING: ("Starting", "The daemon starts, and has not built this model yet"),
     State.LIVE: ("Live", "What the file says is served"),
     State.STALE: ("Stale", "The file's newer content was rejected: the last good revision serves on"),
     State.REJECTED: ("Rejected", "The file has errors, and nothing serves"),

@@ -115,7 +115,16 @@ class Crew:
         """Have all serve a generation; returns when those that serve at all do."""
         lives = {self._number(live.revision): live for live in world.live.values()}
         models = {live.spec.name: build for build, live in lives.items()}
-        wanted = self._wanted = Wanted(next(self._serials), generation, models, lives, _rejected(world), self._newest)
+        wanted = self._wanted = Wanted(
+            next(self._serials),
+            generation,
+            models,
+            lives,
+            _rejected(world),
+            self._newest,
+            starting=bool(world.waiting),
+            awaited=world.awaited,
+        )
         self._tell_news()
         await self._until(lambda: all(_is_at(member, wanted) for member in self._in_service()))
 

@@ -44,7 +44,8 @@ class Wanted:
     """A generation that all are to serve: which build serves each model, and who is refused (folded names).
 
     `serial` grows with each decision; `newest` is the last build that was known then: older ones that
-    are not in it are of no use any more.
+    are not in it are of no use any more. While it is `starting` more models are to come, which refer
+    to the `awaited`.
     """
 
     serial: int
@@ -53,6 +54,8 @@ class Wanted:
     lives: Mapping[int, Live] = field(repr=False)
     rejected: frozenset[str]
     newest: int
+    starting: bool = False
+    awaited: frozenset[str] = frozenset()
 
 
 class Member:
@@ -123,6 +126,8 @@ class Member:
                 gone=[model for model in self._serving if model not in wanted.models],
                 drop=drop,
                 rejected=sorted(wanted.rejected),
+                starting=wanted.starting,
+                awaited=sorted(wanted.awaited),
             )
         self._ready.difference_update(drop, changed.values())
         self.holds.difference_update(drop)

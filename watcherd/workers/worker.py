@@ -135,7 +135,7 @@ class Worker:
         self._builds: dict[int, Revision] = {}
         self._numbers: dict[Revision, int] = {}
         self._rejected: frozenset[str] = frozenset()
-        self._swapped = False
+        self._starting = True
         channel.calls |= {
             "prepare": self._prepare,
             "swap": self._swap,
@@ -215,15 +215,16 @@ class Worker:
         news = {model: referred(models[model]) for model in fields["models"]}
         # Of a thousand models few change, and of these few what they refer to.
         referrers = before.referrers if old == news else referrers_of(models.values())
-        self._gateway.swap(RouteTable(fields["generation"], MappingProxyType(models), referrers))
+        awaited = frozenset(fields["awaited"])
+        self._gateway.swap(RouteTable(fields["generation"], MappingProxyType(models), referrers, awaited))
         for revision in retired:
             if revision.model not in models:
                 self._metrics.serves_no_more(revision.domain)
             self._drains.retire(revision)
-        if not self._swapped:
-            keep_for_good()  # the models that are there at the start; nobody has connected yet
-        self._swapped = True
-        self._accepting.set()
+        if self._starting and not fields["starting"]:
+            keep_for_good()  # the models that are there at the start
+            self._starting = False
+            self._accepting.set()
         return Said()
 
     async def _release(self, revision: Revision) -> None:
@@ -231,8 +232,9 @@ class Worker:
         self._channel.tell("released", build=self._numbers.pop(revision))
 
     def _why_missing(self, model: str) -> Problem:
-        if not self._swapped:
-            return Problem(UNAVAILABLE, "the first scan is not done", headers={"retry-after": "1"})
+        if self._starting:
+            detail = "the daemon is starting: if there is such a model, it does not serve yet"
+            return Problem(UNAVAILABLE, detail, headers={"retry-after": "1"})
         if fold(model) in self._rejected:
             return Problem(MODEL_REJECTED, f"{model} has errors: see GET /admin/pim/{model}, or run watcherd check")
         return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
