@@ -188,12 +188,13 @@ async def test_a_file_that_the_database_refuses_in_a_late_wave_changes_nothing_i
 async def test_what_was_unloaded_or_rolled_back_or_is_broken_by_now_comes_back_as_it_was(
     tmp_path: Path, database_url: str
 ) -> None:
-    files = {f"{name}.yaml": model_text(name, "color") for name in ("out", "back", "bad", "fine")}
+    files = {f"{name}.yaml": model_text(name, "color") for name in ("out", "back", "bad", "worse", "fine")}
     async with serving(tmp_path, files, database_url=database_url) as walk:
         await walk.save("back.yaml", model_text("back", "color", "size"))
         assert (await walk.call("POST", "/admin/pim/back/rollback", {"revision": 1})).status == 200
         await walk.unload("out")
     (tmp_path / "models" / "bad.yaml").write_text("domain: bad\nentities: [")
+    (tmp_path / "models" / "worse.yaml").write_text(HUGE + "domain: worse\nentities: [")
     (tmp_path / "models" / "large.yaml").write_text(LARGE)
     async with starting(tmp_path, None, database_url) as (walk, waves, start):
         before = {
@@ -201,6 +202,7 @@ async def test_what_was_unloaded_or_rolled_back_or_is_broken_by_now_comes_back_a
             "back.yaml": "rolled_back",
             "bad.yaml": "stale",
             "fine.yaml": "live",
+            "worse.yaml": "starting",
             "large.yaml": "starting",
         }
         assert await states(walk) == before
@@ -208,8 +210,9 @@ async def test_what_was_unloaded_or_rolled_back_or_is_broken_by_now_comes_back_a
         assert (await walk.get("/api/bad/items")).status == 200
         waves.on.set()
         await start
-        assert await states(walk) == before | {"large.yaml": "live"}
-        assert [one.file for one in walk.events if isinstance(one, events.ModelRejected)] == ["bad.yaml"]
+        assert await states(walk) == before | {"large.yaml": "live", "worse.yaml": "stale"}
+        told = [one for one in walk.events if isinstance(one, events.ModelRejected)]
+        assert [(one.file, one.serving) for one in told] == [("bad.yaml", 1), ("worse.yaml", 1)]
         assert not [one for one in walk.events if isinstance(one, events.ModelRolledBack)]
         # A model that is out of service is in nobody's wave, and is loaded as ever.
         assert (await walk.load("out.yaml")).loaded == ("out",)
