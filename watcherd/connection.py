@@ -1,9 +1,9 @@
 """One connection: what a client may send before a request is one, and how long it may take over it.
 
 Owns the limits that no ASGI application can set, since it is called only once a head is complete:
-the size of a head (431, 414), the time for it (408), bytes that are no HTTP (400), and a client
-that does not read its answer. uvicorn bounds none of them with httptools. Does not own bodies
-(exchange) nor idle keep-alive connections (uvicorn's own timer).
+the size of a head and of what stands beside the chunks of a body (431, 414), the time for a head
+(408), bytes that are no HTTP (400), and a client that does not read its answer. uvicorn bounds none
+of them with httptools. Does not own bodies (exchange) nor idle keep-alive connections (uvicorn's own timer).
 
 What can be answered at once, is, while the parser still has the head (see `prompt`); all else becomes
 a request in the way of uvicorn.
@@ -73,6 +73,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._doubtful_bytes = 0
         self._has_ended_one = False
+        self._bytes_without_body = 0
         self._chunk_bytes = 0
         self._lingers = False
         self._is_one_piece = False
@@ -105,9 +106,17 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += self._chunk_bytes
         self._prompt_left = _PROMPT_IN_A_CHUNK
         self._has_ended_one = False
+        if not self._expects_head:
+            self._bytes_without_body += self._chunk_bytes
         super().data_received(data)
         self._is_one_piece = False
-        if self.transport.is_closing() or not (self._expects_head and self._head_bytes):
+        if self.transport.is_closing() or self._lingers:
+            return
+        if not self._expects_head:
+            if self._bytes_without_body > self.patience.head_bytes:
+                self._answer_and_close(self._too_much_beside_the_body())
+            return
+        if not self._head_bytes:
             return
         if self._head_bytes - self._doubtful_bytes > self.patience.head_bytes:
             self._answer_and_close(self._too_large())
@@ -136,11 +145,17 @@ class Connection(HttpToolsProtocol):
                 self._problem = self._too_large()
                 raise ValueError(self._problem.detail)  # ends the parser, which calls `send_400_response`
         self._expects_head = False
+        self._bytes_without_body = 0
         if self._may_be_prompt() and self._is_answered_at_once():
             return
         super().on_headers_complete()
         cast("Scope", self.scope)[REPLY] = self._take_over
         self._is_one_piece = True
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body: it is measured by who reads it, and what comes between two parts here."""
+        self._bytes_without_body = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Expect the next head. What is called for the one that has ended has not run yet if it came in one piece."""
@@ -160,6 +175,10 @@ class Connection(HttpToolsProtocol):
         if len(self.url) > most:
             return Problem(problems.URI_TOO_LONG, f"the address is over {most} bytes")
         return Problem(problems.HEADERS_TOO_LARGE, f"the address and the headers are over {most} bytes")
+
+    def _too_much_beside_the_body(self) -> Problem:
+        most = self.patience.head_bytes
+        return Problem(problems.HEADERS_TOO_LARGE, f"what stands beside the chunks of the body is over {most} bytes")
 
     def _head_is_late(self) -> None:
         self._head_timer = None

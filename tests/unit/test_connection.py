@@ -555,6 +555,40 @@ async def test_what_comes_after_a_body_is_no_header_of_the_request() -> None:
         assert [body for _, body in await answers(reader, 2)] == [b"none", b"in time"]
 
 
+CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [CHUNKED + b"1\r\nx\r\n0\r\nendless: ", *[b"x" * 500] * 6],
+        [CHUNKED + b"1\r\nx\r\n0\r\n", *[b"h: %s\r\n" % (b"x" * 500)] * 6],
+        [CHUNKED + b"1;", *[b"x" * 500] * 6],
+    ],
+    ids=["a long trailer", "many trailers", "an extension of a chunk"],
+)
+async def test_what_stands_beside_the_chunks_of_a_body_is_held_to_the_limit_of_a_head(pieces: list[bytes]) -> None:
+    """The parser keeps a trailer until it has ended: one without an end would take all memory."""
+    revision = a_revision(echo)
+    async with serving(revision, patience=Patience(head_bytes=2 * KIB)) as served:
+        problem = problem_of(await served.exchange(*pieces))
+        assert (problem["status"], "beside the chunks" in problem["detail"]) == (431, True)
+        assert not revision.in_flight
+
+
+async def test_many_small_chunks_are_a_body_like_any_other() -> None:
+    chunks = [b"1;%s\r\nx\r\n" % (b"e" * 500)] * 20
+    async with (
+        serving(a_revision(echo), patience=Patience(head_bytes=2 * KIB)) as served,
+        served.connected() as (reader, writer),
+    ):
+        for piece in (CHUNKED, *chunks, b"0\r\n\r\n"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert [body for _, body in await answers(reader, 1)] == [b"x" * 20]
+
+
 @pytest.mark.parametrize(
     "request_",
     [
