@@ -2,8 +2,9 @@
 
 Owns the limits that no ASGI application can set, since it is called only once a head is complete:
 the size of a head and of what stands beside the chunks of a body (431, 414), the time for a head
-(408), bytes that are no HTTP (400), and a client that does not read its answer. uvicorn bounds none
-of them with httptools. Does not own bodies (exchange) nor idle keep-alive connections (uvicorn's own timer).
+(408), bytes that are no HTTP and heads that do not say for which host they are (400), and a client
+that does not read its answer. uvicorn bounds none of them with httptools. Does not own bodies
+(exchange) nor idle keep-alive connections (uvicorn's own timer).
 
 What can be answered at once, is, while the parser still has the head (see `prompt`); all else becomes
 a request in the way of uvicorn.
@@ -18,7 +19,7 @@ import asyncio
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 from urllib.parse import unquote
 
 import httptools
@@ -42,8 +43,8 @@ _OF_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding", b"upgrad
 AtOnce = Callable[[Scope], Reply | None]
 """Answers a GET that needs no waiting; None for any other."""
 
-Refuse = Callable[[Problem], Answer]
-"""Makes the answer to what never became a request, and notes it."""
+Refuse = Callable[[Problem, str], Answer]
+"""Makes the answer to what never became a request, and notes it with the client's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Connection(HttpToolsProtocol):
         self._bytes_without_body = 0
         self._chunk_bytes = 0
         self._lingers = False
+        self._is_leaving = False
         self._is_one_piece = False
         self._prompt_left = 0
         self._idle_since = 0.0
@@ -108,7 +110,14 @@ class Connection(HttpToolsProtocol):
         self._has_ended_one = False
         if not self._expects_head:
             self._bytes_without_body += self._chunk_bytes
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # another protocol is wished for, and nobody has to grant that: the request is answered as it is
+        except httptools.HttpParserError as error:
+            problem = self._problem or Problem(problems.BAD_REQUEST, f"this is no HTTP request: {_in_words(error)}")
+            self._answer_and_close(problem)
+            return
         self._is_one_piece = False
         if self.transport.is_closing() or self._lingers:
             return
@@ -142,8 +151,9 @@ class Connection(HttpToolsProtocol):
             # More than that has come, but part of it may be a body: now it can be told.
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.patience.head_bytes:
-                self._problem = self._too_large()
-                raise ValueError(self._problem.detail)  # ends the parser, which calls `send_400_response`
+                self._refuse_head(self._too_large())
+        if [name for name, _ in self.headers].count(b"host") != 1:
+            self._check_hosts()
         self._expects_head = False
         self._bytes_without_body = 0
         if self._may_be_prompt() and self._is_answered_at_once():
@@ -166,9 +176,17 @@ class Connection(HttpToolsProtocol):
         self._expects_head = self._has_ended_one = True
         self._head_bytes = 0
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what the parser refused, or what was refused while it ran."""
-        self._answer_and_close(self._problem or Problem(problems.BAD_REQUEST, msg))
+    def _refuse_head(self, problem: Problem) -> NoReturn:
+        """End the parser, to be called by what it calls; see `data_received`."""
+        self._problem = problem
+        raise ValueError(problem.detail)
+
+    def _check_hosts(self) -> None:
+        """Refuse a request that does not say for which host it is, or says so twice (RFC 9112, 3.2)."""
+        if any(name == b"host" for name, _ in self.headers):
+            self._refuse_head(Problem(problems.BAD_REQUEST, "the header Host is there more than once: send it once"))
+        if self.parser.get_http_version() != "1.0":
+            self._refuse_head(Problem(problems.BAD_REQUEST, "the header Host is missing: HTTP/1.1 requires it"))
 
     def _too_large(self) -> Problem:
         most = self.patience.head_bytes
@@ -202,7 +220,7 @@ class Connection(HttpToolsProtocol):
 
     def _answer_and_close(self, problem: Problem) -> None:
         self._end_head_timer()
-        answer = self.refuse(problem)
+        answer = self.refuse(problem, self._shown_client())
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and cycle is self._running and not cycle.response_started:
             _abandon(cycle)  # it is its own body that cannot be read: nobody else waits for an answer
@@ -220,6 +238,13 @@ class Connection(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _shown_client(self) -> str:
+        """The client's address for people."""
+        if not self.client:
+            return "-"  # of a unix socket
+        host, port = self.client
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     # -- answering at once --------------------------------------------------------------------
 
@@ -320,7 +345,9 @@ class Connection(HttpToolsProtocol):
             return False
         scope.pop(REPLY)
         closes = any(name == b"connection" for name, _ in answer.headers)
-        if not (cycle.keep_alive or closes):
+        if scope["http_version"] == "1.0" and not closes and self._may_stay(scope):
+            lines += b"connection: keep-alive\r\n"
+        elif not (cycle.keep_alive or closes):
             closes, lines = True, lines + b"connection: close\r\n"
         self.transport.write(_as_http(answer, lines, self._default_lines()))
         cycle.response_started = cycle.response_complete = True
@@ -329,6 +356,16 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
         cycle.on_response()
         return True
+
+    def _may_stay(self, scope: Scope) -> bool:
+        """Whether a client of before HTTP/1.1 wants the connection to stay open, and knows where this answer ends."""
+        wants = any(name == b"connection" and value.lower() == b"keep-alive" for name, value in scope["headers"])
+        return wants and not self._is_leaving
+
+    def shutdown(self) -> None:
+        """End as soon as nothing is being answered."""
+        self._is_leaving = True
+        super().shutdown()
 
     def pause_writing(self) -> None:
         """The client reads slower than it is sent to."""
@@ -397,6 +434,12 @@ def bounded(patience: Patience, refuse: Refuse, at_once: AtOnce) -> type[Connect
     """The class of the connections of one server: uvicorn makes them itself, and gives them nothing of ours."""
     ours = {"patience": patience, "refuse": staticmethod(refuse), "at_once": staticmethod(at_once)}
     return type("BoundedConnection", (Connection,), ours)
+
+
+def _in_words(error: httptools.HttpParserError) -> str:
+    """What the parser says of what it cannot read."""
+    said = str(error).strip().rstrip(".")
+    return said[:1].lower() + said[1:] if said else "it cannot be read"
 
 
 def _as_http(answer: Answer, *lines: bytes) -> bytes:

@@ -330,8 +330,11 @@ class Exchange:
         )
 
 
-def refuse_unread(problem: Problem, notes: Notes) -> Answer:
-    """The answer to what never became a request; logged and counted like one that matches nothing."""
+def refuse_unread(problem: Problem, client: str, notes: Notes) -> Answer:
+    """The answer to what never became a request; logged and counted like one that matches nothing.
+
+    `client` is its address: nothing else says whose it was.
+    """
     request_id = str(uuid_utils.uuid7())
     answer = problem_answer(problem, instance=UNMATCHED, request_id=request_id)
     notes.ended(
@@ -344,6 +347,7 @@ def refuse_unread(problem: Problem, notes: Notes) -> Answer:
         size=len(answer.body),
         request_id=request_id,
         reason=problem.detail,
+        client=client,
     )
     return replace(answer, headers=[*answer.headers, (b"x-request-id", request_id.encode("ascii"))])
 

@@ -198,9 +198,9 @@ class Gateway:
             shared=() if self._cors is None else self._cors.headers(scope["headers"]),
         )
 
-    def refuse_unread(self, problem: Problem) -> Answer:
-        """Note what never became a request; the answer is sent by who has the connection."""
-        return refuse_unread(problem, self._notes)
+    def refuse_unread(self, problem: Problem, client: str) -> Answer:
+        """Note what never became a request, and whose it was; the answer is sent by who has the connection."""
+        return refuse_unread(problem, client, self._notes)
 
     async def _stopped_at_the_door(self, scope: Scope, exchange: Exchange, model: str) -> bool:
         """Answer a request to a model that must not, or need not, come in; False lets it in."""

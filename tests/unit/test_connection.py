@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.unit.test_gateway import a_revision
 from tests.unit.test_metrics import counted, rendered
@@ -19,7 +20,7 @@ from watcherd.gateway import Gateway, Limits, RouteTable
 from watcherd.metrics import Metrics
 from watcherd.problems import NO_SUCH_MODEL, Problem
 from watcherd.revision import Revision
-from watcherd.server import make_server
+from watcherd.server import Server, make_server
 from watcherd.wire import Answer, Call
 
 KIB = 1024
@@ -28,9 +29,15 @@ KIB = 1024
 class Served:
     """A server on a loopback port, and raw connections to it."""
 
-    def __init__(self, port: int, metrics: Metrics) -> None:
+    def __init__(self, port: int, metrics: Metrics, server: Server) -> None:
         self.port = port
         self.metrics = metrics
+        self._server = server
+
+    def begin_to_stop(self) -> None:
+        """What uvicorn does with every connection first when it stops."""
+        for connection in self._server.server_state.connections:
+            connection.shutdown()
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -73,7 +80,7 @@ async def serving(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
         try:
-            yield Served(listener.getsockname()[1], metrics)
+            yield Served(listener.getsockname()[1], metrics, server)
         finally:
             server.should_exit = True
             await running
@@ -107,6 +114,10 @@ POST = GET.replace(b"GET", b"POST")
         ([b"GET /api/shop/" + b"x" * 3 * KIB + b" HTTP/1.1\r\nhost: a\r\n\r\n"], 414),
         ([b"\x16\x03\x01 this is no HTTP\r\n\r\n"], 400),
         ([GET + b"content-length: many\r\n\r\n"], 400),
+        ([b"GET /api/shop/x HTTP/1.1\r\nhos: a\r\n\r\n"], 400),
+        ([b"POST /api/shop/x HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"], 400),
+        ([GET + b"HOST: a\r\n\r\n"], 400),
+        ([GET.replace(b"1.1", b"1.0") + b"host: b\r\n\r\n"], 400),
     ],
 )
 async def test_a_head_that_cannot_be_taken_is_a_problem_that_closes_the_connection(
@@ -115,6 +126,34 @@ async def test_a_head_that_cannot_be_taken_is_a_problem_that_closes_the_connecti
     async with serving(a_revision(echo), patience=Patience(head_bytes=2 * KIB)) as served:
         assert problem_of(await served.exchange(*pieces))["status"] == status
         assert counted(await rendered(served.metrics)) == {("-", "-", str(status)): 1}
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\x16\x03\x01", "this is no HTTP request: invalid method encountered"),
+        (b"GET / HTTP/1.1\r\n\r\n", "the header Host is missing: HTTP/1.1 requires it"),
+        (GET + b"host: b\r\n\r\n", "the header Host is there more than once: send it once"),
+    ],
+)
+async def test_of_what_never_became_a_request_the_log_says_whose_it_was_and_why(
+    head: bytes, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with capture_logs() as lines:
+        async with serving(a_revision(echo)) as served, served.connected() as (reader, writer):
+            host, port = writer.get_extra_info("sockname")
+            writer.write(head)
+            assert problem_of(await reader.read())["detail"] == said
+    [line] = [line for line in lines if line["event"] == "request"]
+    assert (line["status"], line["reason"], line["client"]) == (400, said, f"{host}:{port}")
+    assert caplog.records == [], "nothing is said a second time, in other words"
+
+
+async def test_a_request_without_a_host_ends_no_answer_that_comes_before_it() -> None:
+    async with serving(a_prompt_revision()) as served, served.connected() as (reader, writer):
+        writer.write(NOW + b"\r\n" + b"GET /api/shop/x HTTP/1.1\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert b"HTTP/1.1 400 " in await reader.read()
 
 
 async def test_a_large_body_in_the_same_chunk_is_not_taken_for_a_head() -> None:
@@ -401,6 +440,47 @@ async def test_an_old_client_is_told_that_the_connection_closes() -> None:
         raw = await served.exchange(GET.replace(b"1.1", b"1.0") + b"\r\n")
         assert b"\r\nconnection: close\r\n" in raw
         assert raw.endswith(b"nothing")
+
+
+async def test_an_old_client_that_asks_for_it_keeps_its_connection() -> None:
+    old = b"POST /api/shop/x HTTP/1.0\r\nconnection: Keep-Alive\r\ncontent-length: 1\r\n\r\n"
+    async with serving(a_revision(echo)) as served, served.connected() as (reader, writer):
+        for body in (b"1", b"2"):
+            writer.write(old + body)
+            [(head, answered)] = await answers(reader, 1)
+            assert b"\r\nconnection: keep-alive\r\n" in head
+            assert answered == body
+        writer.write(old.replace(b"Keep-Alive", b"close") + b"3")
+        assert b"connection: close\r\n" in await reader.read()
+
+
+async def test_an_old_client_is_told_of_the_end_of_an_answer_without_a_length_by_that_of_the_connection() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    async def stream(call: Call) -> Answer:
+        return Answer(200, b"", stream=pieces())
+
+    async with serving(a_revision(stream)) as served:
+        raw = await served.exchange(b"GET /api/shop/x HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+    assert b"connection: close\r\n" in raw
+
+
+async def test_an_old_client_does_not_keep_a_server_from_stopping() -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Call) -> Answer:
+        entered.set()
+        await go_on.wait()
+        return await echo(call)
+
+    async with serving(a_revision(slow)) as served, served.connected() as (reader, writer):
+        writer.write(b"GET /api/shop/x HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+        await entered.wait()
+        served.begin_to_stop()
+        go_on.set()
+        assert b"connection: close\r\n" in await reader.read()
 
 
 async def test_an_answer_with_its_headers_is_one_piece_for_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
