@@ -110,14 +110,7 @@ class Connection(HttpToolsProtocol):
         self._has_ended_one = False
         if not self._expects_head:
             self._bytes_without_body += self._chunk_bytes
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # another protocol is wished for, and nobody has to grant that: the request is answered as it is
-        except httptools.HttpParserError as error:
-            problem = self._problem or Problem(problems.BAD_REQUEST, f"this is no HTTP request: {_in_words(error)}")
-            self._answer_and_close(problem)
-            return
+        self._parse(data)
         self._is_one_piece = False
         if self.transport.is_closing() or self._lingers:
             return
@@ -131,6 +124,16 @@ class Connection(HttpToolsProtocol):
             self._answer_and_close(self._too_large())
         elif self._head_timer is None:
             self._start_head_timer()
+
+    def _parse(self, data: bytes) -> None:
+        """Let the parser have it; what it cannot read, and what was refused while it ran, is answered and ends here."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # another protocol is wished for, and nobody has to grant that: the request is answered as it is
+        except httptools.HttpParserError as error:
+            problem = self._problem or Problem(problems.BAD_REQUEST, f"this is no HTTP request: {_in_words(error)}")
+            self._answer_and_close(problem)
 
     def on_message_begin(self) -> None:
         """The first byte of a head: what came before it in this chunk counts as part of it, with a doubt."""
@@ -222,7 +225,7 @@ class Connection(HttpToolsProtocol):
         self._end_head_timer()
         answer = self.refuse(problem, self._shown_client())
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and cycle is self._running and not cycle.response_started:
+        if cycle is not None and cycle is self._running and cycle.more_body and not cycle.response_started:
             _abandon(cycle)  # it is its own body that cannot be read: nobody else waits for an answer
             cycle = None
         if cycle is None or cycle.response_complete:

@@ -686,6 +686,23 @@ async def test_a_body_that_cannot_be_read_is_a_problem_and_its_request_is_abando
         assert counted(await rendered(served.metrics))["-", "-", "400"] == 2
 
 
+@pytest.mark.parametrize("bad", [b"GET /api/shop/x HTTP/1.1\r\n\r\n", b"\x16\x03\x01"])
+async def test_a_head_that_is_refused_is_no_answer_to_the_request_before_it(bad: bytes) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Call) -> Answer:
+        entered.set()
+        await go_on.wait()
+        return await echo(call)
+
+    async with serving(a_revision(slow)) as served, served.connected() as (reader, writer):
+        writer.write(GET + b"\r\n")
+        await entered.wait()
+        writer.write(bad)
+        assert await reader.read() == b""
+        go_on.set()
+
+
 async def test_a_body_that_cannot_be_read_ends_no_answer_that_comes_before_it() -> None:
     entered, go_on = asyncio.Event(), asyncio.Event()
 
