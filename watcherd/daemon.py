@@ -53,7 +53,7 @@ from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.progress import tell_how_far
 from watcherd.reload import RETRY_SECONDS, Reloader
-from watcherd.server import address_of, bind, for_this_machine, make_server
+from watcherd.server import address_of, allow_open_files, bind, for_this_machine, make_server
 from watcherd.settings import Settings
 from watcherd.stop import LastResort, Stop
 from watcherd.store import Store
@@ -76,6 +76,7 @@ def run(settings: Settings, greet: Greet | None = None) -> int:
     Raises `WatcherdError` where it cannot start.
     """
     logs.show_where_it_ends()
+    allow_open_files()
     log = logs.configure(settings.log_format, settings.log_level, shared=settings.workers > 1)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -12,11 +12,12 @@ import contextlib
 import errno
 import ipaddress
 import os
+import resource
 import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
@@ -33,6 +34,19 @@ KEEP_ALIVE_SECONDS = 75
 
 CLOSE_SECONDS = 2
 """How long uvicorn waits for connections whose answers were sent but not read, at the very end."""
+
+_MOST_OPEN_FILES: Final = 65_536
+
+
+def allow_open_files() -> None:
+    """Let this process, and what it starts, have as many open files as it may: each connection is one.
+
+    A shell allows 1,024, of which a program may make more by itself; without one left nothing can be watched or read.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Server(uvicorn.Server):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
+import sys
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -120,3 +122,20 @@ async def median_latency(client: httpx.AsyncClient) -> float:
         assert (await client.post("/api/shop/items", json={"name": "a"})).status_code == 201
         taken.append(time.monotonic() - started)
     return statistics.median(taken)
+
+
+async def test_as_many_connections_are_taken_as_the_system_allows_and_not_as_the_shell_does(
+    tmp_path: Path, shop_models: Path
+) -> None:
+    """A shell's limit of open files is soft: over it the directory could not even be listed."""
+    entry = ("sh", "-c", f'ulimit -Sn 100; exec {sys.executable} -m watcherd "$@"', "sh")
+    async with running(shop_models, tmp_path / "data", entry=entry) as daemon, AsyncExitStack() as stack:
+        address = urlsplit(daemon.address)
+        for _ in range(200):
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            stack.callback(writer.close)
+            writer.write(b"GET /api/shop/items HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        daemon.write("other.yaml", shop().replace("shop", "other"))
+        await daemon.wait_for("model.loaded", where=lambda line: line["model"] == "other")
+        assert not daemon.of("watch.degraded")
