@@ -6,6 +6,7 @@ Owns the two waits; what is waited for is the watcher's and the event loop's bus
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from watcherd.watch import OvertakenError
@@ -35,13 +36,27 @@ class Gate:
             self._announce()
 
 
+AT_ONCE_SECONDS = 0.002
+"""A reload that has had the event loop for so long lets requests be answered before its next step."""
+
+
 class Turns:
-    """Many models are planned and compiled side by side: each in a round of the event loop of its own."""
+    """Models are planned and compiled side by side, many of them: requests are answered in between."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
+        self._since = 0.0
+
+    def begin(self) -> None:
+        """Note that a reload begins: requests have just been answered."""
+        self._since = time.monotonic()
 
     async def take(self) -> None:
-        """Go on in a round in which none of the others does: requests have been answered in between."""
+        """Let requests be answered, if it is a while since they were; then only one of those who wait goes on.
+
+        A small model is built in one go: each round in between is another answer that a save waits for.
+        """
         async with self._turn:
-            await asyncio.sleep(0)
+            if time.monotonic() - self._since >= AT_ONCE_SECONDS:
+                await asyncio.sleep(0)
+                self.begin()

@@ -176,6 +176,14 @@ class Intake:
         known = world.files.get(source.path)
         pieces = None if known is None else self._pieces_of(source.path)
         parsed = parse(source.content, source.display, reserved_domains=self._reserved, pieces=pieces)
+        parsed = self._shared(parsed, source, world)
+        if pieces is not None and parsed.spec is not None:
+            pieces.meanings.adopt(parsed.spec)
+        return parsed
+
+    def _shared(self, parsed: Parsed, source: SourceFile, world: World) -> Parsed:
+        """The same, with the objects of what was there before wherever they mean the same."""
+        known = world.files.get(source.path)
         before = None if known is None else known.spec
         if parsed.spec is None:
             return parsed
@@ -228,12 +236,14 @@ class Intake:
 class Pauses:
     """Many small things are done on the event loop, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
+        """For how long without a pause, at least; None: for `AT_A_TIME_SECONDS`."""
         self._since = time.monotonic()
+        self._seconds = seconds
 
     async def take(self) -> None:
         """Let requests be answered, if it is a while since they were."""
-        if time.monotonic() - self._since >= AT_A_TIME_SECONDS:
+        if time.monotonic() - self._since >= (AT_A_TIME_SECONDS if self._seconds is None else self._seconds):
             await asyncio.sleep(0)
             self._since = time.monotonic()
 

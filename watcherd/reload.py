@@ -62,6 +62,9 @@ class Order:
 SIDE_BY_SIDE = 2 * MAX_TOGETHER
 """Models of one reload that are built at once: so many are compiled while as many are written."""
 
+TELLING_SECONDS = 0.0002
+"""For so long, about two events, requests wait for what is told."""
+
 RETRY_SECONDS = 5.0
 """A reload that the database failed is tried again after this long."""
 
@@ -149,6 +152,7 @@ class Reloader:
         """
         async with self._lock:
             self._stages, self.progress = Stages(), Progress()
+            self._turns.begin()
             started = events.ReloadStarted(change.reason, len(change.paths))
             gate = Gate(None if change.early is None else settled, partial(self._publish, started))
             try:
@@ -373,8 +377,8 @@ class Reloader:
             return functions, await failures(linked, self._options, functions)
 
     async def _tell(self, told: Iterable[events.Event]) -> None:
-        """Say what was done; where that is much, with pauses for requests."""
-        pauses = Pauses()
+        """Say what was done, with pauses for requests: some have waited for the swap."""
+        pauses = Pauses(TELLING_SECONDS)
         for event in told:
             self._publish(event)
             await pauses.take()

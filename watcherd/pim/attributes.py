@@ -58,22 +58,12 @@ def entity_attributes(draft: Draft, path: Path, entity: EntityDoc) -> dict[str, 
     for written, document in entity.attributes.items():
         at = (*path, "attributes", written)
         before = draft.findings.errors
-        attribute = _known(draft, written, document, taken) or _attribute(draft, at, written, document, taken)
+        attribute = _attribute(draft, at, written, document, taken)
         if attribute is None or draft.findings.errors > before:
             draft.broken.add(("attribute", name, nfc(written)))
         if attribute is not None:
             declared[attribute.name] = attribute
-            if draft.pieces is not None:
-                draft.pieces.keep_attribute(draft.model, written, document, attribute)
     return _with_implied(_with_one_key(draft, (*path, "attributes"), declared))
-
-
-def _known(draft: Draft, written: str, document: AttributeDoc, taken: Taken) -> Attribute | None:
-    """The attribute that the same piece of text was before."""
-    if draft.pieces is None:
-        return None
-    known = draft.pieces.attribute(draft.model, written, document)
-    return known if known is not None and taken.take(known.name) is None else None
 
 
 def _attribute(
@@ -93,6 +83,11 @@ def _attribute(
         return None
     if document.name is not None and nfc(document.name) != name:
         draft.add("PIM215", (*at, "name"), f"{quote(document.name)} is not the name of this attribute, {quote(name)}")
+    return draft.meaning("attribute", document, (name,), lambda: _typed(draft, at, name, document))
+
+
+def _typed(draft: Draft, at: Path, name: str, document: AttributeDoc) -> Attribute | None:
+    """The attribute of this name, by itself."""
     try:
         typed = _type_of(draft, at, document)
     except _Refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from watcherd.pim.bindings import binding
@@ -25,7 +26,10 @@ _NAMED = 12
 
 def flows(draft: Draft) -> dict[str, Flow]:
     """All flows by name."""
-    return {name: _flow(draft, ("flows", name), name, document) for name, document in draft.document.flows.items()}
+    return {
+        name: draft.meaning("flow", document, (name,), partial(_flow, draft, ("flows", name), name, document))
+        for name, document in draft.document.flows.items()
+    }
 
 
 def free_json(draft: Draft, path: Path, node: Node) -> Json:

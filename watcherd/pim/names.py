@@ -58,6 +58,7 @@ def kebab(name: str) -> str:
     return snake(name).replace("_", "-")
 
 
+@lru_cache(maxsize=4096)
 def forms(name: str) -> frozenset[str]:
     """What a name is compared by: two names that share a form cannot stand beside each other."""
     return frozenset({name.casefold(), snake(name)})

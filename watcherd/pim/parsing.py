@@ -108,7 +108,7 @@ def _resolved(
     draft = shape(root, findings, limits)
     if draft is None:
         return None
-    draft.pieces = pieces
+    draft.meanings = None if pieces is None else pieces.meanings
     spec, foreign = resolve(draft, reserved_domains)
     if findings.errors:
         return None

@@ -14,51 +14,40 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from watcherd.pim.findings import Findings, SourceText, Span
+from watcherd.pim.meanings import Meanings
 from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, kind_of, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from watcherd.pim.source import Limits
-    from watcherd.pim.spec import Attribute
 
 _DEPTH: Final = 8
-_AS_A_WHOLE: Final = re.compile(
-    r"[\t\r\x85\u2028\u2029\ufeff]|^%|^---|^\.\.\.|^ *[-?](?: *$|  )|^ *\? |<<|(?:^|[\s:,\[{-])(?:&(?!&)|\*|!(?!=))\S",
-    re.MULTILINE,
+_REFERS: Final = re.compile(r"(?:^|[\s:,\[{-])(?:&(?!&)|\*|!(?!=))\S", re.MULTILINE)
+_AS_A_WHOLE: Final[tuple[tuple[str, re.Pattern[str] | None], ...]] = (
+    *((sign, None) for sign in ("\t", "\r", "\x85", "\u2028", "\u2029", "\ufeff", "<<")),
+    ("%", re.compile(r"^%", re.MULTILINE)),
+    ("---", re.compile(r"^---", re.MULTILINE)),
+    ("...", re.compile(r"^\.\.\.", re.MULTILINE)),
+    *((sign, re.compile(r"^ *-(?: *$|  )", re.MULTILINE)) for sign in ("-\n", "- \n", "-  ")),
+    ("?", re.compile(r"^ *\?(?: |$)", re.MULTILINE)),
+    *((sign, _REFERS) for sign in "&*!"),
 )
 """What gives a text meaning beyond its line: marks, anchors, tags, merge keys, and rare ways to write a block.
 
-`&&` and `!=` are operators of expressions; where they are an anchor or a tag, the piece has a finding.
+A sign that is in every such text, and the pattern that tells it from what only looks like it. `&&` and
+`!=` are operators of expressions; where they are an anchor or a tag, the piece has a finding.
 """
-_SIGNS: Final = (
-    "\t",
-    "\r",
-    "\x85",
-    "\u2028",
-    "\u2029",
-    "\ufeff",
-    "%",
-    "---",
-    "...",
-    "-\n",
-    "- \n",
-    "-  ",
-    "?",
-    "<<",
-    "&",
-    "*",
-    "!",
-)
-"""One of these is in every such text: looking for them is quicker."""
 
 _KEY: Final = r" *([^\W\d][\w-]*):"
 _KEYED: Final = re.compile(_KEY + r"(?: |$)")
 _HEAD: Final = re.compile(_KEY + r"(?: +#.*| *)")
 _PLAIN: Final = re.compile(_KEY + r" +(\w(?:[\w./()-]| (?=\w))*) *\n?")
+_CONTENT: Final = re.compile(r"^ *((?![ #]).*\S.*)$", re.MULTILINE)
 _NOWHERE: Final = Span(0, 0)
 
 
@@ -70,7 +59,7 @@ class _Piece(NamedTuple):
 
 
 class Pieces:
-    """The nodes of the last text that was read through here, by the text of each piece; and its attributes.
+    """The nodes of the last text that was read through here, by the text of each piece; and what they mean.
 
     One for each file that is edited. What a reading does not use is forgotten by the next one; what is
     inside of a piece that it uses is kept with it, since the next edit may be in there.
@@ -80,17 +69,17 @@ class Pieces:
         self._now: dict[str, _Piece] = {}
         self._before: dict[str, _Piece] = {}
         self._read_in: list[list[str]] = []
-        self._attributes_now: dict[int, tuple[object, str, str, Attribute]] = {}
-        self._attributes_before: dict[int, tuple[object, str, str, Attribute]] = {}
+        self.meanings = Meanings()
+        """What the parts of the text were found to mean."""
 
     def read(self, text: str, limits: Limits) -> MapNode | None:
         """The tree of a text, without places; None where it has to be read as a whole."""
         self._before, self._now = self._now, {}
-        self._attributes_before, self._attributes_now = self._attributes_now, {}
+        self.meanings.turn()
         # So short that it is within every bound, whatever is in it; and the pieces stand in others.
         within = 2 * len(text) < limits.max_nodes and len(text) < limits.max_characters
         depth = limits.max_depth - 2 * _DEPTH
-        if not within or depth < 1 or (any(sign in text for sign in _SIGNS) and _AS_A_WHOLE.search(text)):
+        if not within or depth < 1 or _is_a_whole(text):
             return None
         self._read_in = [[]]
         try:
@@ -102,16 +91,7 @@ class Pieces:
     def forget(self) -> None:
         """Take up nothing next time: something was wrong with this text."""
         self._now = {}
-        self._attributes_now = {}
-
-    def attribute(self, model: str, name: str, document: object) -> Attribute | None:
-        """What a document, the very same, was found to mean as the attribute `name` of a (folded) model."""
-        kept = self._attributes_before.get(id(document))
-        return kept[3] if kept is not None and kept[:3] == (document, model, name) else None
-
-    def keep_attribute(self, model: str, name: str, document: object, attribute: Attribute) -> None:
-        """Keep it, and the document, whose identity is the key."""
-        self._attributes_now[id(document)] = (document, model, name, attribute)
+        self.meanings.forget()
 
     def _block(self, text: str, limits: Limits, depth: int) -> Node:
         """The node of a mapping or a list, a scalar or nothing, that is written in lines of its own."""
@@ -193,26 +173,37 @@ class _ReachesBeyondError(Exception):
     """A piece is no whole by itself."""
 
 
+def _is_a_whole(text: str) -> bool:
+    """Whether something in it may give meaning to what is far from it."""
+    return any(sign in text and (found is None or found.search(text)) for sign, found in _AS_A_WHOLE)
+
+
 def _entries(text: str) -> Iterator[str]:
     """Cut a block at the lines of its own indentation. Blank lines and comments belong to what is before them."""
-    lines = text.splitlines(keepends=True)
-    begun, indent, is_list = -1, -1, False
-    for number, line in enumerate(lines):
-        content = line.lstrip(" ")
-        if not content.strip() or content.startswith("#"):
-            continue
-        column = len(line) - len(content)
-        if indent < 0:
-            indent, begun, is_list = column, number, content.startswith("- ")
-        elif column < indent:
-            raise _ReachesBeyondError
-        elif column == indent:
-            if content.startswith("- ") and not is_list:
-                continue  # the items of a list may stand below their key, as far out as it
-            yield "".join(lines[begun:number])
-            begun = number
-    if begun >= 0:
-        yield "".join(lines[begun:])
+    first = _CONTENT.search(text)
+    if first is None:
+        return
+    indent, is_list = first.start(1) - first.start(), text.startswith("- ", first.start(1))
+    if _further_out(indent).search(text):
+        raise _ReachesBeyondError
+    begun = first.start()
+    for line in _at(indent, is_list=is_list).finditer(text, first.end()):
+        yield text[begun : line.start()]
+        begun = line.start()
+    yield text[begun:]
+
+
+@lru_cache(maxsize=64)
+def _at(indent: int, *, is_list: bool) -> re.Pattern[str]:
+    """Lines of content at an indentation; the items of a list may stand below their key, as far out as it."""
+    no_item = "" if is_list else "(?!- )"
+    return re.compile(f"^ {{{indent}}}(?![ #]){no_item}(?=.*\\S)", re.MULTILINE)
+
+
+@lru_cache(maxsize=64)
+def _further_out(indent: int) -> re.Pattern[str]:
+    """Lines of content with less of an indentation."""
+    return re.compile(f"^ {{0,{indent - 1}}}(?![ #])(?=.*\\S)" if indent else r"(?!)", re.MULTILINE)
 
 
 def _is_item(entry: str) -> bool:
@@ -220,7 +211,7 @@ def _is_item(entry: str) -> bool:
 
 
 def _has_content(text: str) -> bool:
-    return any((content := line.strip()) and not content.startswith("#") for line in text.splitlines())
+    return _CONTENT.search(text) is not None
 
 
 def _plain(entry: str) -> MapNode | None:

@@ -230,7 +230,7 @@ def _carrier(draft: Draft, said: _Said, child: EntityParts, parent: EntityRef) -
     named = [
         name
         for name, one in child.attributes.items()
-        if one.reference in {None, parent}
+        if (one.reference is None or one.reference == parent)
         and (snake(name) == f"{stem}_id" or (snake(name) == stem and one.kind is Kind.REFERENCE))
     ]
     found = [name for name in explicit if name in named] or explicit or named

@@ -6,6 +6,7 @@ finds an error adds it and goes on; the spec that comes out counts only if there
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from watcherd.pim.attributes import entity_attributes
@@ -22,8 +23,6 @@ from watcherd.pim.spec import Constraint, Entity, EntityRef, Index, Json, ModelR
 from watcherd.pim.states import states
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from watcherd.pim.document import EntityDoc
     from watcherd.pim.shapes import Draft, Path
 
@@ -36,7 +35,7 @@ def resolve(draft: Draft, reserved_domains: frozenset[str]) -> tuple[ModelSpec, 
     parts = _entities(draft, plurals)
     relations = relate(draft, parts)
     rules = model_rules(draft, parts)
-    entities = {name: _entity(draft, entity, relations, rules) for name, entity in parts.items()}
+    entities = {name: _entity(draft, one, relations, entity_rules(rules, name)) for name, one in parts.items()}
     _check_not_empty(draft)
     made_services = services(draft, parts, plurals)
     check_method_rules(draft, rules, made_services, entities)
@@ -103,8 +102,9 @@ def _entities(draft: Draft, plurals: Taken) -> dict[str, EntityParts]:
         name = nfc(document.name)
         if _is_sound_name(draft, path, name, taken):
             segment = _plural(draft, path, name, document, plurals)
-            attributes = entity_attributes(draft, path, document)
-            found[name] = EntityParts(name, segment, path, document, attributes)
+            attributes = draft.meaning("attributes", document, (), partial(entity_attributes, draft, path, document))
+            # A copy: relationships turn some of them into references.
+            found[name] = EntityParts(name, segment, path, document, dict(attributes))
     return found
 
 
@@ -140,7 +140,13 @@ def _plural(draft: Draft, path: Path, name: str, document: EntityDoc, plurals: T
     return segment
 
 
-def _entity(draft: Draft, parts: EntityParts, relations: Relations, rules: Mapping[str, ModelRule]) -> Entity:
+def _entity(draft: Draft, parts: EntityParts, relations: Relations, rules: tuple[ModelRule, ...]) -> Entity:
+    ends = relations.to_one[parts.name], relations.to_many[parts.name]
+    given = (parts.plural, [*parts.attributes.values()], *ends, rules)
+    return draft.meaning("entity", parts.document, given, lambda: _made(draft, parts, relations, rules))
+
+
+def _made(draft: Draft, parts: EntityParts, relations: Relations, rules: tuple[ModelRule, ...]) -> Entity:
     constraints: list[Constraint] = []
     for index, document in enumerate(parts.document.constraints):
         made = constraint(draft, (*parts.path, "constraints", index), document, parts.name, parts.attributes)
@@ -158,7 +164,7 @@ def _entity(draft: Draft, parts: EntityParts, relations: Relations, rules: Mappi
         renamed_from=None if old is None else nfc(old),
         attributes=read_only(parts.attributes),
         constraints=tuple(constraints),
-        rules=entity_rules(rules, parts.name),
+        rules=rules,
         states=_states(draft, parts),
         indexes=_indexes(draft, parts),
         to_one=relations.to_one[parts.name],

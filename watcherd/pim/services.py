@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from watcherd.pim.attributes import checked_members, default_value, entity_ref
@@ -27,12 +28,22 @@ _NOTHING = frozenset({"void", "none", "nothing"})
 def services(draft: Draft, entities: Mapping[str, EntityParts], plurals: Taken) -> dict[str, Service]:
     """All services; `plurals` are the path segments that entities have taken already."""
     made: dict[str, Service] = {}
+    names = (*entities,), (*draft.document.flows,), (*draft.document.rules,)
     for index, document in enumerate(draft.document.services):
         path: Path = ("services", index)
         name = nfc(document.name)
         if _is_free(draft, (*path, "name"), name, "service", plurals):
-            made[name] = _service(draft, path, name, document, entities)
+            make = partial(_service, draft, path, name, document, entities)
+            made[name] = draft.meaning("service", document, names, make) if _needs_names_alone(document) else make()
     return made
+
+
+def _needs_names_alone(document: ServiceDoc) -> bool:
+    """Whether a service means the same whatever the entities are that it names."""
+    return not any(
+        method.transition is not None or any(one.exclude for one in method.parameters.values())
+        for method in document.methods
+    )
 
 
 def _is_free(draft: Draft, path: Path, name: str, noun: str, taken: Taken) -> bool:

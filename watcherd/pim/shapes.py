@@ -7,8 +7,8 @@ nobody later complains that it is missing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -36,13 +36,16 @@ from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, item_at, nod
 from watcherd.pim.spec import fold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic_core import ErrorDetails
 
     from watcherd.pim.diagnostics import Related
+    from watcherd.pim.meanings import Meanings
     from watcherd.pim.names import Taken
-    from watcherd.pim.pieces import Pieces
     from watcherd.pim.source import Limits
 
+T = TypeVar("T")
 Path: TypeAlias = tuple[str | int, ...]
 Cuts: TypeAlias = "dict[str | int, Cuts | None]"  # a part of a path -> the cuts below it; None: cut here
 
@@ -76,7 +79,7 @@ class Draft:
     """A document on its way to a spec: what it says, where it says it, and what was cut out of it.
 
     `broken` holds `("entity", name)`, `("attribute", entity, name)`, `("flow", name)` and so on;
-    `*` as the last part means that nobody knows which. `pieces` keeps what attributes were found to be.
+    `*` as the last part means that nobody knows which. `meanings` keeps what parts were found to mean.
     """
 
     document: ModelDoc
@@ -84,7 +87,12 @@ class Draft:
     findings: Findings
     limits: Limits
     broken: set[tuple[str, ...]]
-    pieces: Pieces | None = None
+    meanings: Meanings | None = None
+    model: str = field(init=False)
+    """The folded domain: under this name the model's own entities are referred to."""
+
+    def __post_init__(self) -> None:
+        self.model = fold(self.document.domain)
 
     def add(  # noqa: PLR0913 - one finding has these parts
         self,
@@ -99,10 +107,11 @@ class Draft:
         """Add a finding at a path of the document; with `key` at the key rather than at its value."""
         self.findings.add(code, self.span(path, key=key), message, hint, related)
 
-    @property
-    def model(self) -> str:
-        """The folded domain: under this name the model's own entities are referred to."""
-        return fold(self.document.domain)
+    def meaning(self, what: str, document: object, given: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What `make` answers from a document, the model's name and what is given; taken up where all are the same."""
+        if self.meanings is None:
+            return make()
+        return self.meanings.of(what, document, (self.model, *given), make)
 
     def span(self, path: Path, *, key: bool = False) -> Span:
         """Where a path is written."""
