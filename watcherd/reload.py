@@ -204,9 +204,8 @@ class Reloader:
         await self._applied.write_decisions(before, after, decided)
         self._swap(after, last)
         self._elsewhere.decided -= decided
-        await self._follow_up(now, last)
         told = chain(_told_of_plans(now, draft), tell(now, last), finished(before, report))
-        await self._tell(told)
+        await self._follow_up(now, last, told)
         for applied in await self._applied.park_what_is_gone(after.owners):
             self._publish(events.SchemaParked(applied.domain, (applied.domain,)))
         return report
@@ -394,8 +393,7 @@ class Reloader:
             return  # a round that began anew has come to what serves already
         self._swap(after, report)
         self.progress = replace(self.progress, serving=len(after.live))
-        await self._follow_up(now, report)
-        await self._tell(chain(_told_of_plans(now, draft), tell(now, report)))
+        await self._follow_up(now, report, chain(_told_of_plans(now, draft), tell(now, report)))
 
     def _compare(self, before: World, after: World, reason: str) -> Report:
         generation = self._gateway.table.generation
@@ -415,13 +413,14 @@ class Reloader:
             self._gateway.swap(table)
         self.world = after
 
-    async def _follow_up(self, before: World, report: Report) -> None:
-        """What comes at once after a swap: requests, the end of what serves no more, other processes."""
+    async def _follow_up(self, before: World, report: Report, told: Iterable[events.Event]) -> None:
+        """What comes at once after a swap: requests, other processes, what is told, the end of what serves no more."""
         try:
             await asyncio.sleep(0)  # requests that have waited for the swap go first
+            await self._followers.follow(report.generation, report.world)
+            await self._tell(told)
         finally:
-            self._retire(before, report)
-        await self._followers.follow(report.generation, report.world)
+            self._retire(before, report)  # the last that is told of a revision is that it has drained
 
     def _retire(self, before: World, report: Report) -> None:
         """Hand over to the drains what serves no more, and what is to be loosened after it."""
@@ -443,8 +442,8 @@ class Reloader:
     async def _let_go(self) -> None:
         """Give back what retired revisions were made of, one after the other: of a hundred it takes a while."""
         while self._retired:
-            self._retired.pop()
             await asyncio.sleep(0)
+            self._retired.pop()
 
     async def _look_again(self, live: Live) -> None:
         """Tell of rows that older revisions wrote to the end, as nothing but the new one would have refused."""

@@ -108,8 +108,8 @@ class Described:
         cls, paths: Paths, schemas: Mapping[str, Schema] = EMPTY, parameters: Mapping[str, Schema] = EMPTY
     ) -> Described:
         """What was collected."""
-        texts = [to_json(members)[1:-1] for members in (paths.paths, dict(schemas), dict(parameters))]
-        return cls(tuple(paths.operations), OpenApiFragment(texts[0], texts[1], own_parameters=texts[2]))
+        texts = [to_json(dict(members))[1:-1] for members in (schemas, parameters)]
+        return cls(tuple(paths.operations), OpenApiFragment(paths.text(), texts[0], own_parameters=texts[1]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ document, nor their problems (openapi).
 from __future__ import annotations
 
 from watcherd.compile.batch import MAX_OPERATIONS, METHODS
-from watcherd.compile.export import PAGES, formats
+from watcherd.compile.export import formats
 from watcherd.compile.imports import CSV, NDJSON
 from watcherd.compile.schemas import Schema
 from watcherd.pim.spec import Entity
@@ -89,25 +89,18 @@ IMPORTED: Schema = {
 }
 
 
-def export_parameters(entity: Entity, listed: list[Schema]) -> list[Schema]:
-    """The format, and those parameters of a list that do not cut a page out of it."""
-    format_: Schema = {
+def format_parameter(entity: Entity) -> Schema:
+    """How an export is written."""
+    return {
         "name": "format",
         "in": "query",
         "required": False,
         "description": "How rows are written.",
         "schema": {"type": "string", "enum": list(formats(entity)), "default": "json"},
     }
-    return [format_, *(one for one in listed if _name(one) not in PAGES)]
 
 
 def export_content(row: Schema) -> Schema:
     """The rows in each format."""
     rows: Schema = {"application/json": {"schema": {"type": "array", "items": row}}}
     return {**rows, CSV: {"schema": _TEXT}, NDJSON: {"schema": _TEXT}}
-
-
-def _name(parameter: Schema) -> str:
-    """What a parameter is called, also where it is a reference to one that is shared."""
-    name: str = parameter["name"] if "name" in parameter else parameter["$ref"].rpartition(".")[2]
-    return name

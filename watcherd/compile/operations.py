@@ -6,14 +6,17 @@ not own what values look like (schemas), nor how parts become a document (openap
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic_core import to_json
+
 from watcherd.compile import openapi_bulk as bulk
+from watcherd.compile.export import PAGES
 from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import children_segment, one, operation_id, schema_ref, title
 from watcherd.compile.options import Options
-from watcherd.compile.parameters import FILTERS, list_parameters
+from watcherd.compile.parameters import FILTERS, list_parameters, row_parameters
 from watcherd.compile.schemas import Schema, listed_rules, method_schema, parameter_schema, result_schema
 from watcherd.compile.service import is_executable
 from watcherd.pim.spec import Entity, LinkedModel, Method, ModelSpec, Service
@@ -75,25 +78,45 @@ class Paths:
     """Collects the paths and operations of a part of a model; `taken` are the operation ids of other parts."""
 
     def __init__(self, spec: ModelSpec, options: Options, taken: Iterable[str] = ()) -> None:
-        self.paths: dict[str, dict[str, Schema]] = {}
+        self.paths: dict[str, list[bytes]] = {}
+        """The operations at each path, as members of an object, in JSON."""
         self.operations: list[Operation] = []
         self._spec = spec
         self._prefix = options.api_prefix
         self._needs_key = options.needs_key
         self._taken = set(taken)
 
-    def add(self, method: str, path: str, owner: str, name: str, summary: str, **members: Any) -> None:
-        """One operation; `members` are those of the operation object, None left out."""
+    def add(  # noqa: PLR0913, PLR0917 - what an operation has
+        self,
+        method: str,
+        path: str,
+        owner: str,
+        name: str,
+        summary: str,
+        parameters: Sequence[Schema | bytes] = (),
+        **members: Any,
+    ) -> None:
+        """One operation; `members` are those of the operation object, None left out.
+
+        Parameters may be JSON already, several to a text.
+        """
         identity = operation_id(self._spec, owner, name, self._taken) if owner else f"{self._spec.name}_{name}"
         self._taken.add(identity)
         self.operations.append(Operation(method, path, identity, summary))
-        self.paths.setdefault(f"{self._prefix}/{self._spec.domain}{path}", {})[method.lower()] = {
+        operation = {
             "operationId": identity,
             "summary": summary,
             "tags": [self._spec.domain],
             **{key: value for key, value in members.items() if value is not None},
             **(_needs_key(members["responses"]) if self._needs_key else {}),
         }
+        listed = b",".join([one if isinstance(one, bytes) else to_json(one) for one in parameters])
+        text = b'"%s":{"parameters":[%s],%s' % (method.lower().encode("ascii"), listed, to_json(operation)[1:])
+        self.paths.setdefault(f"{self._prefix}/{self._spec.domain}{path}", []).append(text)
+
+    def text(self) -> bytes:
+        """All of it, as members of the object of paths."""
+        return b",".join([b"%s:{%s}" % (to_json(path), b",".join(texts)) for path, texts in self.paths.items()])
 
 
 def add_index(paths: Paths, spec: ModelSpec) -> None:
@@ -127,7 +150,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     paths.add(
         "GET", collection, name, "list", f"List rows of {name}",
         description="\n\n".join(part for part in (entity.description, FILTERS) if part),
-        parameters=list_parameters(linked, entity, paged=True),
+        parameters=list_parameters(linked, entity),
         responses=_responses(200, page, "A page of rows", 400, 500, 503, headers=_LINK),
     )  # fmt: skip
     paths.add(
@@ -141,7 +164,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     )  # fmt: skip
     paths.add(
         "GET", item, name, "read", f"Read {one(name)}",
-        parameters=[key, *list_parameters(linked, entity, paged=False), _IF_NONE_MATCH],
+        parameters=[key, *row_parameters(spec, entity), _IF_NONE_MATCH],
         responses={
             **_responses(200, viewed, "The row", 400, 404, 500, 503, headers=_ETAG),
             "304": {"description": "The client has it already", "headers": _ETAG | _SYSTEM_HEADERS},
@@ -172,7 +195,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
             paths.add(
                 "GET", f"{item}/{children_segment(end)}", name, f"list_{end.name}",
                 f"List the {child.name} rows of {one(name)}",
-                parameters=[key, *list_parameters(linked, child, paged=True)],
+                parameters=[key, *list_parameters(linked, child)],
                 responses=_responses(
                     200, _json(schema_ref(spec, child.name, "Page")), "A page of rows", 400, 404, 500, 503,
                     headers=_LINK,
@@ -187,7 +210,7 @@ def add_bulk(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     paths.add(
         "GET", f"{path}/export", name, "export", f"Export rows of {name}",
         description=bulk.EXPORT_WORDS,
-        parameters=bulk.export_parameters(entity, list_parameters(linked, entity, paged=True)),
+        parameters=[bulk.format_parameter(entity), *list_parameters(linked, entity, without=PAGES)],
         responses=_responses(200, rows, "The rows", 400, 500, 503, headers=bulk.EXPORT_HEADERS),
     )  # fmt: skip
     paths.add(

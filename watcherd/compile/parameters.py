@@ -8,8 +8,10 @@ the description of the list.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+
+from pydantic_core import to_json
 
 from watcherd.compile import values
 from watcherd.compile.naming import component
@@ -68,21 +70,20 @@ def entity_parameters(spec: ModelSpec, entity: Entity) -> dict[str, Schema]:
     return {f"{component(spec, entity.name)}.{name}": shown for name, shown in _of_entity(entity).items()}
 
 
-def list_parameters(linked: LinkedModel, entity: Entity, *, paged: bool) -> list[Schema]:
-    """The parameters of a list; without pages, those of a single row."""
-    spec = linked.spec
-    own = _of_entity(entity)
-    if not paged:
-        return [_ref(spec, entity, name) for name in own if name != "sort"]
-    filters = [
-        one
-        for item in entity.attributes.values()
-        if not item.write_only
-        for one in _filters(item, values.resolve(item, linked.targets))
+def row_parameters(spec: ModelSpec, entity: Entity) -> list[Schema | bytes]:
+    """The parameters of a single row."""
+    return [_ref(spec, entity, name) for name in _of_entity(entity) if name != "sort"]
+
+
+def list_parameters(linked: LinkedModel, entity: Entity, without: Collection[str] = ()) -> list[Schema | bytes]:
+    """The parameters of a list, `without` those of these names; many of them are JSON text already."""
+    spec, shared = linked.spec, ("filter", "skip", "limit", "cursor", "count")
+    seen = (item for item in entity.attributes.values() if not item.write_only)
+    return [
+        *(_filters(item, values.resolve(item, linked.targets)) for item in seen),
+        *(_ref(spec, entity, name) for name in _of_entity(entity) if name not in without),
+        *({"$ref": f"#/components/parameters/{spec.name}.{name}"} for name in shared if name not in without),
     ]
-    shared = ("filter", "skip", "limit", "cursor", "count")
-    paging = [{"$ref": f"#/components/parameters/{spec.name}.{name}"} for name in shared]
-    return [*filters, *(_ref(spec, entity, name) for name in own), *paging]
 
 
 def _of_entity(entity: Entity) -> dict[str, Schema]:
@@ -101,10 +102,10 @@ def _of_entity(entity: Entity) -> dict[str, Schema]:
 
 
 @Remembered
-def _filters(attribute: Attribute, actual: Attribute) -> tuple[Schema, ...]:
+def _filters(attribute: Attribute, actual: Attribute) -> bytes:
     """One parameter an operator; the plain name stands for `__eq` unless it means something else.
 
-    `actual` is what its values are. An entity is listed in several places.
+    `actual` is what its values are. An entity is listed in several places, and most of its document are these.
     """
     name = attribute.name
     schema = _ANY_TEXT if actual.kind in (Kind.STRING, Kind.TEXT) and not actual.members else bare_schema(actual)
@@ -118,7 +119,7 @@ def _filters(attribute: Attribute, actual: Attribute) -> tuple[Schema, ...]:
         else:
             as_text = is_text(attribute, actual) and operator in (*ORDER, *TEXT)
             found.append(_query(parameter, _ANY_TEXT if as_text else schema))
-    return tuple(found)
+    return to_json(found)[1:-1]
 
 
 def _names(name: str, names: list[str], description: str) -> Schema:

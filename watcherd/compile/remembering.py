@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
 Values = TypeVarTuple("Values")
 R = TypeVar("R")
+_UNKNOWN: Final = object()
 
 
 class Remembered(Generic[*Values, R]):
@@ -22,17 +23,19 @@ class Remembered(Generic[*Values, R]):
 
     def __init__(self, function: Callable[[*Values], R]) -> None:
         self._function = function
-        self._now: dict[Hashable, R] = {}
-        self._before: dict[Hashable, R] = {}
+        self._now: dict[Hashable, R | object] = {}
+        self._before: dict[Hashable, R | object] = {}
         _ALL.append(self)
 
     def __call__(self, *values: *Values) -> R:
         """The answer, made if neither this compilation nor the one before needed it."""
-        if values in self._now:
-            return self._now[values]
-        answer = self._before[values] if values in self._before else self._function(*values)
-        self._now[values] = answer
-        return answer
+        answer = self._now.get(values, _UNKNOWN)
+        if answer is _UNKNOWN:
+            answer = self._before.get(values, _UNKNOWN)
+            if answer is _UNKNOWN:
+                answer = self._function(*values)
+            self._now[values] = answer
+        return answer  # type: ignore[return-value] # it is known by now
 
     def turn(self) -> None:
         """Begin another compilation."""
