@@ -8,6 +8,7 @@ Nothing else in the package imports SQLAlchemy or a driver.
 """
 
 from watcherd.store.answers import AnswerName, Answers, KeptAnswer
+from watcherd.store.clauses import WHERE
 from watcherd.store.conditions import UntranslatableError, filter_expression
 from watcherd.store.cursor import Cursor
 from watcherd.store.database import database_exists
@@ -18,7 +19,7 @@ from watcherd.store.holders import BEAT_SECONDS, Heard
 from watcherd.store.limits import stricter
 from watcherd.store.plan import EntityNames, Notice, Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.prune import Parked
-from watcherd.store.queries import WHERE, Filter, Select, ordering
+from watcherd.store.queries import Filter, Select, ordering
 from watcherd.store.reads import Page, Related, Row, RowList
 from watcherd.store.records import Applied, KeptRevision, Record
 from watcherd.store.rows import MAX_TOLD, TOGETHER, RowChange, Rows

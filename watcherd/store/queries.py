@@ -1,8 +1,8 @@
 """What is asked of one entity's table: the shape of a list query, and the text of all statements.
 
-Owns `Select` and its compilation: filters, order, and where a page begins. A shape (which
-attributes, operators and order, not which values) is compiled once and kept in a bounded cache of
-its entity; values go in by position. What an operator means is in `operators`.
+Owns `Select`, and what is kept of it: a shape (which attributes, operators and order, not which
+values) is compiled once and kept in a bounded cache of its entity; values go in by position. How a
+statement is made is in `clauses`, what an operator means in `operators`.
 
 The order is the same on every database: null comes before every value, text goes by code points,
 and the key breaks ties, so that every row has its place.
@@ -14,12 +14,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
-
-import sqlalchemy as sa
-from sqlalchemy.sql.compiler import SQLCompiler
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from watcherd.errors import StoreError
+from watcherd.store.clauses import LIMIT, SKIP, WHERE, Clauses, Order, Statement
 from watcherd.store.codecs import Codec
 from watcherd.store.conditions import Conditions
 from watcherd.store.dialect import Dialect
@@ -32,13 +30,8 @@ MAX_KEYS: Final = 8192
 
 _MAX_SHAPES: Final = 128
 _NO_LIMIT: Final = 2**63 - 1
-_LIMIT: Final = "limit"
-_SKIP: Final = "skip"
-
-WHERE: Final = "where"
 
 V = TypeVar("V")
-Order = tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +70,6 @@ def ordering(sort: Order, key: str) -> Order:
     return sort[: names.index(key) + 1] if key in names else (*sort, (key, False))
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL text and, in the order of its parameters, what each of them is."""
-
-    sql: str
-    binds: tuple[str, ...]
-
-
 class Bound(NamedTuple):
     """SQL text and its values, stored forms, in the order of its `?`."""
 
@@ -114,16 +99,14 @@ class Statements:
     ) -> None:
         self._dialect = dialect
         self._conditions = conditions
-        self._columns = {name: _column(column) for name, column in columns.items()}
-        self._table = sa.table(sa.sql.quoted_name(table, quote=True), *self._columns.values(), _column(VERSION_COLUMN))
+        self._columns = columns
+        self._table = table
         self._key = key
         self._codecs = codecs
         self._selects: _Recent[tuple[Statement, Statement]] = _Recent()
         self._related: _Recent[Statement] = _Recent()
         self._referring: _Recent[Statement] = _Recent()
         self._updates: _Recent[Statement] = _Recent()
-        row = (*self._columns.values(), self._table.c[VERSION_COLUMN])
-        self._row = row
         values = {name: dialect.parameter(place) for place, name in enumerate(columns.values(), 1)}
         if numbered:
             name = columns[key]
@@ -132,8 +115,8 @@ class Statements:
             # Another one than every version of a row that had this key before.
             values[VERSION_COLUMN] = dialect.first_version
         # The simple ones by hand: SQLAlchemy takes a millisecond for them, and an edit makes them anew.
-        shown = ", ".join(quoted(column.name) for column in row)
-        one = f"FROM {quoted(table)} WHERE {quoted(self._columns[key].name)} = {dialect.parameter(1)}"
+        shown = ", ".join(quoted(name) for name in (*columns.values(), VERSION_COLUMN))
+        one = f"FROM {quoted(table)} WHERE {quoted(columns[key])} = {dialect.parameter(1)}"
         self.get = f"SELECT {shown} {one}"
         self.get_to_change = self.get + dialect.locked
         self.version = f"SELECT {quoted(VERSION_COLUMN)} {one}{dialect.locked}"
@@ -144,12 +127,12 @@ class Statements:
 
     def update(self, names: tuple[str, ...]) -> Statement:
         """UPDATE of some attributes of one row: the values in the order of `names`, then the key."""
-        return self._updates.get(names, lambda: self._update(names))
+        return self._updates.get(names, lambda: self._clauses().update(names))
 
     def select(self, query: Select) -> tuple[Bound, Bound]:
         """The rows of a query, and their count. StoreError for what the entity does not have."""
         limit = _NO_LIMIT if query.limit is None else query.limit
-        values: dict[str, Any] = {_LIMIT: limit, _SKIP: query.skip}
+        values: dict[str, Any] = {LIMIT: limit, SKIP: query.skip}
         filters = []
         for place, one in enumerate(query.filters):
             if one.operator == WHERE:
@@ -172,9 +155,10 @@ class Statements:
         """The rows whose attribute has one of these values, at most `MAX_KEYS` of them, in order of the key."""
         codec = self._codecs[attribute]
         values = padded([codec.stored(value) for value in wanted])
-        statement = self._related.get((attribute, len(values)), lambda: self._select_related(attribute, len(values)))
+        shape = (attribute, len(values))
+        statement = self._related.get(shape, lambda: self._clauses().select_related(*shape))
         named = {f"f{number}": value for number, value in enumerate(values)}
-        return _filled(statement, {**named, _LIMIT: limit, _SKIP: 0})
+        return _filled(statement, {**named, LIMIT: limit, SKIP: 0})
 
     def referring(self, attribute: str, keys: Sequence[Any], after: Any, limit: int) -> Bound:
         """The rows whose attribute has one of these values, in order of the key, locked to be changed.
@@ -183,9 +167,9 @@ class Statements:
         """
         wanted = padded([self._codecs[attribute].stored(key) for key in keys])
         shape = (attribute, len(wanted), after is not None)
-        statement = self._referring.get(shape, lambda: self._select_referring(*shape))
+        statement = self._referring.get(shape, lambda: self._clauses().select_referring(*shape))
         named = {f"f{number}": value for number, value in enumerate(wanted)}
-        return _filled(statement, {**named, "after": after, _LIMIT: limit, _SKIP: 0})
+        return _filled(statement, {**named, "after": after, LIMIT: limit, SKIP: 0})
 
     def emptying(self, attribute: str, keys: Sequence[Any], values: Mapping[str, Any], limit: int) -> Bound:
         """UPDATE of some of the rows whose attribute has one of these values: that becomes null, and `values` are set.
@@ -194,105 +178,32 @@ class Statements:
         """
         wanted = padded([self._codecs[attribute].stored(key) for key in keys])
         names = tuple(values)
-        shape = ("emptying", attribute, len(wanted), names)
-        statement = self._referring.get(shape, lambda: self._update_referring(attribute, len(wanted), names))
+        shape = (attribute, len(wanted), names)
+        statement = self._referring.get(("emptying", *shape), lambda: self._clauses().update_referring(*shape))
         named = {f"f{number}": value for number, value in enumerate(wanted)}
         stored = {f"v{place}": self._codecs[name].stored(values[name]) for place, name in enumerate(names)}
-        return _filled(statement, {**named, **stored, _LIMIT: limit, _SKIP: 0})
+        return _filled(statement, {**named, **stored, LIMIT: limit, SKIP: 0})
 
     def _bound(self, one: Filter) -> tuple[Any, ...]:
-        self._attribute(one.attribute)
+        self._refuse_unknown(one.attribute)
         if one.operator not in OPERATORS:
             raise StoreError(f"cannot filter by {one.attribute} with the operator {one.operator!r}")
         return OPERATORS[one.operator].bind(self._codecs[one.attribute], one.value)
 
-    def _update(self, names: tuple[str, ...]) -> Statement:
-        version = self._table.c[VERSION_COLUMN]
-        values: dict[str, Any] = {
-            self._columns[name].name: sa.bindparam(f"v{place}") for place, name in enumerate(names)
-        }
-        identified = self._columns[self._key] == sa.bindparam("key")
-        statement = sa.update(self._table).values({**values, VERSION_COLUMN: version + sa.literal_column("1")})
-        return self._compiled(statement.where(identified).returning(*self._row))
-
     def _select(
         self, filters: tuple[tuple[str, str, int], ...], order: Order, after: tuple[bool, ...] | None
     ) -> tuple[Statement, Statement]:
-        where = [self._condition(place, *one) for place, one in enumerate(filters)]
-        page = where if after is None else [*where, self._follows(order, after)]
-        rows = sa.select(*self._row).where(*page).order_by(*(self._ordered(*one) for one in order))
-        rows = rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP))
-        count = sa.select(sa.func.count()).select_from(self._table).where(*where)
-        return self._compiled(rows), self._compiled(count)
+        for name, _ in order:
+            self._refuse_unknown(name)
+        return self._clauses().select(filters, order, after)
 
-    def _condition(self, place: int, attribute: str, operator: str, length: int) -> sa.ColumnElement[bool]:
-        if operator == WHERE:
-            return sa.literal_column(attribute, sa.Boolean)
-        values: list[sa.BindParameter[Any]] = [sa.bindparam(f"f{place}_{number}") for number in range(length)]
-        return OPERATORS[operator].condition(self._dialect, self._columns[attribute], values)
-
-    def _select_related(self, attribute: str, length: int) -> Statement:
-        column = self._attribute(attribute)
-        among = column.in_([sa.bindparam(f"f{number}") for number in range(length)])
-        rows = sa.select(*self._row).where(among).order_by(self._columns[self._key].asc())
-        return self._compiled(rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP)))
-
-    def _select_referring(self, attribute: str, length: int, follows: bool) -> Statement:  # noqa: FBT001 - of a shape
-        key = self._columns[self._key]
-        among = self._attribute(attribute).in_([sa.bindparam(f"f{number}") for number in range(length)])
-        where = [among, key > sa.bindparam("after")] if follows else [among]
-        rows = sa.select(*self._row).where(*where).order_by(key.asc())
-        compiled = self._compiled(rows.limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP)))
-        return Statement(compiled.sql + self._dialect.locked, compiled.binds)
-
-    def _update_referring(self, attribute: str, length: int, names: tuple[str, ...]) -> Statement:
-        """Of the rows that are found, each still has to refer when it is locked."""
-        key, column = self._columns[self._key], self._attribute(attribute)
-        among = column.in_([sa.bindparam(f"f{number}") for number in range(length)])
-        found = sa.select(key).where(among).limit(sa.bindparam(_LIMIT)).offset(sa.bindparam(_SKIP))
-        values: dict[str, Any] = {
-            self._columns[name].name: sa.bindparam(f"v{place}") for place, name in enumerate(names)
-        }
-        version = self._table.c[VERSION_COLUMN]
-        values |= {column.name: sa.null(), VERSION_COLUMN: version + sa.literal_column("1")}
-        statement = sa.update(self._table).values(values).where(among, key.in_(found))
-        return self._compiled(statement.returning(*self._row))
-
-    def _ordered(self, name: str, descending: bool) -> sa.ColumnElement[Any]:  # noqa: FBT001 - a pair of `sort`
-        column = self._attribute(name)
-        if name == self._key:
-            return column.desc() if descending else column.asc()
-        return column.desc().nulls_last() if descending else column.asc().nulls_first()
-
-    def _follows(self, order: Order, nulls: tuple[bool, ...]) -> sa.ColumnElement[bool]:
-        """A row comes later if it is beyond in the first attribute in which it differs."""
-        later: list[sa.ColumnElement[bool]] = []
-        same: list[sa.ColumnElement[bool]] = []
-        for place, ((name, descending), is_null) in enumerate(zip(order, nulls, strict=True)):
-            column = self._attribute(name)
-            value: sa.BindParameter[Any] = sa.bindparam(f"a{place}")
-            beyond: sa.ColumnElement[bool] | None = column < value if descending else column > value
-            if is_null:
-                beyond = None if descending else column.is_not(None)
-            elif descending and name != self._key:
-                beyond = sa.or_(column < value, column.is_(None))
-            if beyond is not None:
-                later.append(sa.and_(*same, beyond))
-            same.append(column.is_(None) if is_null else column == value)
-        (first, descending), *_ = order
-        if descending or nulls[0] or len(order) == 1:
-            return sa.or_(*later)
-        # Says nothing new, but an index on the first attribute can begin there.
-        return sa.and_(self._columns[first] >= sa.bindparam("a0"), sa.or_(*later))
-
-    def _attribute(self, name: str) -> sa.ColumnClause[Any]:
+    def _refuse_unknown(self, name: str) -> None:
+        """StoreError for what the entity does not have."""
         if name not in self._columns:
             raise StoreError(f"cannot query by {name}: the entity has no such attribute")
-        return self._columns[name]
 
-    def _compiled(self, statement: sa.ClauseElement) -> Statement:
-        compiled = cast("SQLCompiler", statement.compile(dialect=self._dialect.compiler))
-        return Statement(str(compiled), tuple(compiled.positiontup or ()))
+    def _clauses(self) -> Clauses:
+        return Clauses(self._dialect, self._table, self._columns, self._key)
 
 
 class _Recent(Generic[V]):
@@ -318,7 +229,3 @@ class _Recent(Generic[V]):
 
 def _filled(statement: Statement, values: Mapping[str, Any]) -> Bound:
     return Bound(statement.sql, tuple(values[name] for name in statement.binds))
-
-
-def _column(name: str) -> sa.ColumnClause[Any]:
-    return sa.column(sa.sql.quoted_name(name, quote=True))
