@@ -51,6 +51,7 @@ The layers, from the top; a module imports only from those below its line, which
     pim           the modelling language: bytes in, spec or diagnostics out
     expressions   CEL, typed and exact
     settings, events, logs, sdnotify, feeds, tally    the ground: values, logs, streams, counts
+      pace, garbage         how work is parted, so that requests come in between
     errors        what everything raises from
 """
 

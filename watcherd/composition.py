@@ -5,9 +5,7 @@ Owns no state: the daemon and its workers call these and hold what comes back.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from starlette.requests import Request
 
@@ -24,30 +22,6 @@ from watcherd.problems import Problem
 from watcherd.services import Allowance
 from watcherd.settings import Settings
 from watcherd.store import Store, Tenure
-
-YOUNG_OBJECTS = 50_000
-"""So many new objects are an occasion to collect the garbage."""
-
-
-def keep_for_good() -> None:
-    """Have no collection look again at what there is now: it stays, or is freed when nobody holds it any more."""
-    gc.collect()
-    gc.freeze()
-    # A compilation makes more objects than the usual threshold, and none that only a collection frees.
-    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
-
-
-@contextmanager
-def without_collecting() -> Iterator[None]:
-    """Look for no garbage while a start builds all models: it makes none that only a collection frees.
-
-    Each collection would go through what is built so far, a tenth of the time with thousands of models.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 async def open_store(settings: Settings, tenure: Tenure) -> Store:

@@ -31,24 +31,24 @@ from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
 from watcherd.composition import (
     deadlines,
-    keep_for_good,
     make_gateway,
     make_options,
     open_store,
     patience,
     read_keys,
-    without_collecting,
 )
 from watcherd.drain import Drains
 from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
 from watcherd.feeds import Feed, Feeds, Readers
 from watcherd.followers import Followers, Nobody
+from watcherd.garbage import keep_for_good, without_collecting
 from watcherd.gateway import SYSTEM_SEGMENTS
 from watcherd.heartbeat import Heartbeat
 from watcherd.intake import Intake
 from watcherd.ledger import State as ModelState
 from watcherd.ledger import World
 from watcherd.metrics import Metrics, State, measure_lag
+from watcherd.pace import share_with_threads
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.progress import tell_how_far
@@ -78,6 +78,7 @@ def run(settings: Settings, greet: Greet | None = None) -> int:
     logs.show_where_it_ends()
     allow_open_files()
     log = logs.configure(settings.log_format, settings.log_level, shared=settings.workers > 1)
+    share_with_threads()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(settings, log.close, greet))
@@ -306,9 +307,9 @@ class Daemon:
     async def _scan_and_follow(self) -> None:
         keep_for_good()  # what was imported and composed
         await self._scan()
-        # And the models that were there at the start: with a thousand of them a collection would stop
-        # all requests for a tenth of a second.
-        keep_for_good()
+        # And the models that were there at the start: with a thousand of them a collection, now or later,
+        # would stop all requests for a quarter of a second.
+        keep_for_good(collected=False)
         if self._crew is not None:
             await self._crew.all_serve()
         live, rejected = self._counts()

@@ -1,12 +1,11 @@
-"""What holds a reload back for others' sake: a file that has to settle, requests that want their turn.
+"""What holds a reload back: a file that has to settle before anything comes of what was read of it.
 
-Owns the two waits; what is waited for is the watcher's and the event loop's business.
+Owns the wait; what is waited for is the watcher's business.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from watcherd.watch import OvertakenError
@@ -34,29 +33,3 @@ class Gate:
                 raise OvertakenError("what was read has changed since")
             self._settled = None
             self._announce()
-
-
-AT_ONCE_SECONDS = 0.002
-"""A reload that has had the event loop for so long lets requests be answered before its next step."""
-
-
-class Turns:
-    """Models are planned and compiled side by side, many of them: requests are answered in between."""
-
-    def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-        self._since = 0.0
-
-    def begin(self) -> None:
-        """Note that a reload begins: requests have just been answered."""
-        self._since = time.monotonic()
-
-    async def take(self) -> None:
-        """Let requests be answered, if it is a while since they were; then only one of those who wait goes on.
-
-        A small model is built in one go: each round in between is another answer that a save waits for.
-        """
-        async with self._turn:
-            if time.monotonic() - self._since >= AT_ONCE_SECONDS:
-                await asyncio.sleep(0)
-                self.begin()

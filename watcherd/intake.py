@@ -18,22 +18,21 @@ from types import MappingProxyType
 from watcherd import directory
 from watcherd.directory import SourceFile, Stamp, display_name
 from watcherd.errors import ModelsDirectoryError
+from watcherd.garbage import tidy
 from watcherd.ledger import FileEntry, World, copied, shrinks
+from watcherd.pace import Pauses
 from watcherd.pim import Parsed, Pieces, parse, shared, ways
 from watcherd.store import Applied
 from watcherd.watch import ChangeSet, OvertakenError
 
-PARSE_ON_LOOP_BYTES = 32 * 1024
-"""Up to this much text is parsed on the event loop: a thread hop would cost more."""
+PARSE_ON_LOOP_BYTES = 8 * 1024
+"""A file of up to so much text is parsed on the event loop, within five milliseconds: a thread hop would cost more."""
 
 ABSENCE_SECONDS = 0.1
 """A file that is missing counts as deleted after this long (delete-and-create saves)."""
 
 STILL_SECONDS = 0.5
 """A write in place that would take something away must have stood still for this long."""
-
-AT_A_TIME_SECONDS = 0.002
-"""For so long the reading of many small files keeps the event loop to itself; then requests come first."""
 
 EDITED_FILES = 16
 """Of so many files, those that were edited last, the pieces are kept that need not be read again."""
@@ -158,16 +157,19 @@ class Intake:
         return directory.read(self._root, path, max_bytes=self._max_file_bytes)
 
     async def _entries(self, sources: Mapping[str, SourceFile], world: World) -> dict[str, FileEntry]:
-        """Parse sources, off the event loop when there is much of it."""
-        if sum(len(source.content or b"") for source in sources.values()) > PARSE_ON_LOOP_BYTES:
-            return await asyncio.to_thread(
-                lambda: {path: FileEntry(source, self._parse(source, world)) for path, source in sources.items()}
-            )
+        """Parse sources: large ones off the event loop, the others with pauses for requests."""
         pauses = Pauses()
         entries = {}
         for path, source in sources.items():
             await pauses.take()
-            entries[path] = FileEntry(source, self._parse(source, world))
+            if len(source.content or b"") > PARSE_ON_LOOP_BYTES:
+                parsed = await asyncio.to_thread(self._parse, source, world)
+            else:
+                parsed = self._parse(source, world)
+            entries[path] = FileEntry(source, parsed)
+            if len(sources) > 1:
+                await pauses.take()
+                tidy()
         return entries
 
     def _parse(self, source: SourceFile, world: World) -> Parsed | None:
@@ -231,21 +233,6 @@ class Intake:
         self._young[entry.path] = (entry.source.digest, since)
         self._recheck(remaining, entry.path)
         return True
-
-
-class Pauses:
-    """Many small things are done on the event loop, one after the other."""
-
-    def __init__(self, seconds: float | None = None) -> None:
-        """For how long without a pause, at least; None: for `AT_A_TIME_SECONDS`."""
-        self._since = time.monotonic()
-        self._seconds = seconds
-
-    async def take(self) -> None:
-        """Let requests be answered, if it is a while since they were."""
-        if time.monotonic() - self._since >= (AT_A_TIME_SECONDS if self._seconds is None else self._seconds):
-            await asyncio.sleep(0)
-            self._since = time.monotonic()
 
 
 def _with_code(known: Mapping[str, SourceFile], sources: Mapping[str, SourceFile | None]) -> Mapping[str, SourceFile]:

@@ -30,10 +30,12 @@ from watcherd.elsewhere import Elsewhere
 from watcherd.errors import StoreError
 from watcherd.examples import Failure, as_diagnostics, failures
 from watcherd.followers import Followers, Nobody
-from watcherd.gate import Gate, Turns
+from watcherd.garbage import tidy
+from watcherd.gate import Gate
 from watcherd.gateway import Gateway, RouteTable
-from watcherd.intake import Intake, Pauses
+from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic, copied
+from watcherd.pace import Pauses, Turns
 from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, ways
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
@@ -332,7 +334,7 @@ class Reloader:
             functions, refused = await self._stand_behind(linked, guarded=not draft.serves_last_good(model))
             if refused:
                 return None, refused
-            await self._turns.take()
+            await self._turns.take(self._between())
             try:
                 with self._stages.timed("compile"):
                     before = None if old is None else old.revision
@@ -360,6 +362,10 @@ class Reloader:
                 draft.expanded.append((plan, revision))
             warnings = () if self._allow_handlers else not_allowed(linked, entry.parsed)
             return Live(revision, plan, path, entry.source.digest, draft.now, warnings), ()
+
+    def _between(self) -> Callable[[], bool] | None:
+        """What goes before the next of many models is compiled: a single one is not to wait for it."""
+        return tidy if self.progress.wanted > 1 else None
 
     async def _stand_behind(
         self, linked: LinkedModel, *, guarded: bool
@@ -444,6 +450,7 @@ class Reloader:
         while self._retired:
             await asyncio.sleep(0)
             self._retired.pop()
+        tidy()
 
     async def _look_again(self, live: Live) -> None:
         """Tell of rows that older revisions wrote to the end, as nothing but the new one would have refused."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import Walk, drained, model_text, serving
-from watcherd import intake
+from watcherd import intake, pace
 from watcherd.directory import look
 from watcherd.errors import StoreUnavailableError
 from watcherd.events import ModelDrained, ModelSwapped, ReloadFinished, SchemaApplied
@@ -731,7 +731,7 @@ async def test_requests_that_wait_for_a_swap_are_answered_before_it_is_told(tmp_
 async def test_many_small_files_are_read_and_their_old_revisions_let_go_in_turns_with_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "AT_A_TIME_SECONDS", 0)
+    monkeypatch.setattr(pace, "AT_A_TIME_SECONDS", 0)
     files = {f"m{number}.yaml": model_text(f"m{number}") for number in range(20)}
     async with serving(tmp_path, files) as walk:
         seen: list[int] = []

@@ -2,29 +2,42 @@
 
 A document is wholly of one generation: it is made from one route table, the one that its request
 saw, and its pieces, which are the revisions' own, are kept until another generation is asked for. It
-is sent a slice at a time: that of a thousand models has tens of megabytes, and nobody else waits.
+is put together with pauses and sent a slice at a time: that of a thousand models has tens of megabytes,
+and nobody else waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Final
 
 import pydantic_core
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
 
 from watcherd import problems
 from watcherd.compile.openapi import joined_components, listed
 from watcherd.gateway import TABLE, RouteTable
+from watcherd.pace import Pauses
 from watcherd.pim.spec import fold
 from watcherd.problems import Problem
 from watcherd.revision import Revision
+from watcherd.wire import Receive, Scope, Send
 
 SLICE_BYTES: Final = 512 * 1024
+BATCH_PIECES: Final = 200
+"""So many pieces are found between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A document as pieces of its JSON text, and how many bytes these have together."""
+
+    pieces: Sequence[bytes]
+    length: int
 
 
 Missing = Callable[[str], Problem]
@@ -47,7 +60,8 @@ class Document:
         self._missing = missing
         # Generations count from zero at every start: the tag must not be that of an earlier one.
         self._boot = secrets.token_hex(4)
-        self._made: tuple[int, Sequence[bytes]] = (-1, ())
+        self._made = (-1, Text((), 0))
+        self._making = asyncio.Lock()
 
     async def respond(self, request: Request) -> Response:
         """The document of the generation that this request sees; 304 if the client has it.
@@ -66,28 +80,28 @@ class Document:
         headers = {"etag": etag, "cache-control": "no-cache"}
         if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
             return Response(status_code=304, headers=headers)
-        pieces = self.of(table) if revision is None else self.of_model(table.generation, revision)
-        headers["content-length"] = str(sum(map(len, pieces)))
-        return StreamingResponse(_slices(pieces), media_type="application/json", headers=headers)
+        text = await (self.of(table) if revision is None else self.of_model(table.generation, revision))
+        return InSlices(text, headers)
 
-    def of_model(self, generation: int, revision: Revision) -> Sequence[bytes]:
-        """The document of one model, as the pieces of its JSON text."""
+    async def of_model(self, generation: int, revision: Revision) -> Text:
+        """The document of one model."""
         spec = revision.linked.spec
         info = {"title": spec.title or spec.domain, "version": spec.version or "0", "description": spec.description}
         base = {**self._base, "info": info, "tags": [], "paths": {}}
-        return pieces_of(base, RouteTable(generation, {revision.model: revision}))
+        return await _gathered(pieces_of(base, RouteTable(generation, {revision.model: revision})))
 
-    def of(self, table: RouteTable) -> Sequence[bytes]:
-        """The document of a route table, as the pieces of its JSON text."""
-        generation, pieces = self._made
-        if generation != table.generation:
-            pieces = pieces_of(self._base, table)
-            if table.generation > generation:
-                self._made = (table.generation, pieces)
-        return pieces
+    async def of(self, table: RouteTable) -> Text:
+        """The document of a route table; who asks for the same one meanwhile waits for it."""
+        async with self._making:
+            generation, text = self._made
+            if generation != table.generation:
+                text = await _gathered(pieces_of(self._base, table))
+                if table.generation > generation:
+                    self._made = (table.generation, text)
+            return text
 
 
-def pieces_of(base: dict[str, Any], table: RouteTable) -> Sequence[bytes]:
+def pieces_of(base: dict[str, Any], table: RouteTable) -> Iterator[bytes]:
     """The host's document and the fragments of a route table, models in order of name; nothing is copied."""
     fragments = [table.revisions[model].openapi for model in sorted(table.revisions)]
     head = {
@@ -96,31 +110,52 @@ def pieces_of(base: dict[str, Any], table: RouteTable) -> Sequence[bytes]:
         "x-watcherd-generation": table.generation,
     }
     paths = chain.from_iterable(fragment.texts("own_paths") for fragment in fragments)
-    return [
-        _members(head),
-        b',"tags":[',
-        *listed([*(fragment.tags for fragment in fragments), _elements(base.get("tags", []))]),
-        b'],"paths":{',
-        *listed([*paths, _members(base["paths"])[1:]]),
-        b'},"components":',
-        *joined_components(fragments, base.get("components", {})),
-        b"}",
-    ]
+    yield _members(head)
+    yield b',"tags":['
+    yield from listed(chain((fragment.tags for fragment in fragments), [_elements(base.get("tags", []))]))
+    yield b'],"paths":{'
+    yield from listed(chain(paths, [_members(base["paths"])[1:]]))
+    yield b'},"components":'
+    yield from joined_components(fragments, base.get("components", {}))
+    yield b"}"
 
 
-async def _slices(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
-    """Pieces put together to slices worth sending; others have their turn in between."""
-    held: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= SLICE_BYTES:
-            yield b"".join(held)
-            held.clear()
-            size = 0
-            await asyncio.sleep(0)
-    yield b"".join(held)
+async def _gathered(pieces: Iterator[bytes]) -> Text:
+    """All pieces, found with pauses for others: of a thousand models it takes ten milliseconds."""
+    pauses = Pauses()
+    found: list[bytes] = []
+    length = 0
+    while batch := list(islice(pieces, BATCH_PIECES)):
+        found += batch
+        length += sum(map(len, batch))
+        await pauses.take()
+    return Text(found, length)
+
+
+class InSlices(Response):
+    """An answer of many pieces, put together to slices worth sending; others have their turn in between.
+
+    Starlette's own way to stream an answer would import what it needs when the first one asks: ten milliseconds.
+    """
+
+    def __init__(self, text: Text, headers: dict[str, str]) -> None:
+        super().__init__(headers={**headers, "content-length": str(text.length)}, media_type="application/json")
+        self._pieces = text.pieces
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it; a client that goes away is noticed by what is sent."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        held: list[bytes] = []
+        size = 0
+        for piece in self._pieces:
+            held.append(piece)
+            size += len(piece)
+            if size >= SLICE_BYTES:
+                await send({"type": "http.response.body", "body": b"".join(held), "more_body": True})
+                held.clear()
+                size = 0
+                await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"".join(held)})
 
 
 def _members(value: dict[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ number.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -55,13 +56,19 @@ class _Known(NamedTuple):
 
 
 class AtOnce:
-    """One connection that only reads; used on the event loop's thread alone, but while it rests."""
+    """One connection that only reads; used on the event loop's thread alone, but while it rests.
+
+    Never by two threads at once: SQLite has a lock of its own around a connection, which one of them would hold
+    while it waits for Python's, and the other the other way round. Nothing in the process would go on.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._ticks = 0
         self._counts: dict[Query, _Known] = {}
         self._too_much: dict[str, int] = {}
+        self._alone = threading.Lock()
+        self._waking = False
         self.resting = False
         """Whether reads are refused, for as long as tables are being changed."""
         self.used = False
@@ -71,18 +78,18 @@ class AtOnce:
 
     def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key, or None. TooMuchError; StoreError for a value that no database holds."""
-        self._refuse_while_resting()
-        self._ticks = 0
+        self._begin()
         try:
             return run(self._connection.cursor(SqliteCursor), sql, parameters).fetchone()
         except sqlite3.Error as error:
             raise TooMuchError(str(error)) from error
+        finally:
+            self._alone.release()
 
     def read(self, sql: str, read: Callable[[Cursor], T]) -> T:
         """Run a read that sees one state of the database; `sql` is what costs most in it. The same errors."""
-        self._refuse_while_resting()
         self._refuse_known(sql)
-        self._ticks = 0
+        self._begin()
         try:
             return read_one_state(self._connection, read)
         except sqlite3.Error as error:
@@ -90,6 +97,8 @@ class AtOnce:
             if is_long and len(self._too_much) < _MAX_REMEMBERED:
                 self._too_much[sql] = _NOT_TRIED
             raise TooMuchError(str(error)) from error
+        finally:
+            self._alone.release()
 
     def rest(self) -> None:
         """Refuse every read from now on: the tables are about to change. For any thread; see `wake`."""
@@ -101,10 +110,12 @@ class AtOnce:
         A connection reads the definitions of all tables again when one of them has changed: with a
         thousand models that takes twenty milliseconds, and more steps than a read may have here.
         """
-        try:
-            self._connection.execute(_LOOK_AGAIN).fetchall()
-        finally:
-            self.resting = False
+        with self._alone:  # a read that has begun before the rest is over in half a millisecond
+            self._waking = True
+            try:
+                self._connection.execute(_LOOK_AGAIN).fetchall()
+            finally:
+                self._waking = self.resting = False
 
     def version(self) -> int:
         """Changes whenever anybody has written to the database. TooMuchError."""
@@ -136,10 +147,12 @@ class AtOnce:
             del self._counts[next(iter(self._counts))]
         self._counts[query] = known
 
-    def _refuse_while_resting(self) -> None:
+    def _begin(self) -> None:
+        """Have the connection for this thread; TooMuchError while another one has it, or is about to."""
         self.used = True
-        if self.resting:
+        if self.resting or not self._alone.acquire(blocking=False):
             raise TooMuchError("the tables are being changed")
+        self._ticks = 0
 
     def _refuse_known(self, sql: str) -> None:
         """Raise TooMuchError for a statement that was too much not long ago."""
@@ -150,7 +163,7 @@ class AtOnce:
 
     def _tick(self) -> bool:
         """Called every so many steps; true stops the read."""
-        if self.resting:
+        if self._waking:
             return False
         self._ticks += 1
         return self._ticks > MAX_STEPS // _STEPS_A_TICK

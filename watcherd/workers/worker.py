@@ -25,12 +25,14 @@ from watcherd import events, logs
 from watcherd.balance import Balance
 from watcherd.behind import loaded
 from watcherd.compile import compile_model
-from watcherd.composition import deadlines, keep_for_good, make_gateway, make_options, open_store, patience, read_keys
+from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys
 from watcherd.drain import Drains
 from watcherd.errors import SettingsError, WatcherdError
+from watcherd.garbage import keep_for_good, tidy
 from watcherd.gateway import RouteTable
 from watcherd.ledger import referred, referrers_of
 from watcherd.metrics import Metrics, measure_lag
+from watcherd.pace import share_with_threads
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
 from watcherd.revision import InFlight, Revision
@@ -54,6 +56,7 @@ def run(channel: int, listener: int, balance: int) -> int:
     for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(which, signal.SIG_IGN)
     logs.show_where_it_ends()
+    share_with_threads()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(live(socket.socket(fileno=channel), socket.socket(fileno=listener), balance))
 
@@ -193,6 +196,8 @@ class Worker:
         )
         number = said.fields["build"]
         self._builds[number], self._numbers[revision] = revision, number
+        await asyncio.sleep(0)
+        tidy()
         return Said()
 
     async def _swap(self, said: Said) -> Said:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 from fastapi import Request
 
-from watcherd.admin.document import Document, pieces_of
+from watcherd.admin.document import Document, Text, pieces_of
 from watcherd.gateway import TABLE, RouteTable
 from watcherd.pim.spec import LinkedModel, ModelSpec
 from watcherd.revision import OpenApiFragment, Revision
@@ -27,6 +28,13 @@ EMPTY = OpenApiFragment(b"", b"", b"")
 
 def text_of(base: dict[str, Any], table: RouteTable) -> bytes:
     return b"".join(pieces_of(base, table))
+
+
+async def read(made: Coroutine[Any, Any, Text]) -> Any:
+    text = await made
+    whole = b"".join(text.pieces)
+    assert len(whole) == text.length
+    return json.loads(whole)
 
 
 async def answer(_call: Call) -> Answer:
@@ -67,19 +75,47 @@ def test_a_host_without_components_joins_as_well() -> None:
     assert json.loads(text_of({key: BASE[key] for key in ("openapi", "info", "paths")}, a_table(1)))["components"]
 
 
-def test_a_document_is_joined_once_a_generation_and_an_older_one_is_still_itself() -> None:
+async def test_a_document_is_joined_once_a_generation_and_an_older_one_is_still_itself() -> None:
     document = Document(BASE)
     first, second = a_table(1), a_table(2)
 
-    assert document.of(first) is document.of(first)
-    assert json.loads(b"".join(document.of(second)))["x-watcherd-generation"] == 2
-    assert json.loads(b"".join(document.of(first)))["x-watcherd-generation"] == 1
-    assert document.of(second) is document.of(second)
+    assert await document.of(first) is await document.of(first)
+    assert (await read(document.of(second)))["x-watcherd-generation"] == 2
+    assert (await read(document.of(first)))["x-watcherd-generation"] == 1
+    assert await document.of(second) is await document.of(second)
 
 
-def test_the_document_of_one_model_has_nothing_of_others_and_of_the_host() -> None:
+async def test_who_asks_for_a_document_that_is_being_joined_waits_for_that_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("watcherd.pace.AT_A_TIME_SECONDS", 0)
+    document, table = Document(BASE), a_table(1, shop=fragment("shop"))
+    one, other = await asyncio.gather(document.of(table), document.of(table))
+    assert one is other
+
+
+async def test_others_have_their_turn_again_and_again_while_a_document_is_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("watcherd.pace.AT_A_TIME_SECONDS", 0)
+    table = a_table(1, **{f"shop_{number}": fragment(f"shop_{number}") for number in range(1000)})
+    rounds = 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    text = await Document(BASE).of(table)
+    counting.cancel()
+    assert len(text.pieces) / rounds < 210, "so many pieces were found in one go"
+
+
+async def test_the_document_of_one_model_has_nothing_of_others_and_of_the_host() -> None:
     table = a_table(3, shop=fragment("shop"), library=fragment("library"))
-    document = json.loads(b"".join(Document(BASE).of_model(3, table.revisions["shop"])))
+    document = await read(Document(BASE).of_model(3, table.revisions["shop"]))
 
     assert document["info"] == {"title": "shop", "version": "0", "description": ""}
     assert document["x-watcherd-generation"] == 3

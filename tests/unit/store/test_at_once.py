@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +22,12 @@ class Laid:
     """A table of numbers, read at once and written by another connection."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.writer = sqlite3.connect(path, isolation_level=None)
         self.writer.execute("PRAGMA journal_mode=WAL")
         self.writer.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY)")
         self.writer.executemany("INSERT INTO numbers VALUES (?)", [(number,) for number in range(1000)])
-        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.now = AtOnce(self.connection)
         self.counted = 0
 
@@ -164,3 +166,43 @@ def test_while_tables_change_every_read_is_left_to_others_and_then_their_number_
     laid.writer.execute("PRAGMA schema_version=78")
     with pytest.raises(TooMuchError):
         laid.page()  # what resting is for
+
+
+def test_a_read_that_goes_on_when_tables_change_is_waited_for_and_stays_bounded(laid: Laid) -> None:
+    """Two threads within one connection stop each other, and with them the process."""
+    waking = threading.Thread(target=laid.now.wake)
+
+    def read(cursor: Cursor) -> list[int]:
+        laid.now.rest()
+        waking.start()
+        waking.join(0.1)
+        assert waking.is_alive(), "the connection was used by two threads at once"
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            cursor.execute(LONG).fetchall()
+        return [row[0] for row in cursor.execute(PAGE)]
+
+    assert laid.now.read(PAGE, read) == list(range(20))
+    waking.join(10)
+    assert not waking.is_alive()
+    assert laid.page() == list(range(20))
+
+
+def test_no_read_waits_for_another_thread_that_has_the_connection(laid: Laid) -> None:
+    there, go_on = threading.Event(), threading.Event()
+
+    def slow(_number: int) -> int:
+        there.set()
+        return int(go_on.wait(10))
+
+    laid.connection.create_function("slow", 1, slow)
+    other = threading.Thread(
+        target=laid.now.read, args=("SELECT slow(1)", lambda cursor: cursor.execute("SELECT slow(1)").fetchall())
+    )
+    other.start()
+    assert there.wait(10)
+    for read in (laid.page, laid.now.version):
+        with pytest.raises(TooMuchError):
+            read()
+    go_on.set()
+    other.join(10)
+    assert laid.page() == list(range(20))

@@ -1,0 +1,96 @@
+"""Collections look at few objects together, however much is made; what stays is kept for good in pieces."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import model_text, serving
+from watcherd import garbage
+
+SLACK = 1000
+"""Objects that the test itself and the machinery around it make between two looks."""
+
+
+class Thing:
+    """Refers to itself, or not."""
+
+    def __init__(self, *, cyclic: bool = False) -> None:
+        self.me = self if cyclic else None
+
+
+@pytest.fixture
+def looked_at() -> Iterator[list[int]]:
+    """How many objects each collection looks at, from a state in which there are none."""
+    sizes: list[int] = []
+
+    def note(phase: str, info: dict[str, Any]) -> None:
+        if phase == "start":
+            sizes.append(sum(len(gc.get_objects(generation=age)) for age in range(info["generation"] + 1)))
+
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(garbage.YOUNG_OBJECTS, 20, 20)
+    gc.callbacks.append(note)
+    try:
+        yield sizes
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def test_few_new_objects_are_no_occasion(looked_at: list[int]) -> None:
+    kept = [Thing() for _ in range(garbage.PIECE_OBJECTS // 2)]
+    garbage.tidy()
+    assert looked_at == []
+    assert kept
+
+
+def test_what_stays_is_looked_at_in_pieces_and_then_never_again(looked_at: list[int]) -> None:
+    kept: list[Thing] = []
+    for _ in range(100):
+        kept += [Thing() for _ in range(1000)]
+        garbage.tidy()
+    assert len(looked_at) > 20
+    assert max(looked_at) < garbage.SETTLED_OBJECTS + 2 * garbage.PIECE_OBJECTS + SLACK
+    assert gc.get_freeze_count() > 90_000
+
+
+def test_garbage_is_freed_before_anything_is_kept_for_good(looked_at: list[int]) -> None:
+    kept: list[Thing] = []
+    freed: list[int] = []
+    for number in range(20):
+        weakref.finalize(Thing(cyclic=True), freed.append, number)
+        kept += [Thing() for _ in range(garbage.PIECE_OBJECTS)]
+        garbage.tidy()
+    assert looked_at
+    assert freed == list(range(20))
+
+
+def test_nothing_is_looked_at_while_a_start_builds(looked_at: list[int]) -> None:
+    with garbage.without_collecting():
+        kept = [Thing() for _ in range(2 * garbage.PIECE_OBJECTS)]
+        garbage.tidy()
+        assert looked_at == []
+    assert kept
+
+
+async def test_a_reload_of_many_models_is_looked_at_in_pieces(tmp_path: Path, looked_at: list[int]) -> None:
+    files = {f"m{number}.yaml": model_text(f"m{number}", "color") for number in range(40)}
+    async with serving(tmp_path, files) as walk:
+        garbage.keep_for_good()
+        looked_at.clear()
+        for attribute in ("size", "weight"):
+            for path in files:
+                walk.write(path, model_text(path.removesuffix(".yaml"), attribute))
+            report = await walk.see(*files)
+            assert len(report.swapped) == 40
+    assert len(looked_at) > 4, "with fewer models than this nothing has to be parted"
+    assert max(looked_at) < garbage.SETTLED_OBJECTS + 2 * garbage.PIECE_OBJECTS + SLACK
