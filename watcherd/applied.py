@@ -51,6 +51,14 @@ class AppliedModels:
             else:
                 self._records[model] = applied
 
+    def turned(self, model: str) -> tuple[Rollback | None, bytes] | None:
+        """The older source that serves of a model instead of its file, if one does, and what serves in any case.
+
+        None: nothing does.
+        """
+        applied = self._records.get(model)
+        return None if applied is None or applied.state != "live" else (_remembered(applied), applied.source)
+
     def number(self, plan: SchemaPlan, live: Live | None) -> int:
         """The revision's number: that of the last one if it means the same and does not serve yet, else the next."""
         applied = self._records.get(plan.renamed_model or plan.linked.spec.name)

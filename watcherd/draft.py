@@ -125,6 +125,20 @@ class Draft:
         self._ordered = rollback
         self.rolled_back[rollback.spec.name] = rollback
 
+    def turn(self, model: str, rollback: Rollback | None, source: bytes) -> None:
+        """Serve of a model what another process does by an administrator's order, if that was about this file.
+
+        That is `rollback`, which is given up where it cannot serve here; None: what the file says, `source` there.
+        """
+        file = self.files.get(self.owners.get(model, ""))
+        if file is None:
+            return
+        if rollback is not None and rollback.overrides == file.source.digest:
+            self._few = False
+            self.rolled_back[model] = rollback
+        elif rollback is None and file.source.content == source:
+            self.rolled_back.pop(model, None)
+
     def order_load(self, path: str) -> None:
         """Let a file speak for its model, also where an older source has spoken in its place."""
         spec = self.files[path].spec if path in self.files else None

@@ -175,8 +175,8 @@ class Reloader:
         before = self.world
         with self._stages.timed("read"):
             taken = await self._intake.read(change, before, self._applied.records)
-        decided = frozenset(self._elsewhere.decided)
-        await self._applied.learn(*decided)  # what was heard of them may be out of date
+        decided, turned = frozenset(self._elsewhere.decided), frozenset(self._elsewhere.turned)
+        await self._applied.learn(*(decided | turned))  # what was heard of them may be out of date
         unloaded = self._unloaded(taken.files, order, decided)
         draft = Draft(
             before,
@@ -188,6 +188,9 @@ class Reloader:
             allow_handlers=self._allow_handlers,
             behind=frozenset(self._elsewhere.behind),
         )
+        for model in turned:
+            if (turn := self._applied.turned(model)) is not None:
+                draft.turn(model, *turn)
         if order.load is not None:
             draft.order_load(order.load)
         if order.rollback is not None:
@@ -206,6 +209,7 @@ class Reloader:
         await self._applied.write_decisions(before, after, decided)
         self._swap(after, last)
         self._elsewhere.decided -= decided
+        self._elsewhere.turned -= turned
         told = chain(_told_of_plans(now, draft), tell(now, last), finished(before, report))
         await self._follow_up(now, last, told)
         for applied in await self._applied.park_what_is_gone(after.owners):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.helpers import Walk, drained, model_text, serving
@@ -10,6 +12,8 @@ from tests.helpers import Walk, drained, model_text, serving
 ON_BOTH_DATABASES = True
 
 FIRST = model_text("shop", "size: integer")
+THIRD = model_text("shop", "size: integer", "color: string")
+FOURTH = model_text("shop", "size: integer", "color: string", "weight: integer")
 SECOND = model_text("shop", "size: {type: decimal, scale: 2}")
 
 
@@ -87,6 +91,100 @@ async def test_what_is_unloaded_or_loaded_at_one_process_is_so_at_the_others(tmp
         assert await _heeds(one)
         await one.load("shop.yaml")
         assert (await one.state("shop.yaml"), (await one.store.catalog())["shop"].unloaded) == ("live", False)
+
+
+async def test_what_is_taken_back_at_one_process_is_so_at_the_others_and_so_is_its_end(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with _two(tmp_path, database_url) as (one, two):
+        await one.save("shop.yaml", THIRD)
+        await two.save("shop.yaml", THIRD)
+        for walk in (one, two):
+            assert not await _heeds(walk)
+        assert await _rolls_back(two, 1) == 200
+        assert await _heeds(one)
+        assert not await _heeds(one), "once is enough"
+        await one.reload_all("restart")
+        assert await one.state("shop.yaml") == "rolled_back"
+        assert one.revision("shop").number == two.revision("shop").number == 3
+        assert await _shown(one) == await _shown(two) == {"id", "name", "size"}
+        for walk in (one, two):
+            assert not await _heeds(walk)
+
+        # To yet another one, at the one that has followed.
+        await one.save("shop.yaml", FOURTH)
+        await two.save("shop.yaml", FOURTH)
+        assert await _rolls_back(one, 2) == 200
+        assert await _heeds(two)
+        await two.reload_all("restart")
+        assert await _shown(two) == {"id", "name", "size", "color"}
+        assert await _rolls_back(one, 1) == 200
+        assert await _heeds(two)
+        await two.reload_all("restart")
+        assert await _shown(two) == {"id", "name", "size"}
+
+        await two.load("shop.yaml")
+        assert await _heeds(one)
+        await one.reload_all("restart")
+        assert await one.state("shop.yaml") == "live"
+        assert await _shown(one) == {"id", "name", "size", "color", "weight"}
+        for walk in (one, two):
+            assert not await _heeds(walk)
+
+
+async def test_a_rollback_of_a_file_that_is_another_one_here_is_not_followed(tmp_path: Path, database_url: str) -> None:
+    async with _two(tmp_path, database_url) as (one, two):
+        await one.save("shop.yaml", FOURTH)
+        await two.save("shop.yaml", THIRD)
+        assert await _rolls_back(two, 1) == 200
+        assert not await _heeds(one)
+        await one.reload_all("restart")
+        assert await one.state("shop.yaml") == "live"
+
+        # What was heard may be out of date: what the catalog says when it is done counts.
+        await two.save("shop.yaml", FOURTH)
+        assert await _rolls_back(two, 1) == 200
+        assert await _heeds(one)
+        await two.load("shop.yaml")
+        await one.reload_all("restart")
+        assert await one.state("shop.yaml") == "live"
+
+
+async def test_what_another_process_serves_from_another_file_does_not_end_a_rollback_here(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with _two(tmp_path, database_url) as (one, two):
+        for walk in (one, two):
+            await walk.save("shop.yaml", THIRD)
+        assert await _rolls_back(one, 1) == 200
+        await two.save("shop.yaml", FOURTH)
+        assert await _heeds(one), "it serves from a file, and which one is seen when it is looked at"
+        await one.reload_all("restart")
+        assert await one.state("shop.yaml") == "rolled_back"
+        assert not await _heeds(one), "once is enough"
+
+
+@asynccontextmanager
+async def _two(tmp_path: Path, database_url: str) -> AsyncIterator[tuple[Walk, Walk]]:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    async with (
+        serving(tmp_path / "one", {"shop.yaml": FIRST}, database_url=database_url) as one,
+        serving(tmp_path / "two", {"shop.yaml": FIRST}, database_url=database_url) as two,
+    ):
+        for walk in (one, two):
+            await walk.store.enter()
+            await walk.store.speak({"shop": 1})
+        yield one, two
+
+
+async def _rolls_back(walk: Walk, revision: int) -> int:
+    return (await walk.call("POST", "/admin/pim/shop/rollback", {"revision": revision})).status
+
+
+async def _shown(walk: Walk) -> set[str]:
+    """The attributes of a row."""
+    return set(await walk.post("/api/shop/items", {"name": "a", "size": 1})) - {"created_at", "updated_at"}
 
 
 async def _heeds(walk: Walk) -> bool:

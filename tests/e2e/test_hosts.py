@@ -112,6 +112,28 @@ async def test_an_unload_and_a_load_at_one_are_followed_by_the_other(tmp_path: P
         assert (await client.get("/api/shop/items")).status_code == 200
 
 
+async def test_a_rollback_at_one_and_its_end_at_the_other_are_followed_by_both(
+    tmp_path: Path, server: Postgres
+) -> None:
+    async with two(tmp_path, server, shop()) as (one, other), one.client() as client, other.client() as second:
+        one.write("shop.yaml", shop("size: integer"))
+        async with asyncio.timeout(30):
+            await asyncio.gather(swapped(one, 0, 2), swapped(other, 0, 2))
+        assert (await client.post("/admin/pim/shop/rollback", json={"revision": 1})).status_code == 200
+        async with asyncio.timeout(30):
+            await swapped(other, 0, 3)
+        for reader in (client, second):
+            assert (await reader.get("/admin/pim/shop")).json()["state"] == "rolled_back"
+            assert "size" not in (await reader.post("/api/shop/items", json={"name": "a"})).json()
+        marks = len(one.lines)
+        assert (await second.post("/admin/pim/load", json={"pim_name": "shop"})).status_code == 200
+        async with asyncio.timeout(30):
+            await swapped(one, marks, 4)
+        for reader in (client, second):
+            assert (await reader.get("/admin/pim/shop")).json()["state"] == "live"
+            assert "size" in (await reader.post("/api/shop/items", json={"name": "b"})).json()
+
+
 async def test_nothing_is_taken_away_while_the_other_process_still_drains(tmp_path: Path, server: Postgres) -> None:
     async with two(tmp_path, server, shop("size: integer")) as (one, other):
         address = httpx.URL(other.address)

@@ -16,7 +16,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -48,12 +48,14 @@ class Heard:
 
     `lapsed`: this process was taken for dead, and what older revisions needed may be gone. `applied`
     are revision and fingerprint of every model that a file speaks for, by folded name; empty where nobody
-    else lives, or has lived meanwhile. `unloaded` are those of them that an administrator took out of service.
+    else lives, or has lived meanwhile. `unloaded` are those of them that an administrator took out of service,
+    `overrides` those that he took back: the digest of the file that an older source serves instead of.
     """
 
     lapsed: bool
     applied: Mapping[str, tuple[int, str]]
     unloaded: frozenset[str] = frozenset()
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,13 @@ def speak(cursor: Cursor, me: Me, holds: Mapping[str, int] | None) -> Heard:
     if not others and not lapsed:
         return Heard(lapsed, {})
     rows = cursor.execute(
-        "SELECT model, revision, fingerprint, unloaded FROM watcherd_model WHERE state = 'live'"
+        "SELECT model, revision, fingerprint, unloaded, overrides FROM watcherd_model WHERE state = 'live'"
     ).fetchall()
     return Heard(
         lapsed,
-        {model: (revision, fingerprint) for model, revision, fingerprint, _ in rows},
-        frozenset(model for model, _, _, unloaded in rows if unloaded),
+        {model: (revision, fingerprint) for model, revision, fingerprint, _, _ in rows},
+        frozenset(model for model, _, _, unloaded, _ in rows if unloaded),
+        {model: overrides for model, _, _, _, overrides in rows if overrides is not None},
     )
 
 
