@@ -128,6 +128,12 @@ class Reloader:
         """Mark what the next reload has to take over from other processes; whether any of it is new."""
         return self._elsewhere.heed(heard, self.world)
 
+    async def catch_up(self) -> None:
+        """Take over what administrators have decided at other processes: orders are judged by that. StoreError."""
+        self.heed_others(await self._store.hear())
+        if self._elsewhere.decided:
+            await self.reload(ChangeSet(paths=frozenset(), full=True, reason="restart"))
+
     async def follow(self, watcher: Watcher) -> None:
         """Reload what the watcher sees, for ever. A reload that fails is logged and tried again."""
         while True:

@@ -134,6 +134,19 @@ async def test_a_rollback_at_one_and_its_end_at_the_other_are_followed_by_both(
             assert "size" in (await reader.post("/api/shop/items", json={"name": "b"})).json()
 
 
+async def test_orders_one_after_the_other_are_obeyed_wherever_each_is_given(tmp_path: Path, server: Postgres) -> None:
+    """As behind a load balancer, before the other has heard of the last one by itself."""
+    async with two(tmp_path, server, shop()) as (one, other), one.client() as client, other.client() as second:
+        for _ in range(3):
+            for asked, next_ in ((client, second), (second, client)):
+                assert (await asked.delete("/admin/pim/shop")).status_code == 200
+                answer = await next_.post("/admin/pim/load", json={"pim_name": "shop"})
+                assert answer.status_code == 200, answer.text
+                assert (await asked.post("/admin/pim/load", json={"pim_name": "shop"})).status_code == 409
+        assert (await client.delete("/admin/pim/shop")).status_code == 200
+        assert (await second.delete("/admin/pim/shop")).status_code == 404
+
+
 async def test_nothing_is_taken_away_while_the_other_process_still_drains(tmp_path: Path, server: Postgres) -> None:
     async with two(tmp_path, server, shop("size: integer")) as (one, other):
         address = httpx.URL(other.address)

@@ -143,6 +143,7 @@ class Api:
         dry_run: Annotated[bool | None, Query()] = None,
     ) -> dict[str, Any]:
         """Put a model (back) into service, as its file says: a rollback ends. The body and the query say the same."""
+        await self._reloader.catch_up()
         asked = body or LoadRequest()
         name = asked.pim_name or pim_name
         trial = asked.dry_run if dry_run is None else dry_run
@@ -169,6 +170,7 @@ class Api:
 
     async def unload(self, name: str, *, force: bool = False) -> dict[str, str]:
         """Take a model out of service, until it is loaded again or its file is gone."""
+        await self._reloader.catch_up()
         world, model = self._reloader.world, fold(name)
         if model not in world.live:
             raise Problem(problems.NO_SUCH_MODEL, f"{name} is not loaded")

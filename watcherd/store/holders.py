@@ -107,6 +107,11 @@ def speak(cursor: Cursor, me: Me, holds: Mapping[str, int] | None) -> Heard:
     cursor.execute("UPDATE watcherd_process SET spoken = spoken + 1 WHERE process = ?", (me.process,))
     if not others and not lapsed:
         return Heard(lapsed, {})
+    return hear(cursor, lapsed=lapsed)
+
+
+def hear(cursor: Cursor, *, lapsed: bool = False) -> Heard:
+    """What was last applied and decided, whoever did it."""
     rows = cursor.execute(
         "SELECT model, revision, fingerprint, unloaded, overrides FROM watcherd_model WHERE state = 'live'"
     ).fetchall()

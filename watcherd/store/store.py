@@ -263,6 +263,10 @@ class Store:
         assert self._me is not None  # noqa: S101 - see above
         return await self._database.write(partial(holders.speak, me=self._me, holds=holds))
 
+    async def hear(self) -> Heard:
+        """What was last applied and decided of all models, whoever did it; nothing is said. StoreError."""
+        return await self._database.read(holders.hear)
+
     async def applied(self, model: str) -> Applied | None:
         """What was last applied of a (folded) model, whoever did it; what is remembered of it is read again."""
         self._memory.forget(model)
