@@ -159,6 +159,11 @@ class Exchange:
         self.status = 0
         self.bytes_sent = 0
 
+    def close_after(self) -> None:
+        """Have the answer close the connection. Not one that is handed over as a whole: only uvicorn's way closes."""
+        self.shared = (*self.shared, (b"connection", b"close"))
+        self._scope.pop(REPLY, None)
+
     def begin(self, generation: int, revision: Revision | None) -> InFlight:
         """Fix what this request sees (None: the host), and bind it to the log; must not await."""
         self.generation = generation

@@ -106,6 +106,8 @@ class Gateway:
     ) -> None:
         self.table = RouteTable()
         self.stopping = False
+        self.last_call = False
+        """While stopping: whether connections that are open get one more answer of a model, which closes them."""
         self.host_in_flight: set[InFlight] = set()
         self._prefix = api_prefix + "/"
         self._max_body_bytes = max_body_bytes
@@ -139,10 +141,12 @@ class Gateway:
             return
         exchange = Exchange(scope, receive, send, notes=self._notes, stall_timeout=self._limits.stall_timeout)
         try:
-            if self.stopping and scope["path"] not in ANSWERED_WHILE_STOPPING:
+            model, base, segments = self._split(scope)
+            if self.stopping and model is not None and self.last_call:
+                exchange.close_after()
+            elif self.stopping and scope["path"] not in ANSWERED_WHILE_STOPPING:
                 await exchange.refuse(_stopping(), self.table.generation)
                 return
-            model, base, segments = self._split(scope)
             if model is None:
                 await self._serve_host(scope, exchange)
                 return
@@ -206,7 +210,7 @@ class Gateway:
         """Answer a request to a model that must not, or need not, come in; False lets it in."""
         sent, method, generation = scope["headers"], scope["method"], self.table.generation
         if self._cors is not None:
-            exchange.shared = self._cors.headers(sent)
+            exchange.shared = (*exchange.shared, *self._cors.headers(sent))
             preflight = self._cors.preflight(method, sent)
             if preflight is not None:
                 await exchange.reply(preflight, generation)

@@ -130,8 +130,8 @@ class Reloader:
 
     async def catch_up(self) -> None:
         """Take over what administrators have decided at other processes: orders are judged by that. StoreError."""
-        self.heed_others(await self._store.hear())
-        if self._elsewhere.decided:
+        news = self.heed_others(await self._store.hear())
+        if news or self._elsewhere.decided:
             await self.reload(ChangeSet(paths=frozenset(), full=True, reason="restart"))
 
     async def follow(self, watcher: Watcher) -> None:

@@ -68,6 +68,11 @@ class Requests:
         self._gateway = gateway
         self._drains = drains
         self._asked: list[InFlight] = []
+        self._all_ended = False
+
+    def refuse_new(self, *, last_call: bool) -> None:
+        """Let no new request in; at the `last_call` one more to models of each connection that is open."""
+        self._gateway.stopping, self._gateway.last_call = True, last_call
 
     def ask_to_leave(self) -> int:
         """Ask all of them for their end; how many they are."""
@@ -77,11 +82,20 @@ class Requests:
         return len(self._asked)
 
     async def end(self, seconds: float | None = None) -> None:
-        """Return when those that were asked have ended, or after this time."""
+        """Return when those that were asked have ended, or after this time; at the last call, who came since, too."""
         await _wait_for(self._asked, seconds)
+        while self._gateway.last_call and self.ask_to_leave():
+            await _wait_for(self._asked, None)
+        self._all_ended = not self._in_flight()
 
     async def cut(self) -> None:
-        """Cancel and await what has not ended, those that came later included."""
+        """Cancel and await what has not ended, those that came later included.
+
+        Where all had, those few that came at the last call since then end with their connections.
+        """
+        if self._all_ended and self._gateway.last_call:
+            return
+        self._gateway.last_call = False
         late = self._in_flight()
         cut(late, REASON)
         await _wait_for(late, CUT_SECONDS)
@@ -129,7 +143,8 @@ class Stop:
     """One stop of a daemon. Times are seconds.
 
     With `stop_accepting` new connections are left to whoever holds the socket too, from the first
-    moment on; without it they are accepted to the end, and told to come again.
+    moment on, and those that are open get one more answer each; without it they are accepted to the
+    end, and told to come again.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that end, composed once by the daemon
@@ -169,7 +184,7 @@ class Stop:
         """
         started = time.monotonic()
         crashed = serving.done()
-        self._gateway.stopping = True
+        self._requests.refuse_new(last_call=self._stop_accepting)
         if self._stop_accepting:
             self._server.stop_accepting()
         in_flight = self._requests.ask_to_leave()

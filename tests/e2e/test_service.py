@@ -278,6 +278,57 @@ async def test_under_socket_activation_a_stop_leaves_new_connections_to_the_next
             assert (await waiting).startswith(b"HTTP/1.1 200")
 
 
+class KeptOpen:
+    """A client as most are: it keeps its connection, and makes a new one when an answer closes that."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+        self.statuses: Counter[bytes] = Counter()
+
+    async def ask_until(self, stop: asyncio.Event, path: str) -> None:
+        while not stop.is_set():
+            reader, writer = await asyncio.open_connection(*self._address)
+            closes = False
+            while not (closes or stop.is_set()):
+                try:
+                    writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+                    head = await reader.readuntil(b"\r\n\r\n")
+                except (asyncio.IncompleteReadError, ConnectionResetError):
+                    break  # between two answers any server may close: a client asks again
+                [length] = [line for line in head.split(b"\r\n") if line.startswith(b"content-length: ")]
+                await reader.readexactly(int(length.split()[1]))
+                self.statuses[head[9:12]] += 1
+                closes = b"connection: close" in head
+            writer.close()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_under_socket_activation_a_restart_fails_no_request_on_connections_that_are_kept_open(
+    tmp_path: Path, shop_models: Path, workers: str
+) -> None:
+    stop = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
+        paths = ["/api/shop/items", "/api/shop/items?limit=5&count=none", "/api/shop"]
+        clients = [KeptOpen(listener.getsockname()) for _ in range(9)]
+        asking = [
+            asyncio.create_task(client.ask_until(stop, paths[number % len(paths)]))
+            for number, client in enumerate(clients)
+        ]
+        for last in (False, False, True):
+            async with activated(listener, shop_models, tmp_path / "data", "--workers", workers) as daemon:
+                await daemon.wait_for("daemon.started")
+                before = [client.statuses[b"200"] for client in clients]
+                while any(client.statuses[b"200"] == count for client, count in zip(clients, before, strict=True)):
+                    await asyncio.sleep(0.01)
+                if last:
+                    stop.set()
+                    await asyncio.gather(*asking)
+                daemon.kill(signal.SIGTERM)
+                assert await daemon.ended() == 0
+    assert {status for client in clients for status in client.statuses} == {b"200"}
+
+
 # ── reload, as ExecReload= calls it ─────────────────────────────────────────────────────────────
 
 

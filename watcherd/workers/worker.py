@@ -282,7 +282,7 @@ class Worker:
 
     async def _stop(self, said: Said) -> Said:
         """Refuse new requests, and let streams go; answers how many are in flight."""
-        self._gateway.stopping = True
+        self._requests.refuse_new(last_call=said.fields["stop_accepting"])
         if said.fields["stop_accepting"]:
             self._server.stop_accepting()
         return Said({"in_flight": self._requests.ask_to_leave()})
