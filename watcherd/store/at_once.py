@@ -72,7 +72,7 @@ class AtOnce:
         self.resting = False
         """Whether reads are refused, for as long as tables are being changed."""
         self.used = False
-        """Whether anybody has wanted to read at all."""
+        """Whether anybody has wanted to read since it was woken last."""
         connection.execute("PRAGMA busy_timeout=0")
         connection.set_progress_handler(self._tick, _STEPS_A_TICK)
 
@@ -85,6 +85,14 @@ class AtOnce:
             raise TooMuchError(str(error)) from error
         finally:
             self._alone.release()
+
+    def look(self, sql: str) -> None:
+        """Read something for nobody, to see whether that can be done. The same errors."""
+        used = self.used
+        try:
+            self.fetch_row(sql, ())
+        finally:
+            self.used = used
 
     def read(self, sql: str, read: Callable[[Cursor], T]) -> T:
         """Run a read that sees one state of the database; `sql` is what costs most in it. The same errors."""
@@ -111,7 +119,7 @@ class AtOnce:
         thousand models that takes twenty milliseconds, and more steps than a read may have here.
         """
         with self._alone:  # a read that has begun before the rest is over in half a millisecond
-            self._waking = True
+            self._waking, self.used = True, False
             try:
                 self._connection.execute(_LOOK_AGAIN).fetchall()
             finally:

@@ -158,7 +158,7 @@ class SqliteDatabase:
         """Why a read fails now, or writes are refused; None when neither is so."""
         try:
             if not self.at_once.resting:  # the writer is at work on the tables: it answers
-                self.at_once.fetch_row(_LOOK, ())
+                self.at_once.look(_LOOK)
         except TooMuchError as error:
             return f"the database {self.path} cannot be read now: {error}"
         return None if self._place is None else self._place.lost()

@@ -456,6 +456,7 @@ async def test_a_reader_that_nobody_uses_sees_the_tables_again_once_they_stand_s
 
     database.at_once.wake = noted  # type: ignore[method-assign]
     database.at_once.used = False
+    assert await database.health() is None, "a look at its health is no use of it"
     for number in range(5):
         await database.change(lambda cursor, number=number: cursor.execute(f"CREATE TABLE t{number} (x)").rowcount)
     assert (times, database.at_once.resting) == (0, True)
@@ -467,6 +468,10 @@ async def test_a_reader_that_nobody_uses_sees_the_tables_again_once_they_stand_s
     await database.change(lambda cursor: cursor.execute("ALTER TABLE t4 ADD COLUMN y").rowcount)
     await woken.wait()
     assert times == 2, "it was used: it was woken at once"
+    for column in "zv":  # what follows the first is done before the second
+        sql = f"ALTER TABLE t4 ADD COLUMN {column}"
+        await database.change(lambda cursor, sql=sql: cursor.execute(sql).rowcount)
+    assert (times, database.at_once.resting) == (2, True), "it was not used since"
 
 
 def _add_and_fail(cursor: Cursor) -> None:
