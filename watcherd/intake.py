@@ -43,10 +43,14 @@ UNWATCHED = frozenset({"start", "request", "signal"})
 
 @dataclass(frozen=True, slots=True)
 class Intaken:
-    """The directory as it is now: model files by path, and the Python files beside them."""
+    """The directory as it is now: model files by path, and the Python files beside them.
+
+    `unread` says why it could not be read, if it could not: they are as they were then.
+    """
 
     files: Mapping[str, FileEntry]
     code: Mapping[str, SourceFile]
+    unread: str | None = None
 
 
 Recheck = Callable[[float, str], None]
@@ -82,9 +86,9 @@ class Intake:
         """
         try:
             sources = await self._sources(change, world)
-        except ModelsDirectoryError:
+        except ModelsDirectoryError as error:
             files = world.files or MappingProxyType(await self._entries(_remembered(applied), world))
-            return Intaken(files, world.code)
+            return Intaken(files, world.code, str(error))
         code = _with_code(world.code, sources)
         fresh = {
             path: source

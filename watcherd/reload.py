@@ -208,6 +208,8 @@ class Reloader:
         last = report = self._compare(now, after, change.reason)
         if now is not before:
             report = replace(self._compare(before, after, change.reason), generation=last.generation)
+        if taken.unread is not None:
+            report = replace(report, unread=taken.unread)
         if order.dry_run or (order.load is not None and order.load in after.refusals):
             await self._tell(_told_of_plans(before, draft))
             return report

@@ -30,7 +30,7 @@ class Report:
 
     `refused` are all files refused now; `world` is what came of it, or would have come, `news` what
     serves otherwise in it than before, `gone` the (folded) models that serve no more; `stages` are
-    milliseconds by stage.
+    milliseconds by stage; `unread` says why the directory could not be read, if it could not.
     """
 
     reason: str
@@ -45,6 +45,7 @@ class Report:
     news: Mapping[str, Live]
     gone: tuple[str, ...]
     stages: Mapping[str, float]
+    unread: str | None = None
 
     @property
     def changed(self) -> bool:

@@ -364,6 +364,22 @@ async def test_reload_waits_and_fails_when_a_file_is_rejected(daemon: Process) -
     assert (await daemon.wait_for("reload.finished", since))["reason"] == "request"
 
 
+async def test_reload_fails_when_the_directory_cannot_be_read(daemon: Process) -> None:
+    """Nothing was read again: to whoever orders that, it is not done."""
+    daemon.write("shop.yaml", shop())
+    await daemon.wait_for("model.loaded")
+    elsewhere = daemon.models.with_name("elsewhere")
+    daemon.models.rename(elsewhere)
+    status, _, err = await reload("--wait", "--url", daemon.address)
+    assert status == 2
+    assert "No such file or directory; what was read last stays" in err
+    async with daemon.client() as client:
+        assert (await client.get("/api/shop/items")).status_code == 200
+        assert (await client.post("/admin/reload?wait=false")).status_code == 202
+    elsewhere.rename(daemon.models)
+    assert (await reload("--wait", "--url", daemon.address))[0] == 0
+
+
 async def test_reload_finds_the_daemon_on_a_unix_socket_and_shows_the_token(tmp_path: Path) -> None:
     path, secret = str(tmp_path / "s"), "planted-token"
     environment = {"WATCHERD_UDS": path, "WATCHERD_ADMIN_TOKEN": secret}

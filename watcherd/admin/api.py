@@ -115,7 +115,10 @@ def admin_routes(
         methods=["POST"],
         operation_id="admin_reload",
         summary="Read the whole directory again, now",
-        responses={202: {"description": "Under way (`wait=false`)"}},
+        responses={
+            202: {"description": "Under way (`wait=false`)"},
+            503: {"description": "The directory, or the database, cannot be read now"},
+        },
     )
     add_evolution_routes(router, reloader, max_file_bytes=settings.max_file_bytes)
     return router
@@ -204,7 +207,12 @@ class Api:
         """Answers when it is done, with what changed and what was rejected; with `wait=false` at once."""
         change = ChangeSet(paths=frozenset(), full=True, reason="request")
         if wait:
-            return views.report(await self._reloader.reload(change))
+            done = await self._reloader.reload(change)
+            if done.unread is not None:
+                raise Problem(
+                    problems.UNAVAILABLE, f"{done.unread}; what was read last stays", headers={"retry-after": "5"}
+                )
+            return views.report(done)
         background.add_task(self._reload_unseen, change)
         response.status_code = HTTPStatus.ACCEPTED
         return {"status": "accepted"}

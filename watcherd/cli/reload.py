@@ -27,7 +27,7 @@ def reload(
     token is taken from `WATCHERD_ADMIN_TOKEN`.
 
     Exits with 0 when it is done (without `--wait`: begun), with 1 after `--wait` when a file is
-    rejected, and with 2 when the daemon cannot be asked.
+    rejected, and with 2 when the daemon cannot be asked, or cannot read the directory.
 
     Example: `watcherd reload --wait`
     """
