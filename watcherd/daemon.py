@@ -306,10 +306,11 @@ class Daemon:
 
     async def _scan_and_follow(self) -> None:
         keep_for_good()  # what was imported and composed
-        await self._scan()
-        # And the models that were there at the start: with a thousand of them a collection, now or later,
-        # would stop all requests for a quarter of a second.
-        keep_for_good(collected=False)
+        with without_collecting():
+            await self._scan()
+            # And the models that were there at the start: with a thousand of them a collection, now or
+            # later, would stop all requests for a quarter of a second.
+            keep_for_good(collected=False)
         if self._crew is not None:
             await self._crew.all_serve()
         live, rejected = self._counts()
@@ -335,8 +336,7 @@ class Daemon:
         """Put all models into service, some before others. StoreError where none of them could be."""
         while True:
             try:
-                with without_collecting():
-                    await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
+                await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="start"))
             except StoreError:
                 if not self._gateway.table.revisions:
                     raise

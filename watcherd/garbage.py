@@ -43,6 +43,7 @@ def without_collecting() -> Iterator[None]:
     """Look for no garbage while a start builds all models: it makes none that only a collection frees.
 
     Each collection would go through what is built so far, a tenth of the time with thousands of models.
+    What is not kept for good before the end is looked at, all of it, right after.
     """
     gc.disable()
     try:

@@ -94,3 +94,12 @@ async def test_a_reload_of_many_models_is_looked_at_in_pieces(tmp_path: Path, lo
             assert len(report.swapped) == 40
     assert len(looked_at) > 4, "with fewer models than this nothing has to be parted"
     assert max(looked_at) < garbage.SETTLED_OBJECTS + 2 * garbage.PIECE_OBJECTS + SLACK
+
+
+def test_what_a_start_has_made_is_not_looked_through_when_it_is_over(looked_at: list[int]) -> None:
+    with garbage.without_collecting():
+        made = [Thing() for _ in range(2 * garbage.YOUNG_OBJECTS)]
+        garbage.keep_for_good(collected=False)
+    made += [Thing() for _ in range(1000)]
+    assert looked_at == []
+    assert gc.isenabled()

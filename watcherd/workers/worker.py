@@ -227,7 +227,7 @@ class Worker:
                 self._metrics.serves_no_more(revision.domain)
             self._drains.retire(revision)
         if self._starting and not fields["starting"]:
-            keep_for_good()  # the models that are there at the start
+            keep_for_good(collected=False)  # the models that are there at the start, of which some serve
             self._starting = False
             self._accepting.set()
         return Said()
