@@ -7,13 +7,21 @@ database. Does not own when anything is written, which is told by the reload.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 from watcherd.ledger import FileEntry, Live, Rollback, World
 from watcherd.pim import fingerprint, parse
 from watcherd.store import Applied, Record, Rejection, SchemaPlan, StalePlanError, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a revision is known by in the catalog."""
+
+    number: int
+    fingerprint: str
 
 
 class AppliedModels:
@@ -59,32 +67,32 @@ class AppliedModels:
         applied = self._records.get(model)
         return None if applied is None or applied.state != "live" else (_remembered(applied), applied.source)
 
-    def number(self, plan: SchemaPlan, live: Live | None) -> int:
-        """The revision's number: that of the last one if it means the same and does not serve yet, else the next."""
+    def identity(self, plan: SchemaPlan, live: Live | None) -> Identity:
+        """What a revision is known by: the last number if it means the same and does not serve yet, else the next."""
+        print_ = fingerprint(plan.linked.spec, plan.linked.code)
         applied = self._records.get(plan.renamed_model or plan.linked.spec.name)
         if applied is None:
-            return 1
+            return Identity(1, print_)
         is_news = live is None or live.revision.number < applied.revision
-        if is_news and applied.fingerprint == fingerprint(plan.linked.spec, plan.linked.code):
-            return applied.revision
-        return applied.next_revision
+        is_known = is_news and applied.fingerprint == print_
+        return Identity(applied.revision if is_known else applied.next_revision, print_)
 
     async def expand(
-        self, plan: SchemaPlan, number: int, entry: FileEntry, rollback: Rollback | None
+        self, plan: SchemaPlan, identity: Identity, entry: FileEntry, rollback: Rollback | None
     ) -> tuple[Rejection, ...]:
         """Widen the tables and write the record, unless it says all that already.
 
         Answers why not, as `Store.expand`. StoreError, StalePlanError.
         """
         spec, code = plan.linked.spec, plan.linked.code
-        print_ = fingerprint(spec, code)
         source = entry.source.content if rollback is None else rollback.source
         overrides = None if rollback is None else rollback.overrides
         applied = self._records.get(spec.name)
         if (
             applied is not None
             and not plan.changes_schema
-            and (applied.revision, applied.fingerprint, applied.file) == (number, print_, entry.path)
+            and (applied.revision, applied.fingerprint, applied.file)
+            == (identity.number, identity.fingerprint, entry.path)
             and (applied.state, applied.overrides) == ("live", overrides)
             and not applied.unloaded
         ):
@@ -94,9 +102,9 @@ class AppliedModels:
             model=spec.name,
             domain=spec.domain,
             file=entry.path,
-            revision=number,
+            revision=identity.number,
             source=source,
-            fingerprint=print_,
+            fingerprint=identity.fingerprint,
             overrides=overrides,
             code=code,
         )
@@ -111,8 +119,9 @@ class AppliedModels:
         applied = self._records.get(linked.spec.name)
         overrides = None if rollback is None else rollback.overrides
         if applied is not None and (applied.file, applied.overrides) != (entry.path, overrides):
+            identity = Identity(live.revision.number, fingerprint(linked.spec, linked.code))
             try:
-                await self.expand(await self._store.plan(linked), live.revision.number, entry, rollback)
+                await self.expand(await self._store.plan(linked), identity, entry, rollback)
             except StalePlanError:
                 # Another process has gone on: it has noted its file with its revision, which is taken up soon.
                 await self.learn(linked.spec.name)

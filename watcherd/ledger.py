@@ -197,12 +197,14 @@ class World:
         )
 
     def dependants(self, model: str) -> list[str]:
-        """The other live models that refer to a model, as declared."""
-        return sorted(
+        """The other live models that refer to a model, and those that are still to be built, as declared."""
+        live = (
             live.spec.domain
             for name, live in self.live.items()
             if name != model and any(ref.model == model for ref in live.revision.linked.targets)
         )
+        waiting = (self.specs[name].domain for name in self.waiting - {model} if model in self.specs[name].depends_on)
+        return sorted({*live, *waiting})
 
     def _declared(self, path: str) -> str | None:
         parsed = self.files[path].parsed

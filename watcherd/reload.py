@@ -342,7 +342,7 @@ class Reloader:
             if plan.rejections:
                 return None, plan.rejections
             old = self.world.live.get(model)
-            number = self._applied.number(plan, old)
+            identity = self._applied.identity(plan, old)
             functions, refused = await self._stand_behind(linked, guarded=not draft.serves_last_good(model))
             if refused:
                 return None, refused
@@ -352,7 +352,7 @@ class Reloader:
                     before = None if old is None else old.revision
                     tables = self._store.bind(plan)
                     revision = compile_model(
-                        linked, tables, number, options=self._options, before=before, handlers=functions
+                        linked, tables, identity.number, options=self._options, before=before, handlers=functions
                     )
             except InvalidDefaultError as error:
                 return None, (_bad_default(error),)
@@ -364,7 +364,7 @@ class Reloader:
                     await gate.passed()
                 try:
                     with self._stages.timed("expand"):
-                        rejections = await self._applied.expand(plan, number, entry, draft.rolled_back.get(model))
+                        rejections = await self._applied.expand(plan, identity, entry, draft.rolled_back.get(model))
                 except StalePlanError:
                     # A drain loosened the tables meanwhile, or another process changed them: compare again.
                     await self._applied.learn(model, plan.renamed_model)

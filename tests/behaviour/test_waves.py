@@ -317,6 +317,18 @@ async def test_what_happens_to_files_during_a_start_is_found_by_the_look_after_i
         assert {live.path for live in walk.reloader.world.live.values()} == {one.name for one in walk.models.iterdir()}
 
 
+async def test_a_model_can_be_unloaded_during_a_start_unless_one_that_is_to_come_needs_it(tmp_path: Path) -> None:
+    files = {"small.yaml": SMALL, "free.yaml": model_text("free"), "large.yaml": HUGE + refers("large", "small")}
+    async with starting(tmp_path, files) as (walk, waves, start):
+        refused = await walk.call("DELETE", "/admin/pim/small")
+        assert (refused.status, refused.json["dependants"]) == (409, ["large"])
+        unloading = [asyncio.create_task(walk.call("DELETE", path)) for path in ("/admin/pim/free", "/admin/pim/large")]
+        waves.on.set()
+        await start
+        assert [reply.status for reply in await asyncio.gather(*unloading)] == [200, 200]
+        assert await states(walk) == {"small.yaml": "live", "free.yaml": "unloaded", "large.yaml": "unloaded"}
+
+
 async def test_a_model_can_be_tried_beside_models_that_are_still_to_be_built(tmp_path: Path) -> None:
     async with starting(tmp_path, {"small.yaml": SMALL, "large.yaml": LARGE}) as (walk, _, _start):
         seen = await walk.reloader.preview(refers("uses", "large").encode(), "uses.yaml")

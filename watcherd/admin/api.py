@@ -175,9 +175,10 @@ class Api:
         """Take a model out of service, until it is loaded again or its file is gone."""
         await self._reloader.catch_up()
         world, model = self._reloader.world, fold(name)
-        if model not in world.live:
+        if model not in world.live.keys() | world.waiting:
             raise Problem(problems.NO_SUCH_MODEL, f"{name} is not loaded")
-        domain, dependants = world.live[model].spec.domain, world.dependants(model)
+        spec = world.live[model].spec if model in world.live else world.specs[model]
+        domain, dependants = spec.domain, world.dependants(model)
         if dependants and not force:
             raise Problem(
                 problems.IN_USE, f"{', '.join(dependants)} refer to {domain}", extra={"dependants": dependants}

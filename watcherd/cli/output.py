@@ -31,6 +31,7 @@ STYLES: Mapping[str, str] = {
     "rejected": "red",
     "error": "red",
     "unloaded": "dim",
+    "starting": "dim",
 }
 """The style of a word, wherever it is a cell of its own."""
 
