@@ -5,9 +5,12 @@ left: how long it took until its smallest model served, until all did, and until
 ready; and the processor's time, which is more where two processors worked. Then
 files are saved, 1, 10 and 100 at once, and `/openapi.json` is asked for, while another connection
 asks for a row every millisecond: the slowest of its answers is the longest that anybody had to wait.
-Last, all daemons are asked for a row of their last model, in turns.
+Part of that is the machine's and the client's: for how long the daemon's own event loop did one thing
+it tells itself, by its own processor time, in `watcherd_event_loop_hold_seconds`. Last, all daemons
+are asked for a row of their last model, in turns.
 
-    python benchmarks/scale.py [--models 1,1000] [--reloads 5] [--requests 2000] [--references] [--markdown]
+    python benchmarks/scale.py [--models 1,1000] [--reloads 5] [--requests 2000] [--references]
+                               [--tables] [--markdown]
     python benchmarks/scale.py --models 10000 --reloads 0 --requests 0    # the starts alone
 
 Everything happens in a temporary directory; every process that was started is ended. Owns the
@@ -20,6 +23,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -39,6 +43,11 @@ STOP_SECONDS = 30.0
 BATCHES = (1, 10, 100)
 PACE_SECONDS = 0.001
 REST_SECONDS = 0.3
+LOOK_SECONDS = 6.0
+"""At rest: longer than anything that happens by itself keeps quiet."""
+
+AT_REST = "rest"
+HOLDS = r'watcherd_event_loop_hold_seconds_bucket{{during="{during}",le="([^"]+)"}} (\S+)'
 
 MODEL = """\
 domain: sample-{number}
@@ -64,6 +73,7 @@ class Daemon:
     directory: Path
     port: int
     references: bool = False
+    tables: bool = False
     version: int = 0
     firsts: list[float] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
@@ -73,6 +83,7 @@ class Daemon:
     gets: list[float] = field(default_factory=list)
     reloads: dict[int, list[float]] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
+    holds: dict[str, str] = field(default_factory=dict)
     documents: list[float] = field(default_factory=list)
     count: Count = field(default_factory=Count)
     process: subprocess.Popen[bytes] | None = None
@@ -91,6 +102,8 @@ class Daemon:
         """Save a model under the next version, by renaming over it."""
         if self.references and number:
             more += REFERENCE.format(number=number - 1)
+        if self.tables and self.version % 2:
+            more += f"      extra_{self.version}: text\n"
         fresh = self.directory / "pim_models" / f".sample_{number}.new"
         fresh.write_text(MODEL.format(number=number, version=self.version, more=more), encoding="utf-8")
         fresh.replace(fresh.with_name(f"sample_{number}.yaml"))
@@ -127,12 +140,30 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def held(daemon: Daemon, during: str) -> list[tuple[str, int]]:
+    """How often the daemon's event loop did one thing for how long (at most, in seconds), as it counts itself."""
+    with contextlib.closing(Connection(daemon.port)) as connection:
+        _, text = connection.get("/metrics")
+    bucket = re.compile(HOLDS.format(during=during))
+    return [(bound, int(float(count))) for bound, count in bucket.findall(text.decode())]
+
+
+def longest(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> str:
+    """The bound that nothing was longer than between two looks."""
+    known = dict(before)
+    new = [(bound, count - known.get(bound, 0)) for bound, count in after]
+    return next((bound for bound, count in new if count == new[-1][1]), "")
+
+
 @contextlib.contextmanager
 def probed(daemon: Daemon, what: str) -> Iterator[None]:
     """Ask for a row again and again, beside what happens here; note how late the latest answer came."""
-    count = Count()
+    count, during = Count(), what.split(maxsplit=1)[0]
+    before = held(daemon, during)
     with SteadyTraffic(daemon.port, daemon.rows, count, pace=PACE_SECONDS):
         yield
+    bound = longest(before, held(daemon, during))
+    daemon.holds[what] = max(daemon.holds.get(what, "0"), bound or "0", key=float)
     daemon.waits[what] = max(daemon.waits.get(what, 0.0), count.slowest)
     daemon.count.add(count)
 
@@ -142,7 +173,10 @@ def main() -> None:
     options = parse_options()
     sys.setswitchinterval(0.0005)  # the thread that asks beside must not hold up the clock's
     with tempfile.TemporaryDirectory(prefix="scale-", dir=options.directory) as workspace:
-        daemons = [prepare(Path(workspace), models, references=options.references) for models in options.models]
+        daemons = [
+            prepare(Path(workspace), models, references=options.references, tables=options.tables)
+            for models in options.models
+        ]
         with ended(daemons):
             for daemon in daemons:
                 daemon.start()
@@ -164,6 +198,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--reloads", type=int, default=5, help="of each kind (default 5; 0: none)")
     parser.add_argument("--requests", type=int, default=2000, help="to the last model of each (default 2000; 0: none)")
     parser.add_argument("--references", action="store_true", help="each model refers to the one before")
+    parser.add_argument("--tables", action="store_true", help="each save adds an attribute, or takes it away")
     parser.add_argument("--directory", type=Path, help="where to work (default: the system's temporary directory)")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return parser.parse_args()
@@ -173,11 +208,11 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def prepare(workspace: Path, models: int, *, references: bool = False) -> Daemon:
+def prepare(workspace: Path, models: int, *, references: bool = False, tables: bool = False) -> Daemon:
     """Write the models of a daemon; with `references` each refers to the one before."""
     directory = workspace / str(models)
     (directory / "pim_models").mkdir(parents=True)
-    daemon = Daemon(models, directory, free_port(), references)
+    daemon = Daemon(models, directory, free_port(), references, tables)
     for number in range(models):
         daemon.write(number)
     return daemon
@@ -195,8 +230,8 @@ def ended(daemons: Sequence[Daemon]) -> Iterator[None]:
 
 def measure_rest(daemon: Daemon) -> None:
     """How slow the slowest answer is while nothing happens: what the machine itself adds."""
-    with probed(daemon, "at rest"):
-        time.sleep(1.0)
+    with probed(daemon, AT_REST):
+        time.sleep(LOOK_SECONDS)
 
 
 def measure_reloads(daemon: Daemon, times: int) -> None:
@@ -269,12 +304,20 @@ def report(daemons: Sequence[Daemon], *, as_markdown: bool) -> str:
         (f"slowest answer to others, {what}", *(_ms(daemon.waits.get(what)) for daemon in daemons))
         for what in dict.fromkeys(what for daemon in daemons for what in daemon.waits)
     ]
+    rows += [
+        (f"longest hold of the event loop, {what}, at most", *(_ms_of(daemon.holds.get(what)) for daemon in daemons))
+        for what in dict.fromkeys(what for daemon in daemons for what in daemon.holds)
+    ]
     rows.append(("failed requests", *(f"{daemon.count.failed} of {daemon.count.requests}" for daemon in daemons)))
     return "\n".join(markdown(rows) if as_markdown else aligned(rows))
 
 
 def _median(seconds: Sequence[float] | None) -> str:
     return _ms(statistics.median(seconds) if seconds else None)
+
+
+def _ms_of(bound: str | None) -> str:
+    return "" if bound is None else f"{float(bound) * 1000:g} ms"
 
 
 def _ms(seconds: float | None) -> str:

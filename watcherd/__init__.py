@@ -48,6 +48,7 @@ The layers, from the top; a module imports only from those below its line, which
     wire          a call and an answer, free of any framework
     problems      the problem types
     metrics       what is counted
+    holds         for how long the event loop keeps everybody waiting
     pim           the modelling language: bytes in, spec or diagnostics out
     expressions   CEL, typed and exact
     settings, events, logs, sdnotify, feeds, tally    the ground: values, logs, streams, counts

@@ -47,7 +47,7 @@ from watcherd.heartbeat import Heartbeat
 from watcherd.intake import Intake
 from watcherd.ledger import State as ModelState
 from watcherd.ledger import World
-from watcherd.metrics import Metrics, State, measure_lag
+from watcherd.metrics import Metrics, State
 from watcherd.pace import share_with_threads
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
@@ -201,6 +201,7 @@ class Daemon:
             followers=followers,
             publish=publish,
             allow_handlers=settings.allow_handlers,
+            closely=self._metrics.loop.closely,
         )
         self._timeline = Timeline(lambda: self._reloader.world)
         self._heartbeat = Heartbeat(
@@ -222,6 +223,7 @@ class Daemon:
             [*dashboard_routes(self._dashboard_parts(followers)), *docs_routes()],
             needs_key=self._keys is not None,
             missing=self._why_missing,
+            closely=self._metrics.loop.closely,
         )
         self._server = make_server(
             self._gateway, patience(settings), self._gateway.refuse_unread, self._gateway.answer_at_once
@@ -238,6 +240,7 @@ class Daemon:
             )
         serving = self._tasks.create_task(self._serve(), name="server")
         serving.add_done_callback(lambda _: self._signals.stop.set())
+        self._metrics.loop.start()
         working = [
             self._tasks.create_task(self._watcher.run(), name="watcher"),
             self._tasks.create_task(self._scan_and_follow(), name="reloads"),
@@ -248,7 +251,6 @@ class Daemon:
                 name="progress of the start",
             ),
             self._tasks.create_task(self._tell_that_all_is_well(), name="watchdog"),
-            self._tasks.create_task(measure_lag(self._metrics.lag), name="event-loop lag"),
         ]
         await self._signals.stop.wait()
         sdnotify.stopping()

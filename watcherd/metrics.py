@@ -1,6 +1,6 @@
 """What `/metrics` shows: counted as it happens, rendered when somebody asks.
 
-Owns the counts of requests, reloads and event-loop lag, the names of all metrics, and the bound of
+Owns the counts of requests and reloads, the names of all metrics, and the bound of
 their labels: operations are templates, never paths, and the labels of a model go when it has gone.
 What can be looked up (the generation, what is in flight) is not counted here: whoever renders
 hands over a `State`. Does not own the route (admin).
@@ -28,8 +28,9 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from watcherd import events
+from watcherd.holds import Holds
 from watcherd.pim.spec import fold
-from watcherd.tally import LAG_BOUNDS, REQUEST_BOUNDS, Histogram, Labelled, Tally, total
+from watcherd.tally import REQUEST_BOUNDS, Histogram, Labelled, Tally, total
 
 NOBODY = "-"
 """The label of what belongs to no model, and of a path that matches nothing."""
@@ -38,9 +39,6 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 RELOAD_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 """Upper bounds of the buckets of reloads, in seconds."""
-
-LAG_INTERVAL = 0.5
-"""Seconds between two looks at the event loop's lag."""
 
 _REFUSED, _FAILED = 400, 500
 """The first statuses that say that the client, and that the server, was wrong."""
@@ -95,7 +93,7 @@ class Metrics:
 
     def __init__(self, others: Callable[[], Iterable[Tally]] = tuple) -> None:
         self._others = others
-        self.lag = Histogram(LAG_BOUNDS)
+        self.loop = Holds()
         self._requests: dict[str, dict[tuple[str, int], Histogram]] = {}
         self._names: dict[str, str] = {}
         self._live: set[str] = set()
@@ -149,7 +147,8 @@ class Metrics:
             for model, found in self._requests.items()
             for (operation, status), histogram in found.items()
         }
-        return Tally(requests, self.lag.copy(), self._drain_timeouts)
+        holds = {during: found.copy() for during, found in self.loop.holds.items()}
+        return Tally(requests, self.loop.lag.copy(), self._drain_timeouts, holds)
 
     def _of_what_serves(self, other: Tally) -> Tally:
         """Another process's tally without the models that are gone, which it may not know yet."""
@@ -202,6 +201,8 @@ class Metrics:
         yield _Family("watcherd_reload_seconds", "Reloads by stage", ("stage", "outcome"), histograms=reloads)
         lag: Labelled = {(): counted.lag}
         yield _Family("watcherd_event_loop_lag_seconds", "How late the event loop wakes a task", (), histograms=lag)
+        holds: Labelled = {(during,): found for during, found in counted.holds.items()}
+        yield _Family("watcherd_event_loop_hold_seconds", "How long it does one thing", ("during",), histograms=holds)
         yield _counter("watcherd_watch_changes", "Change sets by reason", self._changes, "reason")
         yield _counter("watcherd_watch_restarts", "Failures of the watcher", state.watch_restarts)
         yield _counter("watcherd_drain_timeouts", "Retired revisions that were cut short", counted.drain_timeouts)
@@ -229,15 +230,6 @@ class Metrics:
         yield _gauge("watcherd_database_waiting_max", "The bound of that queue", state.database_waiting_max)
         yield _gauge("watcherd_database_connections_used", "Connections in use", state.database_used)
         yield _gauge("watcherd_database_connections", "Connections at most", state.database_connections)
-
-
-async def measure_lag(lag: Histogram, interval: float = LAG_INTERVAL) -> None:
-    """Ask the loop for a wake-up again and again, and note how late it comes; runs for ever."""
-    loop = asyncio.get_running_loop()
-    while True:
-        due = loop.time() + interval
-        await asyncio.sleep(interval)
-        lag.observe(max(0.0, loop.time() - due))
 
 
 @dataclass(frozen=True, slots=True)

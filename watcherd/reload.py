@@ -33,6 +33,7 @@ from watcherd.followers import Followers, Nobody
 from watcherd.garbage import tidy
 from watcherd.gate import Gate
 from watcherd.gateway import Gateway, RouteTable
+from watcherd.holds import RELOAD, START, Closely, nobody_looks
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic, copied
 from watcherd.pace import Pauses, Turns
@@ -85,6 +86,7 @@ class Reloader:
         publish: events.Publish,
         allow_handlers: bool = False,
         followers: Followers | None = None,
+        closely: Closely = nobody_looks,
     ) -> None:
         self.world = World()
         self.failure: str | None = None
@@ -100,6 +102,7 @@ class Reloader:
         self._allow_handlers = allow_handlers
         self._publish = publish
         self._followers = followers or Nobody()
+        self._closely = closely
         self._lock = asyncio.Lock()
         self._turns = Turns()
         self._applied = AppliedModels(store)
@@ -158,24 +161,25 @@ class Reloader:
         was ordered cannot serve, `OvertakenError` for an early set that has not settled as it was
         seen; then nothing has changed.
         """
-        async with self._lock:
-            self._stages, self.progress = Stages(), Progress()
-            self._turns.begin()
-            started = events.ReloadStarted(change.reason, len(change.paths))
-            gate = Gate(None if change.early is None else settled, partial(self._publish, started))
-            try:
-                report = await self._reload(change, order or Order(), gate)
-            except OvertakenError:
-                raise
-            except Exception as error:
-                self.failure = f"the last reload failed: {str(error) or type(error).__name__}"
-                self._publish(events.ReloadFailed(change.reason, str(error), self._stages.total()))
-                raise
-            if change.full:
-                self.failure = None  # only a full one makes good for what others have missed
-        await self._let_go()
-        await self.drift.heed(change)
-        return report
+        with self._closely(START if change.reason == "start" else RELOAD):
+            async with self._lock:
+                self._stages, self.progress = Stages(), Progress()
+                self._turns.begin()
+                started = events.ReloadStarted(change.reason, len(change.paths))
+                gate = Gate(None if change.early is None else settled, partial(self._publish, started))
+                try:
+                    report = await self._reload(change, order or Order(), gate)
+                except OvertakenError:
+                    raise
+                except Exception as error:
+                    self.failure = f"the last reload failed: {str(error) or type(error).__name__}"
+                    self._publish(events.ReloadFailed(change.reason, str(error), self._stages.total()))
+                    raise
+                if change.full:
+                    self.failure = None  # only a full one makes good for what others have missed
+            await self._let_go()
+            await self.drift.heed(change)
+            return report
 
     async def _reload(self, change: ChangeSet, order: Order, gate: Gate) -> Report:
         before = self.world

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.test_gateway import Client, a_gateway, a_revision, host
 from watcherd import events
 from watcherd.gateway import Gateway
-from watcherd.metrics import Histogram, Metrics, State, measure_lag
+from watcherd.metrics import Histogram, Metrics, State
 from watcherd.problems import NO_SUCH_MODEL, NO_SUCH_PATH, Problem
 from watcherd.wire import Answer, Call
 
@@ -155,24 +154,6 @@ def test_a_histogram_counts_each_value_in_its_bucket_and_all_above() -> None:
         histogram.observe(value)
 
     assert histogram.buckets() == [("0.1", 2), ("1.0", 3), ("+Inf", 4)]
-
-
-async def test_a_block_of_the_event_loop_is_seen_as_lag() -> None:
-    lag = Histogram((0.01, 5.0))
-    measuring = asyncio.create_task(measure_lag(lag, interval=0.001))
-    try:
-        await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
-        blocked_until = loop.time() + 0.02
-        while loop.time() < blocked_until:
-            pass
-        while not sum(lag.counts):
-            await asyncio.sleep(0)
-    finally:
-        measuring.cancel()
-
-    assert lag.counts[0] == 0
-    assert lag.total > 0.01
 
 
 async def test_every_metric_has_a_name_and_a_help_text_as_prometheus_wants_them() -> None:

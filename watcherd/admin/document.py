@@ -21,6 +21,7 @@ from fastapi import Request, Response
 from watcherd import problems
 from watcherd.compile.openapi import joined_components, listed
 from watcherd.gateway import TABLE, RouteTable
+from watcherd.holds import DOCUMENT, Closely, nobody_looks
 from watcherd.pace import Pauses
 from watcherd.pim.spec import fold
 from watcherd.problems import Problem
@@ -55,9 +56,10 @@ class Document:
     why no model of a name is served.
     """
 
-    def __init__(self, base: dict[str, Any], missing: Missing = no_such_model) -> None:
+    def __init__(self, base: dict[str, Any], missing: Missing = no_such_model, closely: Closely = nobody_looks) -> None:
         self._base = base
         self._missing = missing
+        self._closely = closely
         # Generations count from zero at every start: the tag must not be that of an earlier one.
         self._boot = secrets.token_hex(4)
         self._made = (-1, Text((), 0))
@@ -81,7 +83,7 @@ class Document:
         if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
             return Response(status_code=304, headers=headers)
         text = await (self.of(table) if revision is None else self.of_model(table.generation, revision))
-        return InSlices(text, headers)
+        return InSlices(text, headers, self._closely)
 
     async def of_model(self, generation: int, revision: Revision) -> Text:
         """The document of one model."""
@@ -95,7 +97,8 @@ class Document:
         async with self._making:
             generation, text = self._made
             if generation != table.generation:
-                text = await _gathered(pieces_of(self._base, table))
+                with self._closely(DOCUMENT):
+                    text = await _gathered(pieces_of(self._base, table))
                 if table.generation > generation:
                     self._made = (table.generation, text)
             return text
@@ -138,12 +141,17 @@ class InSlices(Response):
     Starlette's own way to stream an answer would import what it needs when the first one asks: ten milliseconds.
     """
 
-    def __init__(self, text: Text, headers: dict[str, str]) -> None:
+    def __init__(self, text: Text, headers: dict[str, str], closely: Closely = nobody_looks) -> None:
         super().__init__(headers={**headers, "content-length": str(text.length)}, media_type="application/json")
         self._pieces = text.pieces
+        self._closely = closely
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send it; a client that goes away is noticed by what is sent."""
+        with self._closely(DOCUMENT):
+            await self._send(send)
+
+    async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         held: list[bytes] = []
         size = 0

@@ -24,6 +24,7 @@ from watcherd.admin.document import Document, Missing, no_such_model
 from watcherd.compile.operations import SECURITY_SCHEMES
 from watcherd.errors import StoreError, WatcherdError
 from watcherd.exchange import REQUEST_ID
+from watcherd.holds import Closely, nobody_looks
 from watcherd.problems import CATALOGUE, Finding, Problem
 from watcherd.wire import PROBLEM_JSON, AsgiApp, Message, Receive, Scope, Send
 
@@ -37,12 +38,17 @@ METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 def make_host(
-    routers: list[APIRouter], pages: list[BaseRoute], *, needs_key: bool = False, missing: Missing = no_such_model
+    routers: list[APIRouter],
+    pages: list[BaseRoute],
+    *,
+    needs_key: bool = False,
+    missing: Missing = no_such_model,
+    closely: Closely = nobody_looks,
 ) -> FastAPI:
     """The host application. `pages` are routes that the OpenAPI document does not describe.
 
     With `needs_key` the document says how the models' API keys are sent; `missing` says why no model
-    of a name is served.
+    of a name is served; the document is made while the event loop is looked at `closely`.
     """
     host = FastAPI(title="watcherd", openapi_url=None, docs_url=None, redoc_url=None)
     host.add_middleware(_HeadAsGet)
@@ -53,7 +59,7 @@ def make_host(
     describe_problems(base)
     if needs_key:
         base.setdefault("components", {})["securitySchemes"] = dict(SECURITY_SCHEMES)
-    document = Document(base, missing)
+    document = Document(base, missing, closely)
     host.router.routes.extend([Route("/openapi.json", document.respond, methods=["GET"]), *pages])
     _answer_errors_as_problems(host)
     return host

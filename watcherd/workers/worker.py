@@ -30,8 +30,9 @@ from watcherd.drain import Drains
 from watcherd.errors import SettingsError, WatcherdError
 from watcherd.garbage import keep_for_good, tidy
 from watcherd.gateway import RouteTable
+from watcherd.holds import RELOAD
 from watcherd.ledger import referred, referrers_of
-from watcherd.metrics import Metrics, measure_lag
+from watcherd.metrics import Metrics
 from watcherd.pace import share_with_threads
 from watcherd.pim.spec import fold
 from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
@@ -156,7 +157,7 @@ class Worker:
         if accept:
             self._accepting.set()
         serving = self._tasks.create_task(self._serve(), name="server")
-        lag = self._tasks.create_task(measure_lag(self._metrics.lag), name="event-loop lag")
+        self._metrics.loop.start()
         leaving = asyncio.create_task(self._leaving.wait(), name="leave")
         await asyncio.wait({reading, leaving, serving}, return_when=asyncio.FIRST_COMPLETED)
         told = self._leaving.is_set()
@@ -169,7 +170,7 @@ class Worker:
             await self._requests.end(ORPHAN_SECONDS)
             await self._requests.cut()
         leaving.cancel()
-        lag.cancel()
+        self._metrics.loop.stop()
         self._server.should_exit = True
         if self._accepting.is_set():
             await asyncio.wait({serving})
@@ -187,6 +188,11 @@ class Worker:
 
     async def _prepare(self, said: Said) -> Said:
         """Build a revision, which may serve from the next swap on."""
+        with self._metrics.loop.closely(RELOAD):
+            await self._build(said)
+        return Said()
+
+    async def _build(self, said: Said) -> None:
         await asyncio.sleep(0)  # requests have their turn between two builds
         build = unpack(said.body)
         functions = await loaded(build.linked)
@@ -198,7 +204,6 @@ class Worker:
         self._builds[number], self._numbers[revision] = revision, number
         await asyncio.sleep(0)
         tidy()
-        return Said()
 
     async def _swap(self, said: Said) -> Said:
         """Serve a generation: `models` (model -> build) instead of what was, and nothing of `gone`."""
