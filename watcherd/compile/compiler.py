@@ -27,12 +27,12 @@ from watcherd.compile.idempotency import PostEndpoint
 from watcherd.compile.imports import ImportEndpoint
 from watcherd.compile.methods import Methods
 from watcherd.compile.naming import children_segment
-from watcherd.compile.openapi import Described, Description, describe, document
+from watcherd.compile.openapi import Description, describe, document
 from watcherd.compile.options import Options
 from watcherd.compile.query import refuse_parameters
 from watcherd.compile.relations import expose
 from watcherd.compile.remembering import turn_all
-from watcherd.compile.service import any_has_code
+from watcherd.compile.service import MethodBody, any_has_code
 from watcherd.compile.writes import Admit, Prepare
 from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, Service
 from watcherd.revision import Revision
@@ -45,8 +45,9 @@ from watcherd.wire import JSON, Answer, Call
 class Carried:
     """The parts of a revision that the next one of the same model may take up."""
 
-    described: Parts[Described] = field(default_factory=lambda: EMPTY)
+    description: Description | None = None
     rules: Parts[Rules] = field(default_factory=lambda: EMPTY)
+    bodies: Parts[MethodBody] = field(default_factory=lambda: EMPTY)
 
 
 def compile_model(  # noqa: PLR0913 - what a revision is made from
@@ -67,8 +68,9 @@ def compile_model(  # noqa: PLR0913 - what a revision is made from
     turn_all()
     spec = linked.spec
     known = before.carried if before is not None and isinstance(before.carried, Carried) else Carried()
-    rules = carry_over(sights(linked, options), known.rules, lambda sight: compile_rules(linked, sight))
-    description = describe(linked, options, known.described)
+    seen = sights(linked, options)
+    rules = carry_over(seen, known.rules, lambda sight: compile_rules(linked, sight))
+    description = describe(linked, options, known.description, seen)
     made = {name: part.made for name, part in rules.items()}
     exposed = expose(spec, tables, {name: one.bodies for name, one in made.items()})
     deletions = Deletions(spec.name, exposed, options.beside)
@@ -76,7 +78,7 @@ def compile_model(  # noqa: PLR0913 - what a revision is made from
         entity.name: compile_entity(entity, made[entity.name], tables, exposed, deletions, model=spec.name)
         for entity in spec.entities.values()
     }
-    methods = Methods(linked, tables, options, handlers, made, deletions)
+    methods = Methods(linked, tables, options, handlers, made, deletions, known.bodies)
     collections, items = _entity_paths(linked, endpoints, tables, options)
     dispatcher = Dispatcher(
         domain=spec.domain,
@@ -86,7 +88,7 @@ def compile_model(  # noqa: PLR0913 - what a revision is made from
         children=_children_paths(spec, endpoints),
         actions=_action_paths(linked, methods, tables, options),
         system=_system_paths(linked, description, endpoints, tables, options),
-        bulk=_bulk_paths(linked, endpoints, tables, options) | _stream_paths(linked, tables, options),
+        bulk=_bulk_paths(linked, endpoints, made, tables, options) | _stream_paths(linked, tables, options),
     )
     return Revision(
         linked,
@@ -96,7 +98,7 @@ def compile_model(  # noqa: PLR0913 - what a revision is made from
         operations=description.operations,
         openapi=description.fragment,
         exposed=exposed,
-        carried=Carried(description.entities, rules),
+        carried=Carried(description, rules, methods.bodies),
         on_drained=handlers.unload,
     )
 
@@ -137,13 +139,17 @@ def _children_paths(spec: ModelSpec, endpoints: Mapping[str, EntityEndpoints]) -
 
 
 def _bulk_paths(
-    linked: LinkedModel, endpoints: Mapping[str, EntityEndpoints], tables: ModelTables, options: Options
+    linked: LinkedModel,
+    endpoints: Mapping[str, EntityEndpoints],
+    rules: Mapping[str, Rules],
+    tables: ModelTables,
+    options: Options,
 ) -> dict[tuple[str, str], Path]:
     paths: dict[tuple[str, str], Path] = {}
     for entity in linked.spec.entities.values():
         template = f"/{entity.plural}/-"
         own = endpoints[entity.name]
-        export = ExportEndpoint(entity, tables.entities[entity.name], own.query)
+        export = ExportEndpoint(entity.plural, tables.entities[entity.name], own.query, rules[entity.name].formats)
         name, bodies = f"/{linked.spec.name}{template}/import", own.bodies
         import_ = ImportEndpoint(name, entity, tables, linked.targets, bodies=bodies, options=options)
         paths[entity.plural, "export"] = Path.of(f"{template}/export", {"GET": export.answer})

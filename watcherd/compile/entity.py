@@ -21,6 +21,7 @@ from watcherd.compile.carried import Sight
 from watcherd.compile.conflicts import conflict
 from watcherd.compile.cursor import position, token_after
 from watcherd.compile.deletions import Deletions
+from watcherd.compile.export import Format, FormatName, formats
 from watcherd.compile.query import (
     Asked,
     ListQuery,
@@ -389,6 +390,7 @@ class Rules:
     bodies: Bodies
     query: ListQuery
     key: Reader
+    formats: Mapping[FormatName, Format]
 
 
 def compile_rules(linked: LinkedModel, sight: Sight) -> Rules:
@@ -398,6 +400,7 @@ def compile_rules(linked: LinkedModel, sight: Sight) -> Rules:
         bodies=compile_bodies(entity, linked.targets, options),
         query=compile_query(entity, linked.targets, compile_relations(entity, linked), options),
         key=text_reader(entity.key, linked.targets),
+        formats=formats(entity),
     )
 
 

@@ -55,11 +55,12 @@ class ExportEndpoint:
 
     __slots__ = ("_formats", "_plural", "_query", "_rows")
 
-    def __init__(self, entity: Entity, rows: Rows, query: ListQuery) -> None:
-        self._plural = entity.plural
+    def __init__(self, plural: str, rows: Rows, query: ListQuery, made: Mapping[FormatName, Format]) -> None:
+        """`made` is what `formats` answers."""
+        self._plural = plural
         self._rows = rows
         self._query = query
-        self._formats = formats(entity)
+        self._formats = made
 
     async def answer(self, call: Call) -> Answer:
         """200: a stream of rows. Raises `Problem` 400; 503 when too many exports run."""

@@ -18,16 +18,19 @@ from pydantic_core import to_json
 
 from watcherd import problems
 from watcherd.compile.access import compile_access, plain_parameters
+from watcherd.compile.carried import Part, carried, method_sight
 from watcherd.compile.deletions import Deletions
 from watcherd.compile.entity import Rules
 from watcherd.compile.options import Options
 from watcherd.compile.query import parameters, refuse_parameters, refused
 from watcherd.compile.results import Result, compile_result
 from watcherd.compile.service import (
+    MethodBody,
     MethodEndpoint,
     Run,
     any_has_code,
     as_attribute,
+    compile_body,
     compile_method,
     entity_of,
     everybody,
@@ -73,7 +76,11 @@ class Methods:
         handlers: Handlers,
         rules: Mapping[str, Rules],
         deletions: Deletions,
+        known: Mapping[str, Part[MethodBody]],
     ) -> None:
+        """`known` are the bodies of the methods of the last revision."""
+        self.bodies: dict[str, Part[MethodBody]] = {}
+        self._known = known
         self._linked = linked
         self._tables = tables
         self._options = options
@@ -96,7 +103,15 @@ class Methods:
         """The endpoint of a method."""
         name = f"{service.name}.{method.name}"
         run, admit = self._runner(name, method) if is_executable(self._linked, method) else (None, everybody)
-        return compile_method(self._linked, service, method, self._options.clock, run, admit)
+        return compile_method(self._linked, service, method, self._body(name, method), self._options.clock, run, admit)
+
+    def _body(self, name: str, method: Method) -> MethodBody:
+        """What the body of a method may say."""
+        if name not in self.bodies:
+            sight = method_sight(self._linked, method)
+            known = self._known.get(name)
+            self.bodies[name] = carried(sight, known, lambda seen: compile_body(self._linked, seen.method))
+        return self.bodies[name].made
 
     def _runner(self, name: str, method: Method) -> tuple[Run, Admit]:
         """What runs a method, and what says whether a call may be made at all."""
@@ -141,7 +156,7 @@ class Methods:
         method = method_of(name, spec.services)
         assert method is not None  # noqa: S101 - the model was found sound
         service = spec.services[name.rpartition(".")[0]]
-        endpoint = compile_method(linked, service, method, self._options.clock)
+        endpoint = compile_method(linked, service, method, self._body(name, method), self._options.clock)
         transition = compile_transition(name, method, linked, self._tables, self._rules)
         bare = method.handler is None and method.flow is None
         target = self._targets[name] = Target(

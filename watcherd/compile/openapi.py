@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from watcherd.compile.carried import Part, Parts, Sight, carry_over, sights
+from watcherd.compile.carried import Part, Parts, Sight, carried, carry_over, rest_sight, sights
 from watcherd.compile.naming import component, title
 from watcherd.compile.operations import (
     HEADERS,
@@ -116,24 +116,33 @@ class Described:
 class Description:
     """What a model says of itself: its operations in the order of the file, its OpenAPI fragment.
 
-    `entities` are parts that the next description may take up.
+    `entities` and `rest` are parts that the next description may take up.
     """
 
     operations: tuple[Operation, ...]
     fragment: OpenApiFragment
     entities: Parts[Described]
+    rest: Part[Described] | None
 
 
-def describe(linked: LinkedModel, options: Options, before: Parts[Described] = EMPTY) -> Description:
-    """Describe every route of a model; `before` are the entities as they were described last."""
-    seen = sights(linked, options)
-    entities = carry_over(seen, before, lambda sight: _describe_entity(linked, sight))
-    rest = _describe_rest(linked, options)
-    identities = [one.operation_id for part in entities.values() for one in part.made.operations]
-    identities += [one.operation_id for one in rest.operations]
+def describe(
+    linked: LinkedModel,
+    options: Options,
+    before: Description | None = None,
+    seen: Mapping[str, Sight] | None = None,
+) -> Description:
+    """Describe every route of a model; `before` is how it was described last, `seen` what `sights` answers."""
+    seen = sights(linked, options) if seen is None else seen
+    known = EMPTY if before is None else before.entities
+    entities = carry_over(seen, known, lambda sight: _describe_entity(linked, sight))
+    known_rest = None if before is None else before.rest
+    rest = carried(rest_sight(linked, options), known_rest, lambda _: _describe_rest(linked, options))
+    described = [*(part.made for part in entities.values()), rest.made]
+    identities = [one.operation_id for part in described for one in part.operations]
     if len(set(identities)) < len(identities):
-        entities, rest = _describe_in_turn(linked, seen, options)
-    parts = [_describe_index(linked.spec, options), *(part.made for part in entities.values()), rest]
+        entities, alone = _describe_in_turn(linked, seen, options)
+        described = [*(part.made for part in entities.values()), alone]
+    parts = [_describe_index(linked.spec, options), *described]
     spec = linked.spec
     tag = {"name": spec.domain}
     prose = [rule for _, rule in sorted(spec.rules.items()) if rule.is_prose]
@@ -144,6 +153,7 @@ def describe(linked: LinkedModel, options: Options, before: Parts[Described] = E
         operations=tuple(operation for part in parts for operation in part.operations),
         fragment=OpenApiFragment(tags=to_json([tag])[1:-1], parts=tuple(part.fragment for part in parts)),
         entities=MappingProxyType(entities),
+        rest=rest if described[-1] is rest.made else None,
     )
 
 
@@ -168,7 +178,7 @@ def _describe_entity(linked: LinkedModel, sight: Sight, taken: Sequence[str] = (
 
 
 def _describe_rest(linked: LinkedModel, options: Options, taken: Sequence[str] = ()) -> Described:
-    """Services, and what a model has once."""
+    """Services, and what a model has once: from what `rest_sight` answers, and no more."""
     paths = Paths(linked.spec, options, taken)
     for service in linked.spec.services.values():
         for method in service.methods:

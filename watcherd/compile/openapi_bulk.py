@@ -6,11 +6,12 @@ document, nor their problems (openapi).
 
 from __future__ import annotations
 
+from typing import get_args
+
 from watcherd.compile.batch import MAX_OPERATIONS, METHODS
-from watcherd.compile.export import formats
+from watcherd.compile.export import FormatName
 from watcherd.compile.imports import CSV, NDJSON
 from watcherd.compile.schemas import Schema
-from watcherd.pim.spec import Entity
 
 _TEXT: Schema = {"type": "string"}
 
@@ -89,15 +90,14 @@ IMPORTED: Schema = {
 }
 
 
-def format_parameter(entity: Entity) -> Schema:
-    """How an export is written."""
-    return {
-        "name": "format",
-        "in": "query",
-        "required": False,
-        "description": "How rows are written.",
-        "schema": {"type": "string", "enum": list(formats(entity)), "default": "json"},
-    }
+FORMAT: Schema = {
+    "name": "format",
+    "in": "query",
+    "required": False,
+    "description": "How rows are written.",
+    "schema": {"type": "string", "enum": list(get_args(FormatName)), "default": "json"},
+}
+"""The parameter of an export."""
 
 
 def export_content(row: Schema) -> Schema:

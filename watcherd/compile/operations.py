@@ -210,7 +210,7 @@ def add_bulk(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     paths.add(
         "GET", f"{path}/export", name, "export", f"Export rows of {name}",
         description=bulk.EXPORT_WORDS,
-        parameters=[bulk.format_parameter(entity), *list_parameters(linked, entity, without=PAGES)],
+        parameters=[bulk.FORMAT, *list_parameters(linked, entity, without=PAGES)],
         responses=_responses(200, rows, "The rows", 400, 500, 503, headers=bulk.EXPORT_HEADERS),
     )  # fmt: skip
     paths.add(

@@ -41,24 +41,34 @@ class EntityParameter:
     defaults: Mapping[str, Json]
 
 
+@dataclass(frozen=True, slots=True)
+class MethodBody:
+    """What the body of a method may say, compiled: knows no tables, so that the next revision may take it up.
+
+    `defaults` are wire values.
+    """
+
+    validator: SchemaValidator
+    parameters: tuple[str, ...]
+    defaults: Mapping[str, Json]
+    entities: Mapping[str, EntityParameter]
+    rules: tuple[Held, ...]
+
+
 Run = Callable[[Call, Mapping[str, Any]], Work | Performance]
 """What runs a method, given the wire values of its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodEndpoint:
-    """One method: its validator, its rules, and what runs it, or what it lacks to be run.
+    """One method: what its body may say, and what runs it, or what it lacks to be run.
 
-    `defaults` are wire values; `clock` answers an aware UTC time; `admit` raises `Problem` for a call
-    that its client may not make, whatever its body says.
+    `clock` answers an aware UTC time; `admit` raises `Problem` for a call that its client may not make,
+    whatever its body says.
     """
 
     name: str
-    validator: SchemaValidator
-    parameters: tuple[str, ...]
-    defaults: Mapping[str, Json]
-    entities: Mapping[str, EntityParameter]
-    rules: tuple[Held, ...]
+    body: MethodBody
     clock: Callable[[], datetime]
     run: Run | None
     lacks: tuple[str, ...]
@@ -79,42 +89,43 @@ class MethodEndpoint:
 
     def accepted(self, body: Any) -> dict[str, Any]:
         """The wire values of all parameters; what is not given has its default or null. Raises `Problem` 422."""
-        values, findings = reading.check(self.validator, body, self._known)
+        own = self.body
+        values, findings = reading.check(own.validator, body, self._known)
         self._add_defaults(values)
         findings += self._broken(values)
-        given: dict[str, Any] = dict.fromkeys(self.parameters)
-        given |= {name: default.value for name, default in self.defaults.items()}
+        given: dict[str, Any] = dict.fromkeys(own.parameters)
+        given |= {name: default.value for name, default in own.defaults.items()}
         given |= values
-        if self.rules and not findings:
-            findings = broken_rules(self.rules, given, self.clock())
+        if own.rules and not findings:
+            findings = broken_rules(own.rules, given, self.clock())
         if findings:
             raise reading.invalid(findings)
         return given
 
     def _add_defaults(self, values: Mapping[str, Any]) -> None:
         """Give entities that are passed whole the defaults of what they lack, as a create does."""
-        for name, parameter in self.entities.items():
+        for name, parameter in self.body.entities.items():
             given = values.get(name)
             for row in given if isinstance(given, list) else [given]:
                 if row is not None:
                     row.update({key: one.value for key, one in parameter.defaults.items() if key not in row})
 
     async def _body(self, call: Call) -> Any:
-        if not self.parameters and call.header(b"content-type") is None and not (body := await call.body()):
+        if not self.body.parameters and call.header(b"content-type") is None and not (body := await call.body()):
             return {}
-        if not self.parameters and call.header(b"content-type") is None:
+        if not self.body.parameters and call.header(b"content-type") is None:
             return reading.parse(body, exact=True, max_depth=call.max_json_depth)
         return await reading.read_json(call, reading.JSON_ONLY, exact=True)
 
     def _known(self, place: Location) -> tuple[str, Collection[str]]:
         if not place:
-            return self.name, self.parameters
-        parameter = self.entities[str(place[0])]
+            return self.name, self.body.parameters
+        parameter = self.body.entities[str(place[0])]
         return parameter.entity, parameter.names
 
     def _broken(self, values: Mapping[str, Any]) -> Iterator[Finding]:
         """What sentences find in the entities that were given."""
-        for name, parameter in self.entities.items():
+        for name, parameter in self.body.entities.items():
             given = values.get(name)
             for place, row in enumerate(given) if isinstance(given, list) else [(None, given)]:
                 if row is None:
@@ -131,19 +142,11 @@ def everybody(_: Call) -> None:
     """Who may call most methods."""
 
 
-def compile_method(  # noqa: PLR0913, PLR0917 - the parts of a method, put together once
-    linked: LinkedModel,
-    service: Service,
-    method: Method,
-    clock: Callable[[], datetime],
-    run: Run | None = None,
-    admit: Admit = everybody,
-) -> MethodEndpoint:
-    """Build the validator of a method's body and its rules, and gather what it lacks where nothing runs it."""
+def compile_body(linked: LinkedModel, method: Method) -> MethodBody:
+    """Build the validator of a method's body and its rules: from what is in its `MethodSight`, and no more."""
     spec = linked.spec
     own = {parameter.name: parameter for parameter in method.parameters if entity_of(spec, parameter) is not None}
-    return MethodEndpoint(
-        name=f"{service.name}.{method.name}",
+    return MethodBody(
         validator=SchemaValidator(
             core_schema.typed_dict_schema(
                 {
@@ -163,11 +166,21 @@ def compile_method(  # noqa: PLR0913, PLR0917 - the parts of a method, put toget
             if (entity := entity_of(spec, parameter)) is not None
         },
         rules=compile_method_rules(spec, method),
-        clock=clock,
-        run=run,
-        lacks=() if run is not None else tuple(_lacks(spec, method)),
-        admit=admit,
     )
+
+
+def compile_method(  # noqa: PLR0913, PLR0917 - the parts of a method, put together once
+    linked: LinkedModel,
+    service: Service,
+    method: Method,
+    body: MethodBody,
+    clock: Callable[[], datetime],
+    run: Run | None = None,
+    admit: Admit = everybody,
+) -> MethodEndpoint:
+    """Put together what calls of a method need, and gather what it lacks where nothing runs it."""
+    lacks = () if run is not None else tuple(_lacks(linked.spec, method))
+    return MethodEndpoint(f"{service.name}.{method.name}", body, clock, run, lacks, admit)
 
 
 def is_executable(linked: LinkedModel, method: Method) -> bool:

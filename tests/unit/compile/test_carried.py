@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import SchemaValidator
 
 from watcherd.compile import Options, compile_model
+from watcherd.compile.carried import Parts
 from watcherd.compile.compiler import Carried
 from watcherd.compile.openapi import document
 from watcherd.pim import link, parse, shared
 from watcherd.pim.spec import LinkedModel, ModelSpec
 from watcherd.revision import Revision
 from watcherd.store import Record, SchemaPlan, Store
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 SHOP = """
 domain: shop
@@ -43,6 +51,19 @@ services:
   - name: Checkout
     methods:
       - {name: pay, parameters: {order: Order, note: string}}
+      - name: alter
+        parameters: {line: {type: Line, exclude: [orderId]}, who: {type: Customer, partial: true}, by: decimal}
+        rules: [told, small]
+      - {name: ship, parameters: {order: uuid}, flow: shipping}
+      - {name: wait, rules: [told]}
+flows:
+  shipping:
+    description: To the door
+    steps:
+      - {id: one, get: Order, key: order, as: found}
+rules:
+  told: Somebody has to be told
+  small: {assert: by < 10}
 """
 
 EDITS = {
@@ -60,6 +81,13 @@ EDITS = {
     "list": ("  - name: Line\n", "  - name: Line\n    plural: rows\n"),
     "relation": ("[belongs to Customer, has many Lines]", "[belongs to Customer]"),
     "key": ("      email: {type: email, unique: true}", "      email: {type: email, unique: true, index: true}"),
+    "rule": ("by < 10", "by < 9"),
+    "prose": ("Somebody has", "Everybody has"),
+    "flow": ("To the door", "To the gate"),
+    "step": ("as: found}", "as: found, optional: true}"),
+    "code": ("get: Order, key: order, as: found}", "label: by hand}"),
+    "excluded": ("exclude: [orderId]", "exclude: [quantity]"),
+    "whole": ("{type: Customer, partial: true}", "Customer"),
     "taken": ("  - name: Checkout", "  - name: Customer_list\n    methods: [{name: orders}]\n  - name: Checkout"),
 }
 """What a text has before, and after; each can be done and undone by itself."""
@@ -137,7 +165,33 @@ async def _expect_the_same_plan(store: Store, carried: LinkedModel, alone: Linke
         await other.close()
 
 
+def _shape(validator: SchemaValidator) -> str:
+    """What a validator is made of, without where that is in memory."""
+    return re.sub(r"0x[0-9a-f]+", "", repr(validator))
+
+
 def _expect_the_same_rules(revision: Revision, fresh: Revision) -> None:
+    bodies, anew_bodies = parts_of(revision).bodies, parts_of(fresh).bodies
+    assert list(bodies) == list(anew_bodies)
+    for name, own in bodies.items():
+        one, another = own.made, anew_bodies[name].made
+        assert _shape(one.validator) == _shape(another.validator)
+        assert (one.parameters, one.defaults, len(one.rules)) == (
+            another.parameters,
+            another.defaults,
+            len(another.rules),
+        )
+        for rule, expected in zip(one.rules, another.rules, strict=True):
+            values = {"by": Decimal("9.5"), "line": {}, "who": {}}
+            assert rule(values, NOW) == expected(values, NOW)
+        for parameter, entity in one.entities.items():
+            expected_entity = another.entities[parameter]
+            assert (entity.entity, entity.names, entity.partial, entity.defaults) == (
+                expected_entity.entity,
+                expected_entity.names,
+                expected_entity.partial,
+                expected_entity.defaults,
+            )
     for name, part in parts_of(revision).rules.items():
         made, anew = part.made, parts_of(fresh).rules[name].made
         for field in ("names", "required", "blank", "locked", "unsent", "stamps_create", "exact"):
@@ -147,26 +201,41 @@ def _expect_the_same_rules(revision: Revision, fresh: Revision) -> None:
         assert made.query.relations == anew.query.relations
 
 
+EVERY_METHOD = {"Checkout.pay", "Checkout.alter", "Checkout.ship", "Checkout.wait"}
+
+
 @pytest.mark.parametrize(
-    ("edit", "taken_up"),
+    ("edit", "taken_up", "methods", "rest"),
     [
-        ("version", {"Customer", "Order", "Line"}),
-        ("added", {"Order", "Line"}),  # what refers to a customer knows its key alone
-        ("moved", {"Customer"}),  # the order lists its lines, with their filters
-        ("entity", set()),  # a name more may change what components are called
+        ("version", {"Customer", "Order", "Line"}, EVERY_METHOD, True),
+        # What refers to a customer knows its key alone; a rule may speak of all that is passed.
+        ("added", {"Order", "Line"}, EVERY_METHOD - {"Checkout.alter"}, False),
+        ("moved", {"Customer"}, EVERY_METHOD - {"Checkout.alter"}, False),  # the order lists its lines, with filters
+        ("sentence", {"Line", "Customer"} - {"Customer"}, {"Checkout.ship", "Checkout.wait"}, True),
+        ("entity", set(), EVERY_METHOD - {"Checkout.alter"}, False),  # a name more may change what parts are called
+        ("prose", {"Customer", "Order", "Line"}, {"Checkout.pay", "Checkout.ship"}, False),
+        ("flow", {"Customer", "Order", "Line"}, EVERY_METHOD, False),
     ],
 )
-async def test_what_an_edit_does_not_touch_is_taken_up(store: Store, edit: str, taken_up: set[str]) -> None:
+async def test_what_an_edit_does_not_touch_is_taken_up(
+    store: Store, edit: str, taken_up: set[str], methods: set[str], *, rest: bool
+) -> None:
     options = Options()
     old = linked_to(spec_of(frozenset()))
     before = compile_model(old, store.bind(await apply(store, old, 1)), 1, options=options)
     linked = linked_to(shared(spec_of(frozenset({edit})), old.spec))
     after = compile_model(linked, store.bind(await apply(store, linked, 2)), 2, options=options, before=before)
-    for parts, known in (
-        (parts_of(after).rules, parts_of(before).rules),
-        (parts_of(after).described, parts_of(before).described),
-    ):
-        assert {name for name, part in parts.items() if known.get(name) is part} == taken_up
+    new, known = parts_of(after), parts_of(before)
+    assert new.description is not None
+    assert known.description is not None
+    assert _the_same(new.rules, known.rules) == taken_up
+    assert _the_same(new.description.entities, known.description.entities) == taken_up
+    assert _the_same(new.bodies, known.bodies) == methods
+    assert (new.description.rest is known.description.rest) is rest
+
+
+def _the_same(parts: Parts[Any], known: Parts[Any]) -> set[str]:
+    return {name for name, part in parts.items() if known.get(name) is part}
 
 
 async def test_statements_of_a_table_that_did_not_change_are_taken_up(store: Store) -> None:
