@@ -89,14 +89,14 @@ def _fields(value: object) -> object:
 def _canonical(value: object) -> object:
     """A value as JSON that differs exactly when the value does; fields that are None are left out."""
     kind: type[Any] = type(value)
-    if kind in _PLAIN:
+    if kind in _PLAIN or isinstance(value, str):
         return value
-    if isinstance(value, Entity):
-        return _of_entity(value)
-    if _names(kind):
-        return _MEMORY.fields(value) if kind in _SHARED else _fields(value)
-    if isinstance(value, Mapping):
-        return [[key, _canonical(one)] for key, one in sorted(value.items())]
+    if kind in _SHARED:
+        return _MEMORY.fields(value)
     if isinstance(value, tuple | frozenset):
         return ["set", *sorted(value)] if kind is frozenset else [_canonical(one) for one in value]
+    if _names(kind):
+        return _of_entity(value) if isinstance(value, Entity) else _fields(value)
+    if isinstance(value, Mapping):
+        return [[key, _canonical(one)] for key, one in sorted(value.items())]
     return ["number", str(value.normalize()) if value else "0"] if isinstance(value, Decimal) else value

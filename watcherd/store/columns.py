@@ -374,8 +374,10 @@ class ColumnChanges:
             if one.column in self.rewrites:
                 kept.append(self.rewrites[one.column].left())
                 continue
-            if not one.parked:
-                gone.append((place, one))
+            if one.parked:
+                kept.append(one)
+                continue
+            gone.append((place, one))
             kept.append(replace(one, parked=True))
         self.parked += [f"{self._entity.name}.{one.name}" for _, one in gone]
         self._notice_look_alikes(gone)
@@ -410,7 +412,10 @@ class ColumnChanges:
         kept = []
         for old in self._before.constraints if self._before is not None else ():
             same = wanted.pop(old.name, None)
-            kept.append(replace(old, retired=True) if same is None else same.stored)
+            if same is not None:
+                kept.append(same.stored)
+            else:
+                kept.append(old if old.retired else replace(old, retired=True))
         for new in wanted.values():
             self._constrain(new)
             kept.append(new.stored)
