@@ -323,6 +323,9 @@ async def test_a_model_can_be_unloaded_during_a_start_unless_one_that_is_to_come
         refused = await walk.call("DELETE", "/admin/pim/small")
         assert (refused.status, refused.json["dependants"]) == (409, ["large"])
         unloading = [asyncio.create_task(walk.call("DELETE", path)) for path in ("/admin/pim/free", "/admin/pim/large")]
+        while len(walk.reloader._lock._waiters or ()) < len(unloading):
+            assert not any(one.done() for one in unloading)
+            await asyncio.sleep(0)
         waves.on.set()
         await start
         assert [reply.status for reply in await asyncio.gather(*unloading)] == [200, 200]
