@@ -121,6 +121,26 @@ async def test_a_model_comes_with_what_it_refers_to_and_a_circle_together(tmp_pa
         assert len(waves.seen) == 2
 
 
+async def test_once_a_model_serves_no_request_to_it_fails_while_hundreds_of_others_are_built(tmp_path: Path) -> None:
+    files = {f"m{number}.yaml": model_text(f"m{number}") for number in range(2 * FIRST_BYTES // 1024)}
+    waves = Waves()
+    waves.on.set()
+    async with serving(tmp_path, files, followers=waves, start=False) as walk:
+        start = asyncio.create_task(walk.start())
+        await waves.news.get()
+        generations, rows = set(), 0
+        while not start.done():
+            created = await walk.call("POST", "/api/m0/items", {"name": "a"})
+            listed = await walk.get("/api/m0/items?limit=1")
+            rows += 1
+            assert (created.status, listed.status, listed.json["total"]) == (201, 200, rows)
+            generations.add(listed.generation)
+        assert len((await start).loaded) == len(files)
+        assert 1 in generations
+        assert [generation for generation, _ in waves.seen] == [1, 2]
+        assert len({(await walk.get(f"/api/m{number}/items")).status for number in range(len(files))}) == 1
+
+
 async def test_files_that_are_saved_together_after_a_start_are_swapped_together_however_large(tmp_path: Path) -> None:
     waves = Waves()
     async with serving(tmp_path, {"small.yaml": SMALL}, followers=waves) as walk:
