@@ -100,7 +100,9 @@ class Timeline:
             case events.ReloadFinished():
                 self._note(event.reason, event.ms, self._told(), generation=event.generation, stages=event.stages)
             case events.ReloadFailed():
-                self._note(event.reason, event.ms, [], error=event.error or "an unexpected error; the log has it")
+                error = event.error or "an unexpected error; the log has it"
+                # A start may fail when some models serve already; of any other reload there is nothing to tell.
+                self._note(event.reason, event.ms, self._told(), error=error)
             case _:
                 pass
 

@@ -6,8 +6,14 @@ import gc
 import weakref
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import Walk, drained, model_text, serving
 from watcherd.admin.timeline import KEPT, MOST_CHANGES, MOST_MODELS, Entry, Timeline
+from watcherd.errors import StoreUnavailableError
+from watcherd.pim.spec import LinkedModel
+from watcherd.store import SchemaPlan, Store
+from watcherd.waves import FIRST_BYTES
 
 
 def followed(walk: Walk) -> Timeline:
@@ -33,6 +39,27 @@ async def test_a_start_tells_of_each_model(tmp_path: Path) -> None:
         ("shop", "loaded", 1),
     ]
     assert entry.models[0].tables
+
+
+async def test_a_start_that_fails_in_the_middle_tells_of_what_serves_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Store.plan
+
+    async def fails(store: Store, linked: LinkedModel) -> SchemaPlan:
+        if linked.spec.domain == "large":
+            raise StoreUnavailableError("the disk is full")
+        return await plan(store, linked)
+
+    monkeypatch.setattr(Store, "plan", fails)
+    files = {"shop.yaml": model_text("shop"), "large.yaml": f"# {'x' * FIRST_BYTES}\n" + model_text("large")}
+    async with serving(tmp_path, files, start=False) as walk:
+        with pytest.raises(StoreUnavailableError):
+            await walk.start()
+        (entry,) = followed(walk).entries
+
+    assert (entry.reason, entry.error) == ("start", "the disk is full")
+    assert [(news.model, news.what) for news in entry.models] == [("shop", "loaded")]
 
 
 async def test_a_change_tells_what_clients_notice(tmp_path: Path) -> None:
