@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import resource
 import socket
@@ -161,6 +162,7 @@ def make_server(
     `refuse` answers what is refused before it is a request, `at_once` what needs no waiting. With
     a `balance` other processes listen on its socket too.
     """
+    logging.getLogger("uvicorn.error").addFilter(_tells_something)
     config = uvicorn.Config(
         app,
         loop="none",
@@ -175,6 +177,11 @@ def make_server(
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
     return Server(config) if balance is None else SharingServer(config, balance)
+
+
+def _tells_something(record: logging.LogRecord) -> bool:
+    """Not that an answer was left incomplete: whoever left it so has said why, or it is no error at all."""
+    return record.msg != "ASGI callable returned without completing response."
 
 
 def bind(settings: Settings) -> socket.socket:

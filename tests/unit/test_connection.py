@@ -718,3 +718,17 @@ async def test_a_body_that_cannot_be_read_ends_no_answer_that_comes_before_it() 
         await entered.wait()
         assert await reader.read() == b"", "a refusal would be taken for the answer to the first"
         go_on.set()
+
+
+async def test_an_answer_that_breaks_off_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        raise ConnectionError("the rest is gone")
+
+    async def breaking(_call: Call) -> Answer:
+        return Answer(200, stream=pieces())
+
+    async with serving(a_revision(breaking)) as served:
+        answer = await served.exchange(GET + b"\r\n")
+    assert answer.endswith(b"5\r\nfirst\r\n"), "no client takes it for the whole"
+    assert [record.name for record in caplog.records if record.name.startswith("uvicorn")] == []

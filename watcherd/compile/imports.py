@@ -19,6 +19,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from watcherd import problems
+from watcherd.compile import reading
 from watcherd.compile.bodies import Bodies, created
 from watcherd.compile.gathered import MAX_REFUSED, Gathered
 from watcherd.compile.idempotency import PostEndpoint
@@ -138,11 +139,12 @@ def _wanted_partly(query: bytes) -> bool:
 
 
 def _media(call: Call) -> str:
-    """The content type. Raises `Problem` 415 where it is not said, or is neither of the two."""
+    """The content type. Raises `Problem` 415 where it is not said, or is neither of the two, or is compressed."""
     sent = (call.header(b"content-type") or b"").decode("latin-1")
     media, _, rest = sent.partition(";")
     media = media.strip().lower()
     charset = rest.lower().partition("charset=")[2].partition(";")[0].strip(' "')
     if media not in {CSV, NDJSON} or charset not in {"", "utf-8", "us-ascii"}:
         raise Problem(problems.UNSUPPORTED_MEDIA_TYPE, f"send the body as {CSV} or {NDJSON} in UTF-8, not as {sent!r}")
+    reading.refuse_encoded(call)
     return media

@@ -56,7 +56,20 @@ async def read_json(call: Call, accepted: Sequence[bytes], *, exact: bool) -> An
     media = call.header(b"content-type")
     if media is not None and media.split(b";", 1)[0].strip().lower() not in accepted:
         raise unsupported(media, accepted)
+    refuse_encoded(call)
     return parse(await call.body(), exact=exact, max_depth=call.max_json_depth)
+
+
+def refuse_encoded(call: Call) -> None:
+    """Raise `Problem` 415 for a body that is compressed: read as it is, all that is said of it would mislead."""
+    coding = call.header(b"content-encoding")
+    if coding is not None and coding.strip().lower() not in {b"", b"identity"}:
+        sent = coding.decode("latin-1")
+        raise Problem(
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            f"send the body as it is, not with the content encoding {sent!r}",
+            headers={"accept-encoding": "identity"},
+        )
 
 
 def unsupported(media: bytes, accepted: Sequence[bytes]) -> Problem:

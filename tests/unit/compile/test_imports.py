@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,12 @@ async def test_a_header_that_does_not_fit_is_refused(shop: Any, header: str, fin
 @pytest.mark.parametrize("media", ["-", "application/json", "text/csv; charset=latin-1", ""])
 async def test_another_content_type_is_refused(shop: Any, media: str) -> None:
     refused = await send(shop, "sku\nA", media=media)
+    assert (refused.status, refused.slug) == (415, "unsupported-media-type")
+
+
+async def test_a_compressed_body_is_refused(shop: Any) -> None:
+    raw = gzip.compress(b"sku,price\nA1,1\n")
+    refused = await shop("POST", "/products/-/import", raw=raw, content_type="text/csv", content_encoding="gzip")
     assert (refused.status, refused.slug) == (415, "unsupported-media-type")
 
 

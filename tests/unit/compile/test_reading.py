@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -111,6 +112,16 @@ async def test_another_content_type_is_415(shop: Any, media: str) -> None:
     refused = await shop.post("/products", PRODUCT, content_type=media)
     assert (refused.status, refused.slug) == (415, "unsupported-media-type")
     assert "application/json" in refused.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["/products", "/-/batch"])
+async def test_a_compressed_body_is_415_and_not_malformed(shop: Any, path: str) -> None:
+    raw = gzip.compress(json.dumps(PRODUCT).encode())
+    refused = await shop("POST", path, raw=raw, content_encoding="gzip")
+    assert (refused.status, refused.slug) == (415, "unsupported-media-type")
+    assert "'gzip'" in refused.json["detail"]
+    assert refused.headers["accept-encoding"] == "identity"
+    assert (await shop.post("/products", PRODUCT, content_encoding="identity")).status == 201
 
 
 async def test_a_patch_names_the_patches_that_it_accepts(shop: Any) -> None:
