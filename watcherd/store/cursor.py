@@ -58,6 +58,15 @@ _PASSING: Final = frozenset(
 )
 """Conditions that may be over when one tries again; the rest is broken or wrong."""
 
+_OF_THE_MEDIUM: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
 _PRIMARY_CODE: Final = 0xFF
 
 _ROWS_A_STATEMENT: Final = 100
@@ -156,6 +165,12 @@ def is_passing(error: AnyDatabaseError) -> bool:
         return error.passing
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & _PRIMARY_CODE in _PASSING
+
+
+def is_of_the_medium(error: BaseException | None) -> bool:
+    """Whether it is SQLite's files that cannot be written, whatever the statement: a full disk, a broken one."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & _PRIMARY_CODE in _OF_THE_MEDIUM
 
 
 def refused(error: AnyDatabaseError) -> StoreError:

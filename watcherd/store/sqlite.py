@@ -9,6 +9,7 @@ statements, and they run on raw connections, which costs a tenth.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -32,6 +33,9 @@ from watcherd.store.writer import Writer, interrupt_until_done
 
 READERS: Final = 3
 _CACHED_STATEMENTS: Final = 1024
+
+_FREE_ENOUGH: Final = 2**20
+"""Bytes on a disk that is not called full any more."""
 
 _LOOK: Final = "SELECT 1 FROM sqlite_schema LIMIT 1"
 """A read of the file itself: one of constants alone is answered without it."""
@@ -161,7 +165,23 @@ class SqliteDatabase:
                 self.at_once.look(_LOOK)
         except TooMuchError as error:
             return f"the database {self.path} cannot be read now: {error}"
-        return None if self._place is None else self._place.lost()
+        lost = None if self._place is None else self._place.lost()
+        return await self._why_not_written() if lost is None else lost
+
+    async def _why_not_written(self) -> str | None:
+        """Why the files take no write, after another try where they took none; None where they do."""
+        said = self._writer.medium_refuses
+        if said is None:
+            return None
+        try:
+            # What is little may still find a place on a disk that is full for most writes.
+            if _free_bytes(self.path) >= _FREE_ENOUGH:
+                await self._writer.write(_write_little)
+                self._writer.medium_refuses = None
+                return None
+        except (OSError, StoreError):
+            pass  # it is as it was
+        return f"the database {self.path} cannot be written now: {said}"
 
     async def close(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
         """Finish what is queued within `timeout` seconds, then end all threads and connections."""
@@ -255,3 +275,14 @@ class SqliteDatabase:
             connection.close()
             raise
         return connection
+
+
+def _write_little(cursor: Cursor) -> None:
+    """A write that changes nothing, and goes to the files as any other."""
+    [(version,)] = cursor.execute("PRAGMA user_version").fetchall()
+    cursor.execute(f"PRAGMA user_version={version:d}")
+
+
+def _free_bytes(path: Path) -> int:
+    found = os.statvfs(path.parent)
+    return found.f_bavail * found.f_frsize

@@ -23,7 +23,7 @@ from typing import Any, Final
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import late_sync
 from watcherd.store.at_once import AtOnce
-from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, refused
+from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, is_of_the_medium, refused
 from watcherd.store.place import Place
 from watcherd.store.turn import Turn
 
@@ -80,6 +80,8 @@ class Writer:
         self._altered = False
         self._connection: sqlite3.Connection | None = connect()
         self.max_waiting = max_waiting
+        self.medium_refuses: str | None = None
+        """What SQLite said of its files when they could not store a write; who has found them well again clears it."""
         self.turn = Turn()
         """Who writes now: this thread, or one of those that interact."""
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -205,6 +207,7 @@ class Writer:
             else:
                 self._transact(connection, group)
         except (sqlite3.Error, StoreUnavailableError) as error:
+            self._note(error)
             self._disconnect()  # whatever is wrong with it, the next group gets a fresh one
             for job in group:
                 # One each: they are raised in different tasks, and collect different tracebacks.
@@ -218,6 +221,7 @@ class Writer:
             connection.execute("PRAGMA foreign_keys=OFF")
             self._transact(connection, [job])
         except sqlite3.Error as error:
+            self._note(error)
             job.error = refused(error)
         except StoreUnavailableError as error:
             job.error = error
@@ -232,6 +236,7 @@ class Writer:
             job = group[0]
             _attempt(job, cursor)
             if job.error is not None:
+                self._note(job.error.__cause__)
                 if connection.in_transaction:
                     cursor.execute("ROLLBACK")
                 return
@@ -239,6 +244,8 @@ class Writer:
             for job in group:
                 cursor.execute("SAVEPOINT one")
                 _attempt(job, cursor)
+                if job.error is not None:
+                    self._note(job.error.__cause__)
                 if not connection.in_transaction:
                     # Full disk or broken I/O: the database has rolled back the whole group.
                     raise StoreUnavailableError(f"the database rolled back what was written together: {job.error}")
@@ -249,6 +256,11 @@ class Writer:
             self._reader.rest()
             self._altered = True
         cursor.execute("COMMIT")
+
+    def _note(self, error: BaseException | None) -> None:
+        """Remember what is wrong with the files, if that is what the error is about."""
+        if is_of_the_medium(error):
+            self.medium_refuses = str(error)
 
     def _wake_reader(self) -> None:
         """What it cannot do now, the reader's next read does."""

@@ -152,6 +152,32 @@ async def test_a_full_disk_is_unavailable_and_a_later_write_works(database: Sqli
     assert await database.write(lambda cursor: insert(cursor, 2)) == 2
 
 
+async def test_a_full_disk_is_told_of_until_there_is_room_again(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(cursor: Cursor) -> None:
+        cursor.execute("PRAGMA max_page_count=5")
+        cursor.execute("CREATE TABLE big AS SELECT zeroblob(1000000)")
+
+    monkeypatch.setattr(module, "_free_bytes", lambda _path: 4096)
+    assert await database.health() is None
+    with pytest.raises(StoreUnavailableError, match="full"):
+        await database.write(fill)
+    assert await database.write(lambda cursor: insert(cursor, 1)) == 1, "what is little finds a place"
+    assert str(await database.health()).endswith("x.db cannot be written now: database or disk is full")
+    assert database.at_once.read("", values) == [1]
+    monkeypatch.setattr(module, "_free_bytes", lambda _path: 2**30)
+    assert await database.health() is None
+    assert await database.health() is None
+
+
+async def test_what_the_statement_is_to_blame_for_says_nothing_of_the_disk(database: SqliteDatabase) -> None:
+    await database.write(lambda cursor: insert(cursor, 1))
+    with pytest.raises(StoreError, match="UNIQUE"):
+        await database.write(lambda cursor: insert(cursor, 1))
+    assert await database.health() is None
+
+
 async def test_a_database_that_another_process_holds_is_unavailable_until_it_lets_go(database: SqliteDatabase) -> None:
     with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
