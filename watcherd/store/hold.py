@@ -28,6 +28,7 @@ class Hold:
     @classmethod
     def take(cls, path: Path, tenure: Tenure) -> Hold:
         """Hold the database at `path`; StoreError when somebody else's hold forbids it."""
+        path = Path(os.path.realpath(path))  # who comes by a symlink comes to the same files
         try:
             descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:

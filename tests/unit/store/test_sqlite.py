@@ -428,6 +428,11 @@ async def test_of_those_who_share_a_database_one_leads(tmp_path: Path) -> None:
     await SqliteDatabase(tmp_path / "x.db", tenure="leading").close()
     await worker.close()
     await elsewhere.close()
+    (tmp_path / "link.db").symlink_to(tmp_path / "x.db")
+    leader = SqliteDatabase(tmp_path / "x.db", tenure="leading")
+    with pytest.raises(StoreError, match=r"x\.db: another daemon does already, process \d+;"):
+        SqliteDatabase(tmp_path / "link.db", tenure="leading")
+    await leader.close()
     (tmp_path / "z.db.lock").mkdir()
     with pytest.raises(StoreError, match=r"cannot open .*z\.db\.lock: Is a directory"):
         SqliteDatabase(tmp_path / "z.db", tenure="leading")
