@@ -105,7 +105,7 @@ class System:
             end(process)
 
 
-def watcherd(workspace: Path, models: int) -> System:
+def watcherd(workspace: Path, models: int, *, workers: int = 1) -> System:
     """The daemon over the sample models and as many small ones as are missing to `models`."""
     directory = workspace / f"watcherd-{models}"
     shutil.copytree(MODELS, directory / "pim_models")
@@ -123,7 +123,7 @@ def watcherd(workspace: Path, models: int) -> System:
     return System(
         f"watcherd, {models} models",
         [sys.executable, "-m", "watcherd", "serve", "--models", "pim_models", "--data-dir", "data",
-         "--port", str(port), "--log-format", "json"],
+         "--port", str(port), "--log-format", "json", "--workers", str(workers)],
         directory, file, edited, port, b"daemon.started",
     )  # fmt: skip
 

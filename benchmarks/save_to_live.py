@@ -7,6 +7,8 @@ alone keeps a server busy, and what is measured is how the two share a processor
 turns, so that a noisy machine is noisy for all.
 
     python benchmarks/save_to_live.py [--saves 60] [--models 4,300] [--pause-ms 0.5] [--markdown]
+    python benchmarks/save_to_live.py --only watcherd --models 4 --saves 1000 --seconds 900    # does any request fail?
+    python benchmarks/save_to_live.py --only watcherd --models 4 --saves 100 --workers 2
 
 Everything happens in a temporary directory; every process that was started is ended. Owns the
 measurement and the table; the systems are in `_systems`, what counts as a failed request in `_client`.
@@ -42,8 +44,9 @@ def main() -> None:
     options = parse_options()
     sys.setswitchinterval(0.0005)  # the steady traffic's thread must not hold up the clock's
     with tempfile.TemporaryDirectory(prefix="save-to-live-", dir=options.directory) as workspace:
-        systems = [watcherd(Path(workspace), models) for models in options.models]
-        systems.append(handwritten(Path(workspace)))
+        systems = [watcherd(Path(workspace), models, workers=options.workers) for models in options.models]
+        if options.only is None:
+            systems.append(handwritten(Path(workspace)))
         with running(systems):
             rounds = measure(systems, options)
     print(report(systems, rounds, as_markdown=options.markdown))
@@ -54,6 +57,8 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the time from saving a file to the first changed answer.")
     parser.add_argument("--saves", type=_at_least_one, default=60, help="saves of each system (default 60)")
     parser.add_argument("--models", type=_numbers, default=[4, 300], help="models loaded by watcherd (default 4,300)")
+    parser.add_argument("--only", choices=["watcherd"], help="without the peer")
+    parser.add_argument("--workers", type=_at_least_one, default=1, help="of watcherd (default 1)")
     parser.add_argument("--pause-ms", type=float, default=0.5, help="between two questions; 0: none (default 0.5)")
     parser.add_argument("--seconds", type=float, default=120, help="begin no round after this long (default 120)")
     parser.add_argument("--directory", type=Path, help="where to work (default: the system's temporary directory)")
@@ -64,7 +69,7 @@ def parse_options() -> argparse.Namespace:
 def _at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("at least one save is needed")
+        raise argparse.ArgumentTypeError("at least one is needed")
     return number
 
 

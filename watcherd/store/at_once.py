@@ -6,7 +6,9 @@ thread, as it does the next times without trying here. It waits for nobody eithe
 write-ahead log need not, but for moments such as the recovery after a process that died while it
 wrote; then its caller asks a thread, which may wait. So it does whatever SQLite refuses here, since
 that does not always say that it would have to wait: a table that another connection has just made
-is a missing one as long as the schema cannot be read. Counting a table is a single step whatever its
+is a missing one as long as the schema cannot be read. Where another process has changed tables, as the
+parent of a worker does, their definitions would be read here, of all tables: that is stopped by how
+long it takes, and done in a thread, while reads are left to others. Counting a table is a single step whatever its
 size, so it is done here only where the number was known to be small. A number is remembered together
 with the version of the data: as long as nobody, in whatever process, has written anything, it is the
 number.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -28,7 +31,12 @@ MAX_STEPS: Final = 20_000
 MAX_COUNTED: Final = 20_000
 """Rows that are counted here: about a tenth of a millisecond."""
 
-_STEPS_A_TICK: Final = 1_000
+_STEPS_A_TICK: Final = 500
+MAX_TICKS: Final = MAX_STEPS // _STEPS_A_TICK
+
+SLOW_SECONDS: Final = 0.0001
+"""From one tick to the next: several times what so many steps take, unless they read definitions."""
+
 _MAX_REMEMBERED: Final = 256
 _SMALL: Final = 1_000
 """Characters in all values of what is remembered."""
@@ -37,6 +45,7 @@ _NOT_TRIED: Final = 100
 """How often a statement that was too much is left to the threads before it is tried here again."""
 
 _VERSION: Final = "PRAGMA data_version"
+_TABLES: Final = "PRAGMA schema_version"
 _LOOK_AGAIN: Final = "SELECT 1 FROM sqlite_master LIMIT 0"
 
 T = TypeVar("T")
@@ -46,6 +55,10 @@ Query = tuple[str, tuple[Any, ...]]
 
 class TooMuchError(StoreError):
     """A read is not for the event loop's thread: it is long, would have to wait, or is refused. Ask another thread."""
+
+
+class RestingError(TooMuchError):
+    """The tables are being changed, or have been: they are read by others until their definitions are known again."""
 
 
 class _Known(NamedTuple):
@@ -62,9 +75,14 @@ class AtOnce:
     while it waits for Python's, and the other the other way round. Nothing in the process would go on.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, wake_soon: Callable[[], None] = lambda: None) -> None:
+        """`wake_soon` has it woken in another thread, where it turns out that another process has changed tables."""
         self._connection = connection
+        self._wake_soon = wake_soon
+        self._tables: int | None = None  # the version of the definitions that are known
         self._ticks = 0
+        self._ticked = 0.0
+        self._patient = False
         self._counts: dict[Query, _Known] = {}
         self._too_much: dict[str, int] = {}
         self._alone = threading.Lock()
@@ -82,7 +100,7 @@ class AtOnce:
         try:
             return run(self._connection.cursor(SqliteCursor), sql, parameters).fetchone()
         except sqlite3.Error as error:
-            raise TooMuchError(str(error)) from error
+            return self._again(error, lambda: run(self._connection.cursor(SqliteCursor), sql, parameters).fetchone())
         finally:
             self._alone.release()
 
@@ -101,10 +119,7 @@ class AtOnce:
         try:
             return read_one_state(self._connection, read)
         except sqlite3.Error as error:
-            is_long = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
-            if is_long and len(self._too_much) < _MAX_REMEMBERED:
-                self._too_much[sql] = _NOT_TRIED
-            raise TooMuchError(str(error)) from error
+            return self._again(error, lambda: read_one_state(self._connection, read), sql)
         finally:
             self._alone.release()
 
@@ -121,6 +136,7 @@ class AtOnce:
         with self._alone:  # a read that has begun before the rest is over in half a millisecond
             self._waking, self.used = True, False
             try:
+                self._tables = self._version_of_tables()
                 self._connection.execute(_LOOK_AGAIN).fetchall()
             finally:
                 self._waking = self.resting = False
@@ -159,8 +175,36 @@ class AtOnce:
         """Have the connection for this thread; TooMuchError while another one has it, or is about to."""
         self.used = True
         if self.resting or not self._alone.acquire(blocking=False):
-            raise TooMuchError("the tables are being changed")
+            raise RestingError("the tables are being changed")
         self._ticks = 0
+
+    def _again(self, error: sqlite3.Error, read: Callable[[], T], sql: str | None = None) -> T:
+        """What is to come of a read that failed: what it finds after all, or one of the errors."""
+        if _was_stopped(error):
+            few, self._ticks = self._ticks <= MAX_TICKS, 0
+            self._rest_if_tables_changed()
+            if few:  # it was slow for what it did, and not for the tables: so it may be
+                self._patient = True
+                try:
+                    return read()
+                except sqlite3.Error as later:
+                    error = later
+                finally:
+                    self._patient = False
+            if sql is not None and _was_stopped(error) and len(self._too_much) < _MAX_REMEMBERED:
+                self._too_much[sql] = _NOT_TRIED
+        raise TooMuchError(str(error)) from error
+
+    def _rest_if_tables_changed(self) -> None:
+        """What was stopped was the reading of definitions, which other processes may have changed: RestingError."""
+        if self._tables != self._version_of_tables():
+            self.rest()
+            self._wake_soon()
+            raise RestingError("the tables have been changed")
+
+    def _version_of_tables(self) -> int:
+        version: int = self._connection.execute(_TABLES).fetchone()[0]
+        return version
 
     def _refuse_known(self, sql: str) -> None:
         """Raise TooMuchError for a statement that was too much not long ago."""
@@ -174,7 +218,14 @@ class AtOnce:
         if self._waking:
             return False
         self._ticks += 1
-        return self._ticks > MAX_STEPS // _STEPS_A_TICK
+        before, self._ticked = self._ticked, time.thread_time()
+        is_slow = self._ticks > 1 and self._ticked - before > SLOW_SECONDS
+        return (is_slow and not self._patient) or self._ticks > MAX_TICKS
+
+
+def _was_stopped(error: sqlite3.Error) -> bool:
+    """Whether a tick has ended the read."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
 
 
 def is_small(parameters: tuple[Any, ...]) -> bool:

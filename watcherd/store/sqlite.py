@@ -9,6 +9,7 @@ statements, and they run on raw connections, which costs a tenth.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import threading
@@ -19,7 +20,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import backup, operators
-from watcherd.store.at_once import AtOnce, TooMuchError
+from watcherd.store.at_once import AtOnce, RestingError, TooMuchError
 from watcherd.store.cursor import Cursor, read_one_state, refused, run
 from watcherd.store.dialect import SQLITE
 from watcherd.store.hold import Hold, Tenure
@@ -84,7 +85,7 @@ class SqliteDatabase:
         self._abandoned = False
         self._place: Place | None = None
         try:
-            self.at_once = AtOnce(self._connect_reader())
+            self.at_once = AtOnce(self._connect_reader(), self._wake_reader_soon)
             self._place = Place(path, saves=tenure == "leading")
             log = path.with_name(f"{path.name}-wal") if durability == "full" else None
             self._writer = Writer(self._connect, self._place, max_waiting=max_waiting, reader=self.at_once, log=log)
@@ -161,8 +162,9 @@ class SqliteDatabase:
     async def health(self) -> str | None:
         """Why a read fails now, or writes are refused; None when neither is so."""
         try:
-            if not self.at_once.resting:  # the writer is at work on the tables: it answers
-                self.at_once.look(_LOOK)
+            self.at_once.look(_LOOK)
+        except RestingError:
+            pass  # somebody is at work on the tables: it answers
         except TooMuchError as error:
             return f"the database {self.path} cannot be read now: {error}"
         lost = None if self._place is None else self._place.lost()
@@ -222,6 +224,16 @@ class SqliteDatabase:
     def _reading_connections(self) -> list[sqlite3.Connection]:
         streams = [stream.connection for stream in self._streams if stream.connection is not None]
         return [*self._readers, *streams]
+
+    def _wake_reader_soon(self) -> None:
+        """Have the event loop's reader read the definitions anew in a thread; refused by a pool that is closed."""
+        with contextlib.suppress(RuntimeError):
+            self._threads.submit(self._wake_reader)
+
+    def _wake_reader(self) -> None:
+        """What it cannot do now, its next read tries again."""
+        with contextlib.suppress(sqlite3.Error):
+            self.at_once.wake()
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         """Run a read in a thread. The future is the thread's own: it lives on when its caller is cancelled."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from watcherd.errors import StoreError
-from watcherd.store.at_once import MAX_COUNTED, AtOnce, TooMuchError
+from watcherd.store.at_once import MAX_COUNTED, AtOnce, RestingError, TooMuchError
 from watcherd.store.cursor import Cursor
 
 PAGE = "SELECT n FROM numbers ORDER BY n LIMIT 20"
@@ -28,7 +28,9 @@ class Laid:
         self.writer.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY)")
         self.writer.executemany("INSERT INTO numbers VALUES (?)", [(number,) for number in range(1000)])
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self.now = AtOnce(self.connection)
+        self.asked: list[str] = []
+        self.now = AtOnce(self.connection, lambda: self.asked.append("wake"))
+        self.now.wake()
         self.counted = 0
 
     def page(self) -> list[int]:
@@ -43,6 +45,17 @@ class Laid:
         number: int = self.writer.execute(COUNT[0]).fetchone()[0]
         self.now.remember(COUNT, number, before)
         return number
+
+    def fill(self) -> None:
+        """Make so many definitions that reading them takes more than a read may take."""
+        self.writer.execute("PRAGMA writable_schema=ON")
+        self.writer.execute(
+            "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) "
+            "SELECT 'view', 'v' || (a.n * 10 + b.n), 'v' || (a.n * 10 + b.n), 0, "
+            "'CREATE VIEW v' || (a.n * 10 + b.n) || ' AS SELECT 1' "
+            "FROM numbers a, numbers b WHERE a.n < 400 AND b.n < 10"
+        )
+        self.writer.execute("PRAGMA schema_version=77")
 
     def close(self) -> None:
         self.writer.close()
@@ -154,18 +167,51 @@ def test_while_tables_change_every_read_is_left_to_others_and_then_their_number_
         with pytest.raises(TooMuchError):
             read()
     # Their definitions alone are more steps than a read may have.
-    laid.writer.execute("PRAGMA writable_schema=ON")
-    laid.writer.execute(
-        "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) "
-        "SELECT 'view', 'v' || (a.n * 10 + b.n), 'v' || (a.n * 10 + b.n), 0, "
-        "'CREATE VIEW v' || (a.n * 10 + b.n) || ' AS SELECT 1' FROM numbers a, numbers b WHERE a.n < 400 AND b.n < 10"
-    )
-    laid.writer.execute("PRAGMA schema_version=77")
+    laid.fill()
     laid.now.wake()
     assert laid.page() == list(range(20))
-    laid.writer.execute("PRAGMA schema_version=78")
+
+
+@pytest.mark.parametrize("how", ["page", "row"])
+def test_tables_that_another_process_has_changed_are_read_anew_elsewhere_and_nothing_is_held_against_the_read(
+    laid: Laid, how: str
+) -> None:
+    def read() -> object:
+        return laid.page() if how == "page" else laid.now.fetch_row("SELECT n FROM numbers WHERE n = ?", (7,))
+
+    expected = read()
+    laid.fill()
+    for _ in range(3):
+        with pytest.raises(RestingError):
+            read()
+    assert laid.asked == ["wake"], "it is asked for once"
+    laid.now.wake()
+    assert read() == expected
+    assert laid.asked == ["wake"]
+
+
+def test_a_read_that_is_slow_for_what_it_does_is_tried_again_with_more_patience(laid: Laid) -> None:
+    calls = 0
+
+    def slow(number: int) -> int:
+        nonlocal calls
+        calls += 1
+        return sum(range(1000)) and number
+
+    laid.connection.create_function("slow", 1, slow)
+    sql = "SELECT slow(n) FROM numbers LIMIT 900"
+    for _ in range(2):
+        calls = 0
+        assert laid.now.read(sql, lambda cursor: cursor.execute(sql).fetchall()) == [(n,) for n in range(900)]
+        assert calls > 900, "it was never stopped"
+    assert not laid.asked
+
+
+def test_a_read_that_is_long_by_itself_leaves_the_reader_awake(laid: Laid) -> None:
     with pytest.raises(TooMuchError):
-        laid.page()  # what resting is for
+        laid.now.fetch_row(LONG, ())
+    assert laid.page() == list(range(20))
+    assert not laid.asked
 
 
 def test_a_read_that_goes_on_when_tables_change_is_waited_for_and_stays_bounded(laid: Laid) -> None:
