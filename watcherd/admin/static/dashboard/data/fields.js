@@ -58,6 +58,13 @@ export function valueOf(attribute, text) {
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
+// A value that no PATCH makes: a member that is null means there that it goes.
+export class NotByPatch extends Error {
+  constructor(name) {
+    super(`“${name}” cannot become null in an edit`);
+  }
+}
+
 // What makes the JSON value `after` of `before` in a PATCH, which merges objects: what is gone from one is null there.
 export function patchOf(before, after) {
   if (!isObject(after)) {
@@ -72,7 +79,7 @@ export function patchOf(before, after) {
     if (value !== null) {
       patch[name] = patchOf(known[name], value);
     } else if (known[name] !== null) {
-      throw new Error(`“${name}” cannot become null in an edit: leave it out.`);
+      throw new NotByPatch(name);
     }
   }
   return patch;

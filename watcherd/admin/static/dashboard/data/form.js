@@ -2,7 +2,7 @@
 // overwrites what he has not seen; findings of the daemon stand at their fields.
 
 import { address, request } from "./api.js";
-import { element, input, patchOf, textOf, valueOf } from "./fields.js";
+import { NotByPatch, element, input, patchOf, textOf, valueOf } from "./fields.js";
 
 export class RowForm {
   // `saved` is called when a row is written, `lost` with what became of one whose form is closed already.
@@ -91,15 +91,15 @@ export class RowForm {
     }
     event.preventDefault();
     this.#say("");
-    const body = this.#body();
-    if (body === null) {
+    const write = this.#write();
+    if (write === null) {
       return;
     }
     this.save.disabled = true;
     const turn = this.turn;
     const shown = () => turn === this.turn && this.open;
     try {
-      await this.#send(body);
+      await this.#send(write);
       if (shown()) {
         this.dialog.close();
       }
@@ -119,17 +119,20 @@ export class RowForm {
     }
   }
 
-  async #send(body) {
+  async #send({ method, body }) {
     if (this.known === null) {
-      await request("POST", address(this.description.base), { body });
+      await request(method, address(this.description.base), { body });
     } else if (Object.keys(body).length > 0) {
-      await request("PATCH", this.known.url, { body, match: this.known.etag });
+      await request(method, this.known.url, { body, match: this.known.etag });
     }
   }
 
-  // What was typed: of a new row what is not empty, of a known one what is different. Null if it cannot be sent.
-  #body() {
-    const body = {};
+  // What to send: of a new row what is not empty, of a known one what is different, or all of it where no PATCH
+  // makes that. Null if it cannot be sent.
+  #write() {
+    const typed = {};
+    const patch = {};
+    let method = this.known === null ? "POST" : "PATCH";
     let valid = true;
     for (const [name, { attribute, field, error, before }] of this.fields) {
       if (field.value === (this.known === null ? "" : before) && !field.validity.badInput) {
@@ -139,17 +142,34 @@ export class RowForm {
         if (field.validity.badInput) {
           throw new SyntaxError(field.validationMessage);
         }
-        const value = valueOf(attribute, field.value);
-        body[name] = this.known === null ? value : patchOf(this.known.value[name], value);
+        typed[name] = valueOf(attribute, field.value);
+        patch[name] = this.known === null ? typed[name] : patchOf(this.known.value[name], typed[name]);
       } catch (reason) {
-        mark(field, error, reason instanceof SyntaxError && attribute.kind === "json" ? `This is not JSON: ${reason.message}` : reason.message);
+        const unseen = reason instanceof NotByPatch ? this.#unseen() : [];
+        if (reason instanceof NotByPatch && unseen.length === 0) {
+          method = "PUT";
+          continue;
+        }
+        mark(field, error, explained(reason, attribute, unseen));
         valid = false;
       }
     }
     if (!valid) {
       this.place.querySelector("[aria-invalid=true]")?.focus();
+      return null;
     }
-    return valid ? body : null;
+    return { method, body: method === "PUT" ? this.#whole(typed) : patch };
+  }
+
+  // The whole row as a PUT wants it: what was typed, and the rest as it was read.
+  #whole(typed) {
+    const names = [...this.fields.keys()];
+    return Object.fromEntries(names.map((name) => [name, Object.hasOwn(typed, name) ? typed[name] : this.known.value[name]]));
+  }
+
+  // What is never shown and was not typed: nobody can send it with the rest, and a PUT without it would empty it.
+  #unseen() {
+    return [...this.fields].filter(([, { attribute, field, before }]) => attribute.hidden && field.value === before).map(([name]) => name);
   }
 
   // Somebody else has written the row: what was not touched here becomes what he wrote.
@@ -206,6 +226,13 @@ export class RowForm {
 function mark(field, error, message) {
   field.setAttribute("aria-invalid", "true");
   error.textContent = message;
+}
+
+function explained(reason, attribute, unseen) {
+  if (unseen.length > 0) {
+    return `${reason.message}: leave it out, or type ${unseen.join(", ")} as well, which would be emptied otherwise.`;
+  }
+  return reason instanceof SyntaxError && attribute.kind === "json" ? `This is not JSON: ${reason.message}` : reason.message;
 }
 
 function hints(attribute, row) {
