@@ -11,6 +11,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
 MODELS ?= pim_models
+WORKERS ?= 2
 BENCH  ?= [!_]*
 ARGS   ?=
 # How many processes run the tests; many of those wait for other processes. ARGS="-n 0" is one, for a debugger.
@@ -19,10 +20,10 @@ JOBS   ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-slow check format bench screenshots setup clean
+.PHONY: help run test test-slow test-workers check format bench screenshots setup clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run-stamp ## serve pim_models on http://127.0.0.1:8000 (MODELS=directory ARGS="--port 9000" for others)
 	$(BIN)/watcherd serve --models $(MODELS) $(ARGS)
@@ -32,6 +33,9 @@ test: $(VENV)/.test-stamp ## every test but the slow ones (ARGS="tests/unit -k n
 
 test-slow: $(VENV)/.test-stamp ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-workers: $(VENV)/.test-stamp ## the tests of real processes, each daemon with two workers (WORKERS=4 for more)
+	TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile tests/e2e $(ARGS)
 
 check: $(VENV)/.check-stamp ## ruff, mypy, the layers, the sample models, the list of scenarios
 	$(BIN)/ruff check .

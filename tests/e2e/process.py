@@ -10,11 +10,17 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
 Line = dict[str, Any]
+
+HANG_SECONDS: Final = 120
+"""After so long what is waited for does not come: a bound of what hangs, on a machine that is busy otherwise."""
+
+WORKERS: Final = os.environ.get("TEST_WORKERS")
+"""How many processes answer in a daemon of which a test does not say it: two by `make test-workers`."""
 
 
 class Process:
@@ -52,11 +58,16 @@ class Process:
                     raise AssertionError(f"ended without {event}: {self.lines[-20:]}")
                 await self._news.wait()
 
+    async def all_answer(self, workers: int = int(WORKERS or 1)) -> None:
+        """Wait until each of so many workers has what serves; until then it answers that the daemon is starting."""
+        for worker in range(1, workers + 1) if workers > 1 else ():
+            await self.wait_for("worker.started", where=lambda line, number=worker: line["worker"] == number)  # type: ignore[misc]  # a default of a lambda
+
     def of(self, event: str, since: int = 0) -> list[Line]:
         return [line for line in self.lines[since:] if line.get("event") == event]
 
     def client(self, **options: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.address, timeout=30, **options)
+        return httpx.AsyncClient(base_url=self.address, timeout=HANG_SECONDS, **options)
 
     def write(self, name: str, text: str) -> None:
         """Save as careful editors do: another file, renamed over."""
@@ -110,7 +121,7 @@ async def running(
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         limit=2**22,
-        env=clean_environment() | (environment or {}),
+        env=clean_environment() | ({} if WORKERS is None else {"WATCHERD_WORKERS": WORKERS}) | (environment or {}),
         pass_fds=pass_fds,
     )
     daemon = Process(process, models, data)
@@ -122,7 +133,7 @@ async def running(
         if process.returncode is None:
             process.terminate()
             try:
-                async with asyncio.timeout(45):
+                async with asyncio.timeout(HANG_SECONDS):
                     await daemon.ended()
             finally:
                 if process.returncode is None:

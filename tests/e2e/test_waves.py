@@ -70,10 +70,11 @@ class Start:
         async with start as daemon:
             yield daemon
 
-    async def arrived(self) -> None:
-        """Wait until the fault has happened."""
+    async def arrived(self, daemon: Process) -> None:
+        """Wait until the fault has happened, and all who answer have what serves by then."""
         while self._armed.exists():
             await asyncio.sleep(0)
+        await daemon.all_answer()
 
 
 @pytest.fixture
@@ -98,9 +99,7 @@ async def test_small_models_serve_in_the_middle_of_a_start_and_it_says_how_far_i
     start.hold()
     async with start.running("--workers", str(workers)) as daemon, start.client() as client:
         await daemon.wait_for("model.loaded", where=lambda line: line["model"] == "shop")
-        for worker in range(1, workers + 1) if workers > 1 else ():
-            await daemon.wait_for("worker.started", where=lambda line, number=worker: line["worker"] == number)  # type: ignore[misc]  # a default of a lambda
-
+        await daemon.all_answer(workers)
         for _ in range(3 * workers):  # each on a connection of its own: of several workers all are asked
             async with start.client() as another:
                 created = await another.post("/api/shop/items", json={"name": "a"})
@@ -149,7 +148,7 @@ async def test_files_that_are_saved_deleted_or_renamed_during_a_start_serve_as_t
     (models / "gone.yaml").write_text(shop(domain="gone"))
     start.hold()
     async with start.running() as daemon, start.client() as client:
-        await start.arrived()
+        await start.arrived(daemon)
         daemon.write("shop.yaml", shop("color", version="2"))
         daemon.write("new.yaml", shop(domain="new"))
         (models / "gone.yaml").unlink()
@@ -169,7 +168,7 @@ async def test_files_that_are_saved_deleted_or_renamed_during_a_start_serve_as_t
 async def test_a_kill_in_the_middle_of_a_start_loses_nothing(start: Start, models: Path) -> None:
     start.hold()
     async with start.running() as daemon, start.client() as client:
-        await start.arrived()
+        await start.arrived(daemon)
         assert (await client.post("/api/shop/items", json={"name": "kept"})).status_code == 201
         daemon.kill(signal.SIGKILL)
         assert await daemon.ended() == -signal.SIGKILL
@@ -183,7 +182,7 @@ async def test_a_kill_in_the_middle_of_a_start_loses_nothing(start: Start, model
 async def test_a_stop_in_the_middle_of_a_start_lets_requests_finish(start: Start, models: Path) -> None:
     start.hold()
     async with start.running() as daemon:
-        await start.arrived()
+        await start.arrived(daemon)
         reader, writer = await asyncio.open_unix_connection(models.parent / "socket")
         await send_half(writer)
         async with start.client() as client:
@@ -204,7 +203,7 @@ async def test_a_stop_in_the_middle_of_a_start_lets_requests_finish(start: Start
 async def test_a_hang_up_in_the_middle_of_a_start_is_waited_with(start: Start) -> None:
     start.hold()
     async with start.running() as daemon, start.client() as client:
-        await start.arrived()
+        await start.arrived(daemon)
         daemon.kill(signal.SIGHUP)
         assert (await client.get("/api/shop/items")).status_code == 200
         start.go_on()
@@ -221,6 +220,7 @@ async def test_a_database_that_fails_in_the_middle_of_a_start_is_tried_again_whi
     async with start.running() as daemon, start.client() as client:
         failed = await daemon.wait_for("reload.failed")
         assert (failed["reason"], failed["error"]) == ("start", "the disk is full")
+        await daemon.all_answer()
         assert (await client.post("/api/shop/items", json={"name": "a"})).status_code == 201
         ready = await client.get("/readyz")
         assert ready.status_code == 503
