@@ -96,7 +96,7 @@ async def reload_under_requests(walk: Walk, numbers: range) -> None:
     walk.rechecks.clear()
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("count", [200, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 async def test_11_reloads_leave_memory_threads_descriptors_and_tasks_as_they_were(tmp_path: Path, count: int) -> None:
     async with serving(tmp_path, {"shop.yaml": shop(0), "library.yaml": NEIGHBOUR}) as walk:
         await reload_under_requests(walk, range(WARM_UP))

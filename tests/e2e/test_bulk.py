@@ -41,7 +41,7 @@ def fill(data: Path, rows: int = ROWS) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("query", ["format=csv", "format=json", "format=ndjson&sort=-name"])
 async def test_an_export_of_a_million_rows_takes_little_memory(daemon: Process, query: str) -> None:
     daemon.write("shop.yaml", shop())
@@ -82,7 +82,7 @@ async def lines() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_an_import_of_a_million_rows_takes_little_memory_and_fails_no_other_request(daemon: Process) -> None:
     daemon.write("shop.yaml", shop())
     async with daemon.client() as client:

@@ -81,7 +81,6 @@ async def store(client: httpx.AsyncClient, name: str) -> None:
 
 
 @pytest.mark.parametrize("step", sorted_by_time(RELOAD | DRAIN))
-@pytest.mark.timeout(180)
 async def test_a_fault_at_any_step_of_a_reload_or_drain_leads_to_the_same_state(tmp_path: Path, step: str) -> None:
     daemon = Daemon(tmp_path, step)
     async with daemon.start() as process, process.client() as client:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.process import Process, running
+from tests.e2e.process import HANG_SECONDS, Process, running
 from tests.postgres import Postgres
 from tests.postgres import running as postgres_running
 
@@ -79,7 +79,7 @@ async def test_both_follow_and_what_one_has_changed_the_other_finds_done(tmp_pat
         ):
             marks = len(one.lines), len(other.lines)
             one.write("shop.yaml", text)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(HANG_SECONDS):
                 await asyncio.gather(*map(swapped, (one, other), marks, (revision, revision)))
         stop.set()
         statuses = [status for answers in await asyncio.gather(*traffic) for status in answers]
@@ -93,7 +93,7 @@ async def test_both_follow_and_what_one_has_changed_the_other_finds_done(tmp_pat
                 assert (shown["items"][0]["size"], shown["items"][0]["colour"]) == ("7.0000", "red")
                 assert shown["total"] == rows[0]
         # Only once both say that they hold the last revision is anything taken away.
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             while objects(server)["triggers"]:
                 await asyncio.sleep(0.2)
         for daemon in (one, other):
@@ -103,11 +103,11 @@ async def test_both_follow_and_what_one_has_changed_the_other_finds_done(tmp_pat
 async def test_an_unload_and_a_load_at_one_are_followed_by_the_other(tmp_path: Path, server: Postgres) -> None:
     async with two(tmp_path, server, shop()) as (one, other), one.client() as client, other.client() as second:
         assert (await client.delete("/admin/pim/shop")).status_code == 200
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             await other.wait_for("model.unloaded")
         assert (await second.get("/api/shop/items")).status_code == 404
         assert (await second.post("/admin/pim/load", json={"pim_name": "shop"})).status_code == 200
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             await one.wait_for("model.loaded", len(one.lines) - 1)
         assert (await client.get("/api/shop/items")).status_code == 200
 
@@ -117,17 +117,17 @@ async def test_a_rollback_at_one_and_its_end_at_the_other_are_followed_by_both(
 ) -> None:
     async with two(tmp_path, server, shop()) as (one, other), one.client() as client, other.client() as second:
         one.write("shop.yaml", shop("size: integer"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             await asyncio.gather(swapped(one, 0, 2), swapped(other, 0, 2))
         assert (await client.post("/admin/pim/shop/rollback", json={"revision": 1})).status_code == 200
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             await swapped(other, 0, 3)
         for reader in (client, second):
             assert (await reader.get("/admin/pim/shop")).json()["state"] == "rolled_back"
             assert "size" not in (await reader.post("/api/shop/items", json={"name": "a"})).json()
         marks = len(one.lines)
         assert (await second.post("/admin/pim/load", json={"pim_name": "shop"})).status_code == 200
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             await swapped(one, marks, 4)
         for reader in (client, second):
             assert (await reader.get("/admin/pim/shop")).json()["state"] == "live"
@@ -157,11 +157,11 @@ async def test_nothing_is_taken_away_while_the_other_process_still_drains(tmp_pa
         writer.write(head.encode() + body[:5])
         await writer.drain()
         async with other.client() as client:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(HANG_SECONDS):
                 while 'watcherd_requests_in_flight{model="shop"} 1.0' not in (await client.get("/metrics")).text:
                     await asyncio.sleep(0.01)
         one.write("shop.yaml", shop("size: {type: decimal, scale: 2}"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_SECONDS):
             await asyncio.gather(swapped(one, 0, 2), swapped(other, 0, 2))
             await one.wait_for("schema.loosen_waits", 0, lambda line: "holds revision 1" in line["reason"])
         assert objects(server)["triggers"] == 1
@@ -173,7 +173,7 @@ async def test_nothing_is_taken_away_while_the_other_process_still_drains(tmp_pa
         async with one.client() as client:
             shown = (await client.get("/api/shop/items")).json()["items"]
         assert [row["size"] for row in shown] == ["3.00"]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             while objects(server)["triggers"]:
                 await asyncio.sleep(0.2)
 
@@ -185,7 +185,7 @@ async def test_a_process_that_stands_still_is_waited_for_and_a_killed_one_is_not
         os.kill(other.pid, signal.SIGSTOP)
         try:
             one.write("shop.yaml", shop("size: {type: decimal, scale: 2}"))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(HANG_SECONDS):
                 await swapped(one, 0, 2)
                 await one.wait_for("schema.loosen_waits")
             assert objects(server)["triggers"] == 1
@@ -193,6 +193,6 @@ async def test_a_process_that_stands_still_is_waited_for_and_a_killed_one_is_not
             os.kill(other.pid, signal.SIGKILL)
         # As if the time had passed after which it counts as dead.
         server.query("public", f"UPDATE watcherd_process SET beat_at = beat_at - 60000 WHERE pid = {other.pid}")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             while objects(server)["triggers"]:
                 await asyncio.sleep(0.2)

@@ -74,7 +74,6 @@ WRITES = 3000
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_four_times_what_is_let_in_is_shed_while_health_and_admin_answer_and_it_recovers(tmp_path: Path) -> None:
     limits = {"WATCHERD_MAX_IN_FLIGHT": str(CLIENTS // 4)}
     crowd = httpx.Limits(max_connections=CLIENTS)

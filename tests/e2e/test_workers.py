@@ -147,7 +147,7 @@ async def test_no_request_fails_through_reloads_under_traffic_on_every_worker(cr
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_no_request_fails_through_a_hundred_reloads_under_traffic_on_every_worker(crew: Process) -> None:
     await every_worker_follows(crew, 100)
 
