@@ -64,6 +64,9 @@ from watcherd.workers.rows import RowHub
 RESERVED_DOMAINS = SYSTEM_SEGMENTS - {"", "openapi.json"}
 """Domains that would hide a system route where the API prefix is empty."""
 
+AT_ONCE_SECONDS = 0.1
+"""Signals that come closer than this are one: nobody is impatient that soon."""
+
 
 Greet = Callable[[str, World], None]
 """Told once, when all is ready: the address, and what is known of the models."""
@@ -109,13 +112,16 @@ async def serve(settings: Settings, flush_log: Callable[[], None], greet: Greet 
 class Signals:
     """SIGTERM and SIGINT ask for a stop, the second one for its end; SIGHUP for a re-read.
 
-    `hang_up` is set by each SIGHUP: one that comes during the start waits there for its end.
+    Two that come at once are one: who signals a group of processes reaches a child whose parent, such
+    as make, passes the signal on as well. `hang_up` is set by each SIGHUP: one that comes during the
+    start waits there for its end.
     """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         self.name = ""
+        self._asked_at = 0.0
         self.hang_up = asyncio.Event()
         loop = asyncio.get_running_loop()
         for which in (signal.SIGTERM, signal.SIGINT):
@@ -123,7 +129,10 @@ class Signals:
         loop.add_signal_handler(signal.SIGHUP, self.hang_up.set)
 
     def _stop(self, which: signal.Signals) -> None:
-        if self.stop.is_set():
+        now = time.monotonic()
+        if not self.stop.is_set():
+            self._asked_at = now
+        elif now - self._asked_at > AT_ONCE_SECONDS:
             self.hurry.set()
         self.name = which.name
         self.stop.set()

@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.connections import REST, cut, half_a_request, in_flight
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
+from watcherd.daemon import AT_ONCE_SECONDS
+from watcherd.settings import Settings
 
 
 async def test_load_and_unload_work_and_the_decision_survives_a_restart(tmp_path: Path) -> None:
@@ -272,9 +274,26 @@ async def test_a_second_signal_skips_to_the_end(daemon: Process) -> None:
     await in_flight(daemon, 1)
     daemon.kill(signal.SIGTERM)
     await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
+    await asyncio.sleep(2 * AT_ONCE_SECONDS)
     daemon.kill(signal.SIGTERM)
 
     assert await daemon.ended() == 1
+    assert (await daemon.wait_for("shutdown.finished"))["ms"] < 1000 * Settings.model_fields["graceful_timeout"].default
+    writer.close()
+
+
+async def test_two_signals_at_once_are_one(daemon: Process) -> None:
+    """As where a group is signalled, and a parent in it, such as make, passes the signal on."""
+    daemon.write("shop.yaml", shop())
+    await daemon.wait_for("model.loaded")
+    reader, writer = await half_a_request(daemon)
+    await in_flight(daemon, 1)
+    daemon.kill(signal.SIGTERM)
+    daemon.kill(signal.SIGINT)
+    await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
+    writer.write(REST)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
+    assert await daemon.ended() == 0
     writer.close()
 
 
