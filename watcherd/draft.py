@@ -44,6 +44,7 @@ class Draft:
 
     `built` is what this round would put into service; `compiled` keeps what earlier rounds made;
     `expanded` are the plans that were applied, each for its revision;
+    with `few` only what changed is looked at, else each step takes a while with a thousand models;
     `refusals` only grow and `rolled_back` only shrinks, which is why the rounds end.
     """
 
@@ -80,8 +81,8 @@ class Draft:
         self.refusals: dict[str, Refusal] = {}
         self._specs: Mapping[str, ModelSpec] = world.specs
         self._changed = [path for path, entry in files.items() if world.files.get(path) is not entry]
-        self._few = not full and self._changes_contents_alone()
-        for path in self._perhaps_refused() if self._few else files:
+        self.few = not full and self._changes_contents_alone()
+        for path in self._perhaps_refused() if self.few else files:
             if files[path].spec is None:
                 self.refuse(path, files[path].own_diagnostics)
 
@@ -121,7 +122,7 @@ class Draft:
 
     def order_rollback(self, rollback: Rollback) -> None:
         """Let an older source speak for its model instead of the file."""
-        self._few = False
+        self.few = False
         self._ordered = rollback
         self.rolled_back[rollback.spec.name] = rollback
 
@@ -134,7 +135,7 @@ class Draft:
         if file is None:
             return
         if rollback is not None and rollback.overrides == file.source.digest:
-            self._few = False
+            self.few = False
             self.rolled_back[model] = rollback
         elif rollback is None and file.source.content == source:
             self.rolled_back.pop(model, None)
@@ -176,7 +177,7 @@ class Draft:
     def settle(self) -> bool:
         """Begin a round: say which file speaks for each model; False if files lost and are refused."""
         self.built = {}
-        if self._few:
+        if self.few:
             return True
         self.owners, losers = settle_owners(self.files, self.refusals, self.before.owners, self.before.live)
         self.rolled_back = {
@@ -296,14 +297,14 @@ class Draft:
     def _looked_at(self, specs: Mapping[str, ModelSpec]) -> tuple[set[str], set[str]]:
         """The models that may have to be linked again (without knowing better, all), and those that did change."""
         live = self.before.live
-        if not self._few:
+        if not self.few:
             looked_at = set(specs)
         else:
             perhaps = {self.before.speaks_for[path] for path in self._perhaps_refused()}
             looked_at = (perhaps & specs.keys()) | (specs.keys() - live.keys())
         touched = {model for model in looked_at if model not in live or live[model].spec is not specs[model]}
         touched |= live.keys() - specs.keys()
-        if self._few:
+        if self.few:
             referrers = self.before.referrers
             looked_at |= {other for model in touched for other in referrers.get(model, ()) if other in specs}
         return looked_at, touched
@@ -312,7 +313,7 @@ class Draft:
         """What each model would mean: its valid new content, else what serves, else what served."""
         specs: dict[str, ModelSpec] = {}
         looked_at = list(self.owners)
-        if self._few:
+        if self.few:
             specs = copied(self.before.specs)
             speaks_for = self.before.speaks_for
             looked_at = [speaks_for[path] for path in {*self._perhaps_refused(), *self.refusals}]
@@ -353,7 +354,7 @@ class Draft:
     def live(self) -> dict[str, Live]:
         """What would serve: what served before, without what is gone, with what was built."""
         before = self.before.live
-        if self._few:
+        if self.few:
             speaking = {self.before.speaks_for[path] for path in self._changed} & before.keys()
             return copied(before) | {model: self._up_to_date(before[model]) for model in speaking} | self.built
         kept = {
@@ -369,7 +370,7 @@ class Draft:
             model in before and referred(one.revision) == referred(before[model].revision)
             for model, one in self.built.items()
         )
-        return self.before.referrers if self._few and same else referrers_of(one.revision for one in live.values())
+        return self.before.referrers if self.few and same else referrers_of(one.revision for one in live.values())
 
     def _up_to_date(self, live: Live) -> Live:
         """The same revision, beside the newest content of its file that means the same."""

@@ -206,6 +206,7 @@ class Reloader:
         if order.rollback is not None:
             draft.order_rollback(order.rollback)
         is_start = change.reason == "start" and (not before.files or bool(before.waiting))
+        await self._turns.take()
         while not await self._build(draft, order, gate, in_waves=is_start):
             pass  # each round refuses one more file or gives up a rollback, so this ends
         after, now = draft.world(), self.world
@@ -251,6 +252,7 @@ class Reloader:
         """
         if not draft.settle():
             return False
+        await self._turns.take()
         linked = draft.link()
         if linked is None:
             return False
@@ -262,6 +264,8 @@ class Reloader:
                     return False
             if waiting:
                 await self._serve_so_far(draft, waiting)
+        if not draft.few:
+            await self._turns.take()  # what follows looks at all models again
         return True
 
     async def _build_step(self, draft: Draft, step: Mapping[str, LinkedModel], order: Order, gate: Gate) -> bool:

@@ -77,6 +77,7 @@ async def test_the_owners_of_all_files_are_not_settled_for_one(tmp_path: Path, m
 async def test_between_any_two_models_that_are_built_requests_have_their_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("watcherd.pace.AT_ONCE_SECONDS", 0)  # however quick this machine is
     files = {f"m{number}.yaml": model_text(f"m{number}") for number in range(20)}
     rounds, built = 0, []
 

@@ -12,6 +12,7 @@ import pytest
 from tests.helpers import Walk, drained, model_text, serving
 from watcherd import intake, pace
 from watcherd.directory import look
+from watcherd.draft import Draft
 from watcherd.errors import StoreUnavailableError
 from watcherd.events import ModelDrained, ModelSwapped, ReloadFinished, SchemaApplied
 from watcherd.gateway import RouteTable
@@ -760,3 +761,33 @@ async def test_many_small_files_are_read_and_their_old_revisions_let_go_in_turns
         assert (len(report.swapped), walk.generation) == (20, generation + 1)
         for happened in (seen, freed):
             assert len(set(happened)) == len(happened) == 20, "the event loop had its turn in between"
+
+
+async def test_what_looks_at_all_models_is_done_in_turns_with_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "AT_ONCE_SECONDS", 0)
+    async with serving(tmp_path, {"shop.yaml": model_text("shop"), "club.yaml": model_text("club")}) as walk:
+        rounds = 0
+
+        async def count() -> None:
+            nonlocal rounds
+            while True:
+                rounds += 1
+                await asyncio.sleep(0)
+
+        seen: dict[str, int] = {}
+        for step in ("settle", "link", "world"):
+            done = getattr(Draft, step)
+
+            def noted(draft: Draft, step: str = step, done: Any = done) -> Any:
+                seen[step] = rounds
+                return done(draft)
+
+            monkeypatch.setattr(Draft, step, noted)
+        counting = asyncio.create_task(count())
+        walk.write("extra.yaml", model_text("extra"))  # one more: who speaks for what is settled anew
+        await walk.see("extra.yaml")
+        counting.cancel()
+        assert list(seen) == ["settle", "link", "world"]
+        assert len(set(seen.values())) == 3, "the event loop had its turn in between"
