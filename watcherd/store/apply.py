@@ -15,7 +15,8 @@ type; each lock is waited for `LOCK_TIMEOUT_MS` at most, and tried again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -33,6 +34,9 @@ from watcherd.store.tables import drop_column
 _INDEXES: Final = frozenset({StepKind.CREATE_INDEX, StepKind.CREATE_UNIQUE})
 _AFTER_THE_COLUMNS: Final = _INDEXES | {StepKind.CREATE_CHECK, StepKind.CREATE_SYNC}
 """Steps that need the columns, with what is in them."""
+
+_GROWS: Final = frozenset({StepKind.RENAME, StepKind.ADD_COLUMN, StepKind.CREATE_CHECK})
+"""Steps that make no use of each other's columns; a check is in the same edited definition as they are."""
 
 
 class RejectedError(Exception):
@@ -75,12 +79,13 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record, seen: Seen | None =
     if not is_as_seen:
         _refuse_stale_number(cursor, plan, record)
     plan = _as_of_now(cursor, plan, is_as_seen=is_as_seen)
-    try:
+    with _rejecting():
         _keep_writers_out(cursor, plan)
         plan = with_rows(cursor, plan)
         if plan.rejections:
             raise RejectedError(plan.rejections)
-        do(cursor, [step for step in plan.steps if step.kind not in _AFTER_THE_COLUMNS])
+        late = [step for step in plan.steps if step.kind is StepKind.ADD_COLUMN] if _only_grows(cursor, plan) else []
+        do(cursor, [step for step in plan.steps if step.kind not in _AFTER_THE_COLUMNS and step not in late])
         _remake(cursor, plan)
         do(cursor, [step for step in plan.steps if step.kind in _INDEXES])
         if plan.renamed_model is not None:
@@ -92,17 +97,33 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record, seen: Seen | None =
             # Foreign keys may have been off all the while, also for the steps that fill in defaults.
             remake.check_references(cursor, [names.table for names in plan.names.values()])
         do(cursor, [step for step in plan.steps if step.kind is StepKind.CREATE_SYNC])
-        # Last, since on PostgreSQL readers wait from here to the end.
-        checks.create(cursor, [step.check for step in plan.steps if step.check is not None])
+    records.record(cursor, record)
+    with _rejecting():
+        # Last: on PostgreSQL readers wait from here to the end, and of SQLite definitions are edited.
+        columns: dict[str, list[str]] = {}
+        for step in late:
+            columns.setdefault(str(step.table), []).extend(step.statements)
+        checks.create(cursor, [step.check for step in plan.steps if step.check is not None], columns)
         for step in plan.steps:
             if step.kind is StepKind.REWRITE:
                 remake.drop_defaults(cursor, step.name, step.columns)
+    return plan.after
+
+
+@contextmanager
+def _rejecting() -> Iterator[None]:
+    """What the database refuses, in a way that is not going to pass, rejects the plan."""
+    try:
+        yield
     except DatabaseError as error:
         if is_passing(error):
             raise
         raise RejectedError((_database_rejection(error),)) from error
-    records.record(cursor, record)
-    return plan.after
+
+
+def _only_grows(cursor: Cursor, plan: SchemaPlan) -> bool:
+    """Whether columns of SQLite can come at the very end, since no other step needs them."""
+    return not cursor.dialect.alters_checks and all(step.kind in _GROWS for step in plan.steps)
 
 
 def adds_to_rows(plan: SchemaPlan) -> bool:

@@ -13,10 +13,11 @@ statement to make it, and a text more to read whenever a connection reads the de
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from watcherd.pim.spec import EMPTY
 from watcherd.store import rewording
 from watcherd.store.cursor import Cursor
 from watcherd.store.definition import DefinitionError, with_checks, without_checks
@@ -69,29 +70,33 @@ def trigger_names(name: str) -> tuple[str, str]:
     return f"{name}_i", f"{name}_u"
 
 
-def create(cursor: Cursor, checks: Sequence[Check]) -> None:
-    """Refuse from now on what violates these checks, on tables that are there."""
+def create(cursor: Cursor, checks: Sequence[Check], columns: Mapping[str, Sequence[str]] = EMPTY) -> None:
+    """Refuse from now on what violates these checks, on tables that are there; the last step of a transaction.
+
+    `columns` are statements that add columns, by table: they come together with the checks.
+    """
     if cursor.dialect.alters_checks:
+        _run(cursor, columns.values())
         for check in checks:
             # The rows have been looked at under a lock: no second look, which readers would wait for.
             cursor.execute(f"ALTER TABLE {quoted(check.table)} ADD {check.clause} NOT VALID")
         return
     changed: list[Definition] = []
-    allowed = bool(checks) and rewording.is_allowed(cursor)
-    for table in dict.fromkeys(check.table for check in checks):
+    tables = dict.fromkeys((*columns, *(check.table for check in checks)))
+    allowed = bool(tables) and rewording.is_allowed(cursor)
+    for table in tables:
         new = [check for check in checks if check.table == table]
-        definition = _edited(cursor, table, more=[check.clause for check in new]) if allowed else None
-        if definition is not None:
+        added = columns.get(table, ())
+        definition = _edited(cursor, table, added, more=[check.clause for check in new]) if allowed else None
+        if definition is None:
+            _run(cursor, [added, *(check.triggers for check in new)])
+        else:
             changed.append(definition)
-            continue
-        for check in new:
-            for statement in check.triggers:
-                cursor.execute(statement)
     rewording.reword(cursor, changed)
 
 
 def drop(cursor: Cursor, gone: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The opposite of `create`, by table, also where somebody dropped a check already.
+    """The opposite of `create`, by table, also where somebody dropped a check already; the last step as well.
 
     Returns the tables that have still to be copied without theirs.
     """
@@ -114,11 +119,26 @@ def drop(cursor: Cursor, gone: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     return ()
 
 
-def _edited(cursor: Cursor, table: str, *, more: Sequence[str] = (), less: Sequence[str] = ()) -> Definition | None:
-    """The definition of a table with more checks, or with less; None where it cannot be edited, or need not."""
+def _edited(
+    cursor: Cursor, table: str, columns: Sequence[str] = (), *, more: Sequence[str] = (), less: Sequence[str] = ()
+) -> Definition | None:
+    """The definition of a table with more columns and checks, or less; None where it cannot be edited, or need not."""
     there = rewording.read(cursor, table)
-    if there is not None:
-        with contextlib.suppress(DefinitionError):  # the words of somebody else
-            text = with_checks(without_checks(there.text, less), more)
-            return None if text == there.text else replace(there, text=text)
-    return None
+    if there is None:
+        return None
+    try:
+        grown = rewording.altered(there, columns)
+    except sqlite3.Error:  # what is in the way there, ALTER TABLE itself says
+        return None
+    try:
+        text = with_checks(without_checks(grown.text, less), more)
+    except DefinitionError:  # the words of somebody else
+        return None
+    edited = grown if text == grown.text else rewording.with_checks_of(grown, text)
+    return None if edited == there else edited
+
+
+def _run(cursor: Cursor, statements: Iterable[Iterable[str]]) -> None:
+    for some in statements:
+        for statement in some:
+            cursor.execute(statement)

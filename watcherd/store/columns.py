@@ -458,7 +458,7 @@ class ColumnChanges:
 
     def _step(self, kind: StepKind, name: str, text: str, statement: str) -> None:
         self.column_steps.append(
-            Step(kind=kind, entity=self._entity.name, name=name, text=text, statements=(statement,))
+            Step(kind=kind, entity=self._entity.name, name=name, text=text, statements=(statement,), table=self._table)
         )
 
 

@@ -61,7 +61,10 @@ def _convert(cursor: Cursor) -> None:
             table = tables.setdefault(name, _Table(row, text))
             table.clauses.append(check.clause)
             table.triggers += insert, update
-    changed = [Definition(name, one.row, with_checks(one.text, one.clauses)) for name, one in tables.items()]
+    changed = [
+        rewording.with_checks_of(Definition(name, one.row, one.text), with_checks(one.text, one.clauses))
+        for name, one in tables.items()
+    ]
     rewording.reword(cursor, changed, [row for one in tables.values() for row in one.triggers])
 
 

@@ -53,7 +53,8 @@ class StepKind(StrEnum):
 class Step:
     """One step: `name` is the table, column, index, check or trigger; `statements` run in order.
 
-    A `check` comes to a table that is there, or one goes from its `table`, in ways of their own.
+    A `check` comes to a table that is there, or one goes from its `table`, in ways of their own;
+    for a step that changes a column, too, `table` is where that is.
     `columns` are those whose foreign keys change, in a step that has no statements. A rewrite fills
     each column of `filled` with the SQL beside it, and takes the defaults from `columns`.
     """

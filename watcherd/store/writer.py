@@ -85,6 +85,7 @@ class Writer:
         self._owes_sync = False
         self._not_moved = 0
         self._altered = False
+        self._is_behind = False
         self._connection: sqlite3.Connection | None = connect()
         self.max_waiting = max_waiting
         self.medium_refuses: str | None = None
@@ -181,6 +182,7 @@ class Writer:
                     self._place.save(self._connection, lambda: not self._abandoned.is_set())
                 if self._reader is not None and self._reader.used:
                     self._wake_reader()
+            self._catch_up()
             self._make_up()
         self._disconnect()
         self._tell(_finish, self._ended)
@@ -285,9 +287,11 @@ class Writer:
                 if job.error is not None:
                     cursor.execute("ROLLBACK TO one")
                 cursor.execute("RELEASE one")
-        if self._reader is not None and tables is not None and tables != _tables(cursor):
-            self._reader.rest()
-            self._altered = True
+        if tables is not None and tables != _tables(cursor):
+            self._is_behind = True
+            if self._reader is not None:
+                self._reader.rest()
+                self._altered = True
         cursor.execute("COMMIT")
 
     def _note(self, error: BaseException | None) -> None:
@@ -315,6 +319,13 @@ class Writer:
                     self._connected().execute("PRAGMA wal_checkpoint(PASSIVE)")
             finally:
                 self.turn.give()
+
+    def _catch_up(self) -> None:
+        """See how the tables are now, before the next write has to: their definitions may have been edited, unread."""
+        if self._is_behind and self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):  # the next write is told
+                self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 0").fetchall()
+        self._is_behind = False
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

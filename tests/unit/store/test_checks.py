@@ -16,6 +16,7 @@ from watcherd.errors import ConstraintError
 from watcherd.pim.spec import Constraint, LinkedModel, OnDelete, Rule
 from watcherd.store import Select, Store, catalog, checks, rewording
 from watcherd.store.sqlite import SqliteDatabase
+from watcherd.store.writer import Writer
 
 POSITIVE = sentence("size must be positive", Rule.GREATER, "size", bound=Decimal(0))
 SMALL = sentence("size must be at most 9", Rule.AT_MOST, "size", bound=Decimal(9))
@@ -183,6 +184,83 @@ async def test_a_definition_that_is_not_what_was_meant_changes_nothing(
     await apply(store, shop(POSITIVE), 2)  # and nothing is in the way of another try
 
 
+GROWN = model(
+    entity(
+        "Item",
+        attribute("name"),
+        attribute("size", "integer"),
+        attribute("parent", "reference", to="Item", on_delete=OnDelete.CASCADE),
+        attribute("colour", default="it's red"),
+        attribute("weight", "decimal", scale=2),
+        attribute("tags", is_list=True),
+        constraints=[POSITIVE, sentence("weight must be positive", Rule.GREATER, "weight", bound=Decimal(0))],
+    )
+)
+
+
+async def test_columns_and_checks_come_as_the_last_thing_and_as_sqlite_itself_would_add_them(
+    store: Store, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (await apply(store, shop(POSITIVE)))["Item"]
+    await rows.insert([{"id": key(1), "size": 5}])
+    text, place = table(other)
+    said: list[str] = []
+    transact = Writer._transact
+
+    def traced(writer: Writer, connection: sqlite3.Connection, group: Any) -> None:
+        connection.set_trace_callback(said.append)
+        transact(writer, connection, group)
+        connection.set_trace_callback(None)
+
+    plan = await store.plan(GROWN)
+    with monkeypatch.context() as patched:
+        patched.setattr(Writer, "_transact", traced)
+        assert await store.expand(plan, record(GROWN, 2)) == ()
+    assert not [sql for sql in said if sql.startswith("ALTER")]
+    (last,) = (number for number, sql in enumerate(said) if sql.startswith("PRAGMA schema_version="))
+    # Whatever else follows would read the definitions of all tables anew, and the change would wait for it.
+    assert said[last + 1 :] == ["PRAGMA schema_version", "COMMIT"]
+    with closing(sqlite3.connect(":memory:")) as alone:
+        alone.execute(text)
+        for step in plan.steps:
+            for statement in step.statements:
+                alone.execute(statement)
+        grown = table(alone)[0]
+    checks_of_it = [step.check.clause for step in plan.steps if step.check is not None]
+    assert len(checks_of_it) == 1
+    assert table(other) == (f"{grown[:-2]}, \n\t{checks_of_it[0]}{grown[-2:]}", place)
+    rows = store.bind(plan).entities["Item"]
+    (row,) = (await rows.list(Select())).rows
+    assert (row.values["colour"], row.values["weight"]) == ("it's red", None)
+    with pytest.raises(ConstraintError, match="weight must be positive"):
+        await rows.update(key(1), lambda _: {"weight": "0"})
+    assert await store.drift() == {}
+
+
+async def test_a_column_that_somebody_else_has_added_rejects_the_change(
+    store: Store, other: sqlite3.Connection
+) -> None:
+    await apply(store, shop(POSITIVE))
+    other.execute(f"ALTER TABLE {ITEM} ADD COLUMN colour TEXT")
+    before = table(other)
+    (rejection,) = await store.expand(await store.plan(GROWN), record(GROWN, 2))
+    assert (rejection.code, "duplicate column name: colour" in rejection.message) == ("PIM600", True)
+    assert table(other) == before
+
+
+async def test_a_table_whose_definition_is_read_by_nobody_else_is_altered(
+    store: Store, other: sqlite3.Connection
+) -> None:
+    await apply(store, shop(POSITIVE))
+    text, _ = table(other)
+    other.execute(f"DROP TABLE {ITEM}")
+    other.create_function("theirs", 1, lambda value: value, deterministic=True)
+    other.execute(f"{text[:-1]}, CHECK (theirs(size) IS NOT 3))")
+    await apply(store, GROWN, 2)
+    assert table(other)[0].count("CHECK") == 2
+    assert len(triggers(other)) == 2
+
+
 async def test_an_added_column_reads_no_row_whatever_checks_there_are(store: Store, path: Path) -> None:
     await apply(store, shop(POSITIVE, NAMED, SMALL))
     ticks = 0
@@ -324,7 +402,7 @@ async def test_an_old_database_that_cannot_be_edited_goes_on_with_triggers(
 ) -> None:
     await old_database(tmp_path, path)
     with monkeypatch.context() as patched:
-        patched.setattr(rewording, "_content", lambda *_: object())  # never what it was
+        patched.setattr(rewording, "_content", lambda *_: object())  # nothing is what it was
         store = await Store.open(None, tmp_path, durability="normal")
         await store.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

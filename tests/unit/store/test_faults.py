@@ -17,6 +17,7 @@ import pytest
 from tests.postgres import Postgres
 from tests.unit.store.conftest import Objects, Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
+from watcherd.errors import ConstraintError
 from watcherd.pim.spec import LinkedModel, Rule
 from watcherd.store import Select, Store
 from watcherd.store import apply as applying
@@ -52,7 +53,20 @@ STRICT = model(
 )
 LOOSE = model(OLD_TEAM, entity("User", attribute("mail")))
 STATE = ("SELECT * FROM watcherd_attribute", "SELECT * FROM watcherd_model", "SELECT * FROM watcherd_constraint")
-FEWEST = {"expand": 40, "loosen": 8}
+GROWN = model(
+    OLD_TEAM,
+    entity(
+        "User",
+        attribute("mail"),
+        attribute("team", "uuid"),
+        attribute("gone"),
+        attribute("size", "integer"),
+        attribute("rank", "integer", default=3),
+        constraints=[sentence("rank must be positive", Rule.GREATER, "rank", bound=Decimal(0))],
+    ),
+)
+TARGETS = {"expand": AFTER, "grow": GROWN, "loosen": LOOSE}
+FEWEST = {"expand": 40, "grow": 12, "loosen": 8}
 """Statements of each change, on the database that needs fewest: fewer were not all tried."""
 
 
@@ -85,6 +99,7 @@ class Faulty:
 
 
 def fail_at(count: int, fail: Any, patched: pytest.MonkeyPatch, what: str) -> None:
+    what = "loosen" if what == "loosen" else "expand"
     original = getattr(applying, what)
     patched.setattr(applying, what, lambda cursor, *rest: original(Faulty(cursor, count, fail), *rest))
 
@@ -111,6 +126,20 @@ async def is_whole(store: Store, linked: LinkedModel = AFTER) -> None:
     assert (await store.plan(linked)).changes_schema is False
 
 
+async def is_grown(store: Store) -> None:
+    """The change is done now, whatever it was before, and serves what was stored."""
+    plan = await store.plan(GROWN)
+    assert plan.rejections == ()
+    assert await store.expand(plan, record(GROWN, 2)) == ()
+    users = store.bind(plan).entities["User"]
+    (row,) = (await users.list(Select())).rows
+    assert row.values == {"id": key(1), "mail": "a", "team": key(1), "gone": "x", "size": 7, "rank": 3}
+    with pytest.raises(ConstraintError, match="rank must be positive"):
+        await users.insert([{"id": key(2), "rank": 0}])
+    assert (await store.plan(GROWN)).changes_schema is False
+    assert await store.drift() == {}
+
+
 async def tighten_and_take_back(store: Store) -> None:
     """Leave a foreign key, a check and a unique index that nothing wants any more: they go when it loosens."""
     await apply(store, STRICT, 2)
@@ -132,12 +161,15 @@ async def is_loose(store: Store) -> None:
     assert [row.values["team"] for row in (await back.list(Select())).rows] == [key(1), key(1), key(9)]
 
 
-@pytest.mark.parametrize("what", ["expand", "loosen"])
+DONE = {"expand": is_whole, "grow": is_grown, "loosen": is_loose}
+
+
+@pytest.mark.parametrize("what", list(TARGETS))
 async def test_a_fault_at_any_statement_undoes_the_change(
     store: Store, query: Query, objects: Objects, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     await begin(store)
-    linked = AFTER if what == "expand" else LOOSE
+    linked = TARGETS[what]
     if what == "loosen":
         await tighten_and_take_back(store)
     before = [objects(), *(query(sql) for sql in STATE)]
@@ -147,22 +179,19 @@ async def test_a_fault_at_any_statement_undoes_the_change(
         plan = await store.plan(linked)
         with monkeypatch.context() as patched, contextlib.suppress(KilledError):
             fail_at(faults, raise_killed, patched, what)
-            if what == "expand":
-                await store.expand(plan, record(linked, 2))
-            else:
+            if what == "loosen":
                 await store.loosen(plan)
+            else:
+                await store.expand(plan, record(linked, 2))
             break
         assert [objects(), *(query(sql) for sql in STATE)] == before, f"statement {faults} left something behind"
     assert faults - 1 >= FEWEST[what]
-    if what == "expand":
-        await is_whole(store)
-    else:
-        await is_loose(store)
+    await DONE[what](store)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("what", ["expand", "loosen"])
+@pytest.mark.parametrize("what", list(TARGETS))
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_kill_at_any_statement_leaves_what_the_next_start_finishes(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, what: str
@@ -200,13 +229,14 @@ def die(url: str, what: str, statement: int) -> None:
         await begin(store)
         if what == "loosen":
             await tighten_and_take_back(store)
-        plan = await store.plan(AFTER if what == "expand" else LOOSE)
+        linked = TARGETS[what]
+        plan = await store.plan(linked)
         with pytest.MonkeyPatch.context() as patched:
             fail_at(statement, lambda: os.kill(os.getpid(), 9), patched, what)
-            if what == "expand":
-                await store.expand(plan, record(AFTER, 2))
-            else:
+            if what == "loosen":
                 await store.loosen(plan)
+            else:
+                await store.expand(plan, record(linked, 2))
         await store.close()
 
     asyncio.run(live())
@@ -214,8 +244,5 @@ def die(url: str, what: str, statement: int) -> None:
 
 async def _reopened(url: str, what: str) -> None:
     store = await Store.open(url, Path(), durability="normal")
-    if what == "expand":
-        await is_whole(store)
-    else:
-        await is_loose(store)
+    await DONE[what](store)
     await store.close()
