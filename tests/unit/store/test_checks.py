@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
-from watcherd.errors import ConstraintError
+from watcherd.errors import ConstraintError, StoreError
 from watcherd.pim.spec import Constraint, LinkedModel, OnDelete, Rule
 from watcherd.store import Select, Store, catalog, checks, rewording
+from watcherd.store.cursor import Cursor
 from watcherd.store.sqlite import SqliteDatabase
 from watcherd.store.writer import Writer
 
@@ -326,6 +328,18 @@ async def test_where_definitions_cannot_be_edited_triggers_and_copies_do_the_sam
     assert (await rows.list(Select())).rows == []
     assert await store.drift() == {}
     await store.close()
+
+
+async def test_a_definition_that_was_not_found_is_not_taken_for_written(store: Store) -> None:
+    await apply(store, shop())
+
+    def miss(cursor: Cursor) -> None:
+        there = rewording.read(cursor, ITEM)
+        assert there is not None
+        rewording.reword(cursor, [replace(there, row=9999)])
+
+    with pytest.raises(StoreError, match=f"the definition of {ITEM} has not become what it should be"):
+        await store._database.change(miss)
 
 
 @pytest.mark.skipif(not hasattr(sqlite3.Connection, "setconfig"), reason="this Python cannot set it")
