@@ -41,8 +41,9 @@ class Check:
 
     @property
     def clause(self) -> str:
-        """The constraint, as in CREATE TABLE."""
-        return f"CONSTRAINT {quoted(self.name)} CHECK (({self.violation}) IS NOT TRUE)"
+        """The constraint, as in CREATE TABLE; null passes."""
+        # Not `IS NOT TRUE`: where a column has that name, SQLite takes it for the column.
+        return f"CONSTRAINT {quoted(self.name)} CHECK (NOT ({self.violation}))"
 
     @property
     def triggers(self) -> tuple[str, ...]:

@@ -71,6 +71,19 @@ async def test_a_broken_sentence_is_the_message(store: Store) -> None:
     await products.insert([{"id": key(2)}])
 
 
+async def test_a_column_may_be_called_like_a_word_of_sql(store: Store) -> None:
+    names = ("true", "false", "null", "rowid", "check", "new")
+    told = [sentence(f"{name} must be positive", Rule.GREATER, name, bound=Decimal(0)) for name in names]
+    things = entity("Thing", *(attribute(name, "integer") for name in names), constraints=told)
+    rows = (await apply(store, model(things)))["Thing"]
+    await rows.insert([{"id": key(1)}, {"id": key(2), **dict.fromkeys(names, 1)}])
+    for name in names:
+        with pytest.raises(ConstraintError, match=f"{name} must be positive"):
+            await rows.update(key(1), lambda _, name=name: {name: 0})  # type: ignore[misc]  # bound in the loop
+        with pytest.raises(ConstraintError, match=f"{name} must be positive"):
+            await rows.insert([{"id": key(3), name: 0}])
+
+
 async def test_an_old_revision_is_told_the_new_sentence(store: Store) -> None:
     old = (await apply(store, model(entity("Product", attribute("price", "integer")))))["Product"]
     told = sentence("price must be positive", Rule.GREATER, "price", bound=Decimal(0))
