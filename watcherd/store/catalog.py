@@ -263,19 +263,21 @@ def check_of(cursor: Cursor, name: str) -> tuple[str, str] | None:
 def referrers(cursor: Cursor, table: str) -> tuple[Referrer, ...]:
     """The columns that refer to a table, those of other models and those out of service too."""
     rows = cursor.execute(
-        "SELECT e.entity, a.attribute, e.table_name, a.column_name, e.parked + a.parked, a.facts "
-        "FROM watcherd_attribute AS a JOIN watcherd_entity AS e USING (table_name) WHERE a.target_table = ? "
-        "ORDER BY e.entity, a.position",
+        "SELECT e.model, e.entity, a.attribute, e.table_name, a.column_name, "
+        "e.parked + a.parked + CASE m.state WHEN 'parked' THEN 1 ELSE 0 END, a.facts "
+        "FROM watcherd_attribute AS a JOIN watcherd_entity AS e USING (table_name) "
+        "JOIN watcherd_model AS m USING (model) WHERE a.target_table = ? ORDER BY e.entity, a.position",
         (table,),
     )
     return tuple(
         Referrer(
-            entity=row[0],
-            attribute=row[1],
-            table=row[2],
-            column=row[3],
-            parked=bool(row[4]),
-            restricts=json.loads(row[5]).get("on_delete") == OnDelete.RESTRICT,
+            model=row[0],
+            entity=row[1],
+            attribute=row[2],
+            table=row[3],
+            column=row[4],
+            parked=bool(row[5]),
+            restricts=json.loads(row[6]).get("on_delete") == OnDelete.RESTRICT,
         )
         for row in rows
     )

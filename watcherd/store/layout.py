@@ -142,8 +142,12 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referrer:
-    """A column whose foreign key points at some table; `restricts`: its rows stop a deletion there."""
+    """A column whose foreign key points at some table.
 
+    `parked`: it, its entity or its model is out of service. `restricts`: its rows stop a deletion there.
+    """
+
+    model: str
     entity: str
     attribute: str
     table: str

@@ -71,21 +71,39 @@ def drop(cursor: Cursor, chosen: Sequence[Parked]) -> None:
         if one.held_by:
             raise StoreError(f"cannot drop {one.name}: {', '.join(one.held_by)} still refers to it")
     tables = {one.table for one in chosen if one.column is None}
+    columns = {(one.table, one.column) for one in chosen if one.column is not None}
+    _refuse_what_is_left(cursor, chosen, tables, columns)
+    dropped: list[StoredEntity] = []
     remaining: list[str] = []
     for layout in catalog.layouts(cursor).values():
-        columns = {(one.table, one.column) for one in chosen if one.column is not None}
         after = _without(layout, tables, columns)
         for entity in layout.entities:
-            gone = {column for table, column in columns if table == entity.table}
             if entity.table in tables:
-                _drop_table(cursor, entity)
+                dropped.append(entity)
                 continue
+            gone = {column for table, column in columns if table == entity.table}
             if gone:
                 drop_columns(cursor, entity, gone)
             remaining.append(entity.table)
         if after != layout:
             catalog.replace_layout(cursor, layout, after)
+    _drop_tables(cursor, dropped)  # after the columns that referred to them
     check_references(cursor, remaining)
+
+
+def _refuse_what_is_left(
+    cursor: Cursor, chosen: Sequence[Parked], tables: set[str], columns: set[tuple[str, str]]
+) -> None:
+    """StoreError for what stays, out of service, and refers to what goes: it could not come back."""
+    for one in chosen:
+        if one.column is not None:
+            continue
+        for left in catalog.referrers(cursor, one.table):
+            if left.table not in tables and (left.table, left.column) not in columns:
+                name = f"{left.model}.{left.entity}.{left.attribute}"
+                raise StoreError(
+                    f"cannot drop {one.name}: {name}, which is out of service, still refers to it: drop both together"
+                )
 
 
 def save_and_drop(cursor: Cursor, chosen: Sequence[Parked], data_dir: Path) -> Path:
@@ -116,13 +134,18 @@ def save_and_drop(cursor: Cursor, chosen: Sequence[Parked], data_dir: Path) -> P
     return target
 
 
-def _drop_table(cursor: Cursor, entity: StoredEntity) -> None:
-    for constraint in entity.constraints:
-        if constraint.kind == "sync":
-            # On a server its function would be left.
-            for statement in sync.drop(cursor.dialect, constraint.name, entity.table):
-                cursor.execute(statement)
-    cursor.execute(f"DROP TABLE {quoted(entity.table)}")
+def _drop_tables(cursor: Cursor, entities: Sequence[StoredEntity]) -> None:
+    """Drop tables, which may refer to each other."""
+    for entity in entities:
+        for constraint in entity.constraints:
+            if constraint.kind == "sync":
+                # On a server its function would be left.
+                for statement in sync.drop(cursor.dialect, constraint.name, entity.table):
+                    cursor.execute(statement)
+    tables = [quoted(entity.table) for entity in entities]
+    # SQLite takes one at a time, and looks at no foreign key meanwhile; a server takes all at once, or none.
+    for some in tables if cursor.dialect.references_in_tables else [", ".join(tables)] if tables else []:
+        cursor.execute(f"DROP TABLE {some}")
 
 
 def _table(cursor: Cursor, model: str, entity: StoredEntity, gone: Gone) -> Parked:

@@ -112,6 +112,48 @@ async def test_what_is_still_referred_to_is_not_dropped(tmp_path: Path) -> None:
     await store.close()
 
 
+async def families(store: Store) -> None:
+    """A model with entities that refer to themselves, to each other in a circle, and to another model; both parked."""
+    places = model(entity("Place"), domain="places")
+    await apply(store, places)
+    people = entity(
+        "Person",
+        attribute("parent", "reference", to="families.Person"),
+        attribute("home", "reference", to="families.Home"),
+        attribute("born", "reference", to="places.Place"),
+    )
+    home = entity("Home", attribute("owner", "reference", to="families.Person"))
+    await apply(store, model(people, home, domain="families", others=[places]))
+    await store.park("families")
+    await store.park("places")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_what_refers_to_itself_and_each_other_goes_together(
+    kind: str, make_database_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    store = await Store.open(make_database_url(kind), tmp_path, durability="normal", tenure="alone")
+    await families(store)
+    parked = await store.parked()
+    assert {one.name: one.held_by for one in parked} == {
+        "families.Home": (),
+        "families.Person": (),
+        "places.Place": (),
+    }
+    place = [one for one in parked if one.model == "places"]
+    with pytest.raises(
+        StoreError, match=r"cannot drop places\.Place: families\.Person\.born, which is out of service, .* drop both"
+    ):
+        await store.prune(place)
+    assert await store.parked() == parked, "all or nothing"
+    await store.prune(parked)
+    assert await store.parked() == ()
+    assert await store.drift() == {}
+    await families(store)
+    assert len(await store.parked()) == 3, "they come back as new ones"
+    await store.close()
+
+
 async def test_what_came_back_since_it_was_listed_is_not_dropped(tmp_path: Path) -> None:
     store = await store_with_parked(tmp_path)
     listed = await store.parked()
