@@ -256,12 +256,6 @@ def _refuse_stale_number(cursor: Cursor, plan: SchemaPlan, record: Record) -> No
         raise StalePlanError(f"revision {there.revision} of {record.domain} was applied by another process meanwhile")
 
 
-def is_as_planned(cursor: Cursor, plan: SchemaPlan, seen: Seen | None) -> bool:
-    """Whether `expand` would do what the plan says, and no more, without reading what the catalog has of the model."""
-    others = not plan.changes_schema or (refers_as_planned(cursor, plan) and not _names_are_taken(cursor, plan))
-    return others and _is_as_seen(cursor, plan, seen)
-
-
 def _is_as_seen(cursor: Cursor, plan: SchemaPlan, seen: Seen | None) -> bool:
     """Whether the catalog says of the model what the plan was made from, which can be told without reading it."""
     if seen is None or seen.moment is None or plan.rejections:

@@ -21,7 +21,6 @@ from watcherd.errors import HeldElsewhereError, StoreError
 from watcherd.pim.spec import Attribute, LinkedModel
 from watcherd.store import answers, apply, catalog, drift, holders, prune, records, scratch
 from watcherd.store.answers import Answers
-from watcherd.store.at_once import TooMuchError
 from watcherd.store.codecs import Codec, codec_for, physical
 from watcherd.store.conditions import Conditions
 from watcherd.store.cursor import Cursor
@@ -215,11 +214,6 @@ class Store:
             moment = cursor.moment
             return Seen(apply.expand(cursor, plan, record, seen), moment)
 
-        def at_once(cursor: Cursor) -> Seen:
-            if not apply.is_as_planned(cursor, plan, seen):
-                raise TooMuchError("the plan has to be made again")
-            return change(cursor)
-
         try:
             if apart:
                 await self._database.change(lambda cursor: apply.add_columns(cursor, plan))
@@ -228,10 +222,7 @@ class Store:
             else:
                 # That an older source speaks is an administrator's decision: it is kept here alone.
                 from_files = record.overrides is None
-                is_small = from_files and seen is not None and not (plan.steps or plan.scans)
-                applied = await self._database.change(
-                    change, apart=plan.rebuilds, from_files=from_files, at_once=at_once if is_small else None
-                )
+                applied = await self._database.change(change, apart=plan.rebuilds, from_files=from_files)
         except apply.RejectedError as rejected:
             self._memory.forget(plan.after.model)
             if apart:

@@ -5,8 +5,7 @@ in a savepoint of its own, one COMMIT (one fsync), one look whether the file is 
 `place`), and only then are the callers answered, all with one wake-up of the event loop. A write
 that fails is rolled back alone; a COMMIT that fails, fails the group. A write that rebuilds tables
 runs apart: on a connection of its own, foreign keys off. What follows from the model files is told
-before the disk has it, see `late_sync`; the least of it is written by the event loop's thread while
-this one has nothing to do, see `write_at_once`.
+before the disk has it, see `late_sync`.
 """
 
 from __future__ import annotations
@@ -19,28 +18,23 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import late_sync
-from watcherd.store.at_once import AtOnce, TooMuchError
+from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, is_of_the_medium, refused
 from watcherd.store.place import Place
 from watcherd.store.turn import Turn
-from watcherd.store.write_at_once import write_at_once
 
 MAX_GROUP: Final = 64
 """Writes in one transaction: more would make the first of them wait for nothing."""
-
-MOST_NOT_MOVED: Final = 100
-"""Writes of the event loop's thread, which leave the log as it is, before it is moved to the database here."""
 
 _STILL_SECONDS: Final = 0.2
 _INTERRUPTS: Final = 50
 _BETWEEN_INTERRUPTS: Final = 0.02
 """Seconds; together, what a close waits for beyond its deadline."""
 
-T = TypeVar("T")
 Write = Callable[[Cursor], Any]
 
 
@@ -83,7 +77,6 @@ class Writer:
         self._reader = reader
         self._log = log
         self._owes_sync = False
-        self._not_moved = 0
         self._altered = False
         self._is_behind = False
         self._connection: sqlite3.Connection | None = connect()
@@ -122,32 +115,6 @@ class Writer:
         self._waiting.put(job)
         return await job.future
 
-    def write_at_once(self, write: Callable[[Cursor], T]) -> T:
-        """What `write(cursor)` answers, committed by this thread: for what takes next to nothing, `from_files` alone.
-
-        TooMuchError where somebody would have to be waited for, or where `write` says so; then nothing has happened.
-        """
-        if self._closing or self.waiting or self._place.is_lost or not self.turn.take(0):
-            raise TooMuchError("others write now")
-        try:
-            if self._connection is None:
-                raise TooMuchError("there is no connection now")
-            result = write_at_once(self._connection, write, waits_for_disk=self._log is not None)
-        finally:
-            self.turn.give()
-        if (why := self._place.lost()) is not None:
-            raise StoreUnavailableError(why)
-        self._owes_sync = self._log is not None
-        self._not_moved += 1
-        self._waiting.put(self._nothing())
-        return result
-
-    def _nothing(self) -> _Job:
-        """What makes the thread look whether there is something to make up for."""
-        future = self._loop.create_future()
-        future.cancel()
-        return _Job(lambda _: None, future, apart=False, alters=False, from_files=False)
-
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
         """Finish what waits within `timeout` seconds, refuse the rest, end the thread.
 
@@ -182,8 +149,8 @@ class Writer:
                     self._place.save(self._connection, lambda: not self._abandoned.is_set())
                 if self._reader is not None and self._reader.used:
                     self._wake_reader()
-            self._catch_up()
-            self._make_up()
+                self._catch_up()
+                self._make_up()
         self._disconnect()
         self._tell(_finish, self._ended)
 
@@ -307,18 +274,10 @@ class Writer:
                 self._reader.wake()
 
     def _make_up(self) -> None:
-        """Have the disk get what was told before it had it, and the database what is long in the log."""
+        """Have the disk get what was told before it had it."""
         if self._owes_sync and self._log is not None:
             self._owes_sync = False
             late_sync.make_up(self._log)
-        if self._not_moved >= MOST_NOT_MOVED:
-            self._not_moved = 0
-            self.turn.take()
-            try:
-                with contextlib.suppress(sqlite3.Error):  # a later one moves it
-                    self._connected().execute("PRAGMA wal_checkpoint(PASSIVE)")
-            finally:
-                self.turn.give()
 
     def _catch_up(self) -> None:
         """See how the tables are now, before the next write has to: their definitions may have been edited, unread."""
