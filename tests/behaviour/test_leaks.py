@@ -67,6 +67,7 @@ class Footprint:
 
     @classmethod
     def now(cls) -> Footprint:
+        gc.unfreeze()  # what a reload has kept for good is not counted else, nor collected
         gc.collect()
         return cls(
             threading.active_count(),
