@@ -296,6 +296,24 @@ async def listening(gateway: Gateway, *, at_once: AtOnce | None = None) -> Async
             await running
 
 
+@asynccontextmanager
+async def counting_rounds() -> AsyncIterator[Callable[[], int]]:
+    """How many rounds the event loop has made so far: what happens in one keeps requests out meanwhile."""
+    rounds = 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    try:
+        yield lambda: rounds
+    finally:
+        counting.cancel()
+
+
 async def drained(walk: Walk, model: str) -> None:
     """Wait until no retired revision of a model is in use, and what followed from it is done."""
     while walk.drains.draining(model) or walk.drains._running:

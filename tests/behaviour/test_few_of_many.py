@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import Walk, model_text, serving
+from tests.helpers import Walk, counting_rounds, model_text, serving
 from watcherd import ledger, reload
 from watcherd.ledger import World
 from watcherd.store.differ import differ
@@ -79,28 +78,20 @@ async def test_between_any_two_models_that_are_built_requests_have_their_turn(
 ) -> None:
     monkeypatch.setattr("watcherd.pace.AT_ONCE_SECONDS", 0)  # however quick this machine is
     files = {f"m{number}.yaml": model_text(f"m{number}") for number in range(20)}
-    rounds, built = 0, []
+    built = []
+    async with serving(tmp_path, files) as walk, counting_rounds() as rounds:
 
-    async def count_rounds() -> None:
-        nonlocal rounds
-        while True:
-            rounds += 1
-            await asyncio.sleep(0)
+        def noted(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **more: Any) -> Any:
+                built.append(rounds())
+                return function(*arguments, **more)
 
-    def noted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **more: Any) -> Any:
-            built.append(rounds)
-            return function(*arguments, **more)
+            return call
 
-        return call
-
-    async with serving(tmp_path, files) as walk:
         monkeypatch.setattr(reload, "compile_model", noted(reload.compile_model))
         monkeypatch.setattr("watcherd.store.store.differ", noted(differ))
         for path in files:
             walk.write(path, model_text(path.removesuffix(".yaml"), "color"))
-        counting = asyncio.create_task(count_rounds())
         assert len((await walk.see(*files)).swapped) == 20
-        counting.cancel()
     assert len(built) >= 40
     assert len(set(built)) == len(built)

@@ -58,15 +58,7 @@ async def test_a_model_that_another_process_has_changed_and_changed_back_is_take
 
 
 async def test_what_is_unloaded_or_loaded_at_one_process_is_so_at_the_others(tmp_path: Path, database_url: str) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    async with (
-        serving(tmp_path / "one", {"shop.yaml": FIRST}, database_url=database_url) as one,
-        serving(tmp_path / "two", {"shop.yaml": FIRST}, database_url=database_url) as two,
-    ):
-        for walk in (one, two):
-            await walk.store.enter()
-            await walk.store.speak({"shop": 1})
+    async with _two(tmp_path, database_url) as (one, two):
         assert not await _heeds(one)
         await two.unload("shop")
         assert await _heeds(one)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import Walk, drained, model_text, serving
+from tests.helpers import Walk, counting_rounds, drained, model_text, serving
 from watcherd import intake, pace
 from watcherd.directory import look
 from watcherd.draft import Draft
@@ -734,30 +734,21 @@ async def test_many_small_files_are_read_and_their_old_revisions_let_go_in_turns
 ) -> None:
     monkeypatch.setattr(pace, "AT_A_TIME_SECONDS", 0)
     files = {f"m{number}.yaml": model_text(f"m{number}") for number in range(20)}
-    async with serving(tmp_path, files) as walk:
+    async with serving(tmp_path, files) as walk, counting_rounds() as rounds:
         seen: list[int] = []
         parse = intake.parse
-        rounds = 0
-
-        async def count() -> None:
-            nonlocal rounds
-            while True:
-                rounds += 1
-                await asyncio.sleep(0)
 
         def noted(*given: Any, **more: Any) -> Parsed:
-            seen.append(rounds)
+            seen.append(rounds())
             return parse(*given, **more)
 
-        counting = asyncio.create_task(count())
         monkeypatch.setattr(intake, "parse", noted)
         for path in files:
             walk.write(path, model_text(path.removesuffix(".yaml"), "color"))
         generation, freed = walk.generation, list[int]()
         for model in walk.gateway.table.revisions:
-            weakref.finalize(walk.revision(model), lambda: freed.append(rounds))
+            weakref.finalize(walk.revision(model), lambda: freed.append(rounds()))
         report = await walk.see(*files)
-        counting.cancel()
         assert (len(report.swapped), walk.generation) == (20, generation + 1)
         for happened in (seen, freed):
             assert len(set(happened)) == len(happened) == 20, "the event loop had its turn in between"
@@ -767,27 +758,18 @@ async def test_what_looks_at_all_models_is_done_in_turns_with_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "AT_ONCE_SECONDS", 0)
-    async with serving(tmp_path, {"shop.yaml": model_text("shop"), "club.yaml": model_text("club")}) as walk:
-        rounds = 0
-
-        async def count() -> None:
-            nonlocal rounds
-            while True:
-                rounds += 1
-                await asyncio.sleep(0)
-
+    files = {"shop.yaml": model_text("shop"), "club.yaml": model_text("club")}
+    async with serving(tmp_path, files) as walk, counting_rounds() as rounds:
         seen: dict[str, int] = {}
         for step in ("settle", "link", "world"):
             done = getattr(Draft, step)
 
             def noted(draft: Draft, step: str = step, done: Any = done) -> Any:
-                seen[step] = rounds
+                seen[step] = rounds()
                 return done(draft)
 
             monkeypatch.setattr(Draft, step, noted)
-        counting = asyncio.create_task(count())
         walk.write("extra.yaml", model_text("extra"))  # one more: who speaks for what is settled anew
         await walk.see("extra.yaml")
-        counting.cancel()
         assert list(seen) == ["settle", "link", "world"]
         assert len(set(seen.values())) == 3, "the event loop had its turn in between"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi import Request
 
+from tests.helpers import counting_rounds
 from watcherd.admin.document import Document, Text, pieces_of
 from watcherd.gateway import TABLE, RouteTable
 from watcherd.pim.spec import LinkedModel, ModelSpec
@@ -99,18 +100,9 @@ async def test_others_have_their_turn_again_and_again_while_a_document_is_joined
 ) -> None:
     monkeypatch.setattr("watcherd.pace.AT_A_TIME_SECONDS", 0)
     table = a_table(1, **{f"shop_{number}": fragment(f"shop_{number}") for number in range(1000)})
-    rounds = 0
-
-    async def count() -> None:
-        nonlocal rounds
-        while True:
-            rounds += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    text = await Document(BASE).of(table)
-    counting.cancel()
-    assert len(text.pieces) / rounds < 210, "so many pieces were found in one go"
+    async with counting_rounds() as rounds:
+        text = await Document(BASE).of(table)
+        assert len(text.pieces) / rounds() < 210, "so many pieces were found in one go"
 
 
 async def test_the_document_of_one_model_has_nothing_of_others_and_of_the_host() -> None:
