@@ -56,7 +56,7 @@ RELOAD = {
     "read": Step("watcherd.intake:Intake.read"),
     "link": Step("watcherd.draft:Draft.link"),
     "plan": Step("watcherd.store:Store.plan"),
-    "compile": Step("watcherd.reload:compile_model"),
+    "compile": Step("watcherd.build:compile_model"),
     "expand": Step("watcherd.store:Store.expand"),
     "in the transaction": Step("watcherd.store.apply:expand", after=True),
     "in the transaction of new models": Step("watcherd.store.founding:found", after=True),

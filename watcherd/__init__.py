@@ -28,6 +28,7 @@ The layers, from the top; a module imports only from those below its line, which
       balance               connections spread over workers
     heartbeat     which revisions this process holds, told in the database
     reload        THE STORY
+    build         one model of it: planned, tried, compiled, its tables widened
     intake        reading what a change set points at
       draft, waves, gate, behind, examples  a reload in the making, its order, what may hold it back
       progress                          how far a start is, and telling it

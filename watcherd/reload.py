@@ -1,8 +1,9 @@
 """THE STORY: one reload, from a change set to the swap, told by `Reloader._reload` top to bottom.
 
 Owns the order of the steps, the lock that makes reloads follow one another, and the `World` that
-is known between them. Everything else is called from here: reading (directory, pim), judging
-(ledger, pim, store), building (compile), serving (gateway), waiting (drain), other processes that serve (followers).
+is known between them. Everything else is called from here, in the order of the walk: reading
+(intake), settling and linking (draft), the order of the models (waves), building each (build),
+serving (gateway), other processes that serve (followers), telling (report), waiting (drain).
 
 A failure at any step refuses the model that it is about, and the models that need it; the route
 table and the world change once, at the end, with nothing awaited in between.
@@ -11,7 +12,7 @@ table and the world change once, at the end, with nothing awaited in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -21,29 +22,26 @@ import structlog
 
 from watcherd import events, waves
 from watcherd.applied import AppliedModels
-from watcherd.behind import CodeRefusedError, loaded, not_allowed
-from watcherd.compile import InvalidDefaultError, Options, compile_model
+from watcherd.build import Builder, Round
+from watcherd.compile import Options
 from watcherd.draft import Draft
 from watcherd.drain import Drains
 from watcherd.drift import DriftAlarm
 from watcherd.elsewhere import Elsewhere
 from watcherd.errors import StoreError
-from watcherd.examples import Failure, as_diagnostics, failures
 from watcherd.followers import Followers, Nobody
 from watcherd.garbage import tidy
 from watcherd.gate import Gate
 from watcherd.gateway import Gateway, RouteTable
 from watcherd.holds import RELOAD, START, Closely, nobody_looks
 from watcherd.intake import Intake
-from watcherd.ledger import FileEntry, Live, Rollback, World, as_diagnostic, copied
+from watcherd.ledger import FileEntry, Live, Rollback, World, copied
 from watcherd.pace import Pauses, Turns
-from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, ways
 from watcherd.pim.spec import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.progress import Progress
 from watcherd.report import Report, Stages, compare, finished, tell
-from watcherd.services import NO_HANDLERS, Handlers
-from watcherd.store import MAX_TOGETHER, Heard, KeptRevision, Rejection, StalePlanError, Store
+from watcherd.store import MAX_TOGETHER, Heard, KeptRevision, Store
 from watcherd.watch import ChangeSet, OvertakenError, Watcher
 
 
@@ -107,6 +105,15 @@ class Reloader:
         self._turns = Turns()
         self._applied = AppliedModels(store)
         self._elsewhere = Elsewhere()
+        self._builder = Builder(
+            store,
+            self._applied,
+            self._elsewhere,
+            self._followers,
+            self._turns,
+            options=options,
+            allow_handlers=allow_handlers,
+        )
         self._stages = Stages()
         self._retired: list[Live] = []
         self._log = structlog.stdlib.get_logger("watcherd.reload")
@@ -243,10 +250,10 @@ class Reloader:
                 unloaded -= {spec.name}
         return unloaded
 
-    # -- judge and build ----------------------------------------------------------------------
+    # -- build --------------------------------------------------------------------------------
 
     async def _build(self, draft: Draft, order: Order, gate: Gate, *, in_waves: bool) -> bool:
-        """One round: settle, link, plan, compile, expand. False if a file was refused on the way.
+        """One round: settle, link, build. False if a file was refused on the way.
 
         A start serves each wave of it when that is built.
         """
@@ -259,8 +266,9 @@ class Reloader:
         self.progress = Progress(0, len(linked), len(self.world.live))
         waiting = dict(linked)
         for wave in waves.by_size(linked, draft.sizes()) if in_waves else waves.one_wave(linked):
+            at = Round(draft, self.world, gate, self._stages, dry_run=order.dry_run, alone=len(linked) == 1)
             for step in wave:
-                if not await self._build_step(draft, {model: waiting.pop(model) for model in step}, order, gate):
+                if not await self._build_step([waiting.pop(model) for model in step], at):
                     return False
             if waiting:
                 await self._serve_so_far(draft, waiting)
@@ -268,147 +276,27 @@ class Reloader:
             await self._turns.take()  # what follows looks at all models again
         return True
 
-    async def _build_step(self, draft: Draft, step: Mapping[str, LinkedModel], order: Order, gate: Gate) -> bool:
+    async def _build_step(self, step: Sequence[LinkedModel], at: Round) -> bool:
         """Build models that do not wait for each other; False if a file was refused."""
         # Side by side, so that their writes share a transaction; each yields to requests first. Not
         # all at once: the queue of the database is bounded, and requests wait in it as well.
         slots = asyncio.Semaphore(SIDE_BY_SIDE)
 
-        async def build(model: str) -> bool:
+        async def build(linked: LinkedModel) -> bool:
             async with slots:
-                built = await self._build_one(draft, model, step[model], order, gate)
+                built = await self._builder.build(linked, at)
             self.progress = self.progress.one_more()
             return built
 
         if len(step) == 1:
-            return await build(*step)
-        results = await asyncio.gather(*(build(model) for model in step), return_exceptions=True)
+            return await build(step[0])
+        results = await asyncio.gather(*(build(linked) for linked in step), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         return all(results)
 
-    async def _build_one(self, draft: Draft, model: str, linked: LinkedModel, order: Order, gate: Gate) -> bool:
-        """Plan, compile and expand one model; False if its file was refused."""
-        path = draft.owners[model]
-        entry = draft.files[path]
-        rollback = draft.rolled_back.get(model)
-        last_good = draft.serves_last_good(model)
-        served = None if model in self._elsewhere.behind and not last_good else self.world.live.get(model)
-        for known in (draft.compiled.get(model), served):
-            if known is not None and known.revision.linked == linked:
-                draft.built[model] = known if last_good else replace(known, path=path, digest=entry.source.digest)
-                if not (last_good or order.dry_run):
-                    await gate.passed()
-                    await self._applied.note_file(known, entry, rollback)
-                return True
-        old = self.world.refusals.get(path)
-        known_bad = old is not None and old.refused == linked and ways(old.refused.spec) == ways(linked.spec)
-        if old is not None and known_bad and not (draft.full or last_good or rollback):
-            draft.refuse(path, old.diagnostics, linked)
-            return False
-        await self._turns.take()
-        try:
-            live, rejections = await self._serveable(draft, model, linked, order, gate)
-        except (StoreError, OvertakenError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a bug of ours with one file must not take the others down
-            self._log.exception("model.failed", model=linked.spec.domain, file=entry.source.display)
-            message = f"watcherd failed to build the model: {error}"
-            live, rejections = (
-                None,
-                (Rejection(code="PIM611", entity=None, attribute=None, message=message, hint=None),),
-            )
-        if rejections:
-            if last_good:
-                return True  # refused already; there is nothing good of it to serve
-            if rollback is not None:
-                draft.give_up_rollback(model, _as_diagnostics(rejections, rollback.parsed))
-                return False
-            # What another file stands in the way of is tried again when that one changes.
-            again = draft.still_served(linked) is not None
-            assert entry.parsed is not None  # noqa: S101 - only a parsed file is planned
-            found = _as_diagnostics(rejections, entry.parsed)
-            draft.refuse_more(path, found, None if again else linked)
-            return False
-        assert live is not None  # noqa: S101 - nothing was rejected
-        draft.built[model] = draft.compiled[model] = live
-        self._elsewhere.behind.discard(model)
-        return True
-
-    async def _serveable(
-        self, draft: Draft, model: str, linked: LinkedModel, order: Order, gate: Gate
-    ) -> tuple[Live | None, tuple[Rejection | CodeFault | Failure, ...]]:
-        """Plan, load handlers, run examples, compile, expand: what can be put into service, or why it can not."""
-        path = draft.owners[model]
-        entry = draft.files[path]
-        if (clash := draft.still_served(linked)) is not None:
-            return None, (clash,)
-        while True:
-            with self._stages.timed("plan"):
-                plan = await self._store.plan(linked)
-            if plan.rejections:
-                return None, plan.rejections
-            old = self.world.live.get(model)
-            identity = self._applied.identity(plan, old)
-            functions, refused = await self._stand_behind(linked, guarded=not draft.serves_last_good(model))
-            if refused:
-                return None, refused
-            await self._turns.take(self._between())
-            try:
-                with self._stages.timed("compile"):
-                    before = None if old is None else old.revision
-                    tables = self._store.bind(plan)
-                    revision = compile_model(
-                        linked, tables, identity.number, options=self._options, before=before, handlers=functions
-                    )
-            except InvalidDefaultError as error:
-                return None, (_bad_default(error),)
-            if not (order.dry_run or self._followers.alone):
-                with self._stages.timed("prepare"):
-                    await self._followers.prepare(revision, plan)
-            if not (order.dry_run or draft.serves_last_good(model)):
-                with self._stages.timed("settle"):
-                    await gate.passed()
-                try:
-                    with self._stages.timed("expand"):
-                        rejections = await self._applied.expand(plan, identity, entry, draft.rolled_back.get(model))
-                except StalePlanError:
-                    # A drain loosened the tables meanwhile, or another process changed them: compare again.
-                    await self._applied.learn(model, plan.renamed_model)
-                    continue
-                if rejections:
-                    return None, rejections
-                draft.expanded.append((plan, revision))
-            warnings = () if self._allow_handlers else not_allowed(linked, entry.parsed)
-            return Live(revision, plan, path, entry.source.digest, draft.now, warnings), ()
-
-    def _between(self) -> Callable[[], bool] | None:
-        """What goes before the next of many models is compiled: a single one is not to wait for it."""
-        return tidy if self.progress.wanted > 1 else None
-
-    async def _stand_behind(
-        self, linked: LinkedModel, *, guarded: bool
-    ) -> tuple[Handlers, tuple[CodeFault | Failure, ...]]:
-        """Load the model's handlers and, where it is `guarded`, let its examples try it: before it is near any row."""
-        try:
-            with self._stages.timed("handlers"):
-                functions = await loaded(linked)
-        except CodeRefusedError as refused:
-            return NO_HANDLERS, (refused.fault,)
-        if not guarded:
-            return functions, ()
-        with self._stages.timed("examples"):
-            return functions, await failures(linked, self._options, functions)
-
-    async def _tell(self, told: Iterable[events.Event]) -> None:
-        """Say what was done, with pauses for requests: some have waited for the swap."""
-        pauses = Pauses(TELLING_SECONDS)
-        for event in told:
-            self._publish(event)
-            await pauses.take()
-
-    # -- swap and retire ----------------------------------------------------------------------
+    # -- swap, tell, retire -------------------------------------------------------------------
 
     async def _serve_so_far(self, draft: Draft, waiting: Mapping[str, LinkedModel]) -> None:
         """Put into service what a start has built by now; the models that are `waiting` come later."""
@@ -447,6 +335,13 @@ class Reloader:
             await self._tell(told)
         finally:
             self._retire(before, report)  # the last that is told of a revision is that it has drained
+
+    async def _tell(self, told: Iterable[events.Event]) -> None:
+        """Say what was done, with pauses for requests: some have waited for the swap."""
+        pauses = Pauses(TELLING_SECONDS)
+        for event in told:
+            self._publish(event)
+            await pauses.take()
 
     def _retire(self, before: World, report: Report) -> None:
         """Hand over to the drains what serves no more, and what is to be loosened after it."""
@@ -493,16 +388,3 @@ def _told_of_plans(before: World, draft: Draft) -> Iterator[events.Event]:
             yield events.SchemaApplied(revision.domain, revision.number, steps, whole.hash, breaking)
         if plan.parked:
             yield events.SchemaParked(revision.domain, plan.parked)
-
-
-def _as_diagnostics(found: tuple[Rejection | CodeFault | Failure, ...], parsed: Parsed) -> list[Diagnostic]:
-    """Why a model cannot serve, each at its place."""
-    faults = [one for one in found if isinstance(one, CodeFault)]
-    rejections = [as_diagnostic(one, parsed) for one in found if isinstance(one, Rejection)]
-    failed = [one for one in found if isinstance(one, Failure)]
-    return [*rejections, *code_diagnostics(parsed, faults), *as_diagnostics(failed, parsed)]
-
-
-def _bad_default(error: InvalidDefaultError) -> Rejection:
-    """A default that only a linked model can tell to be wrong, such as that of a reference."""
-    return Rejection(code="PIM209", entity=error.entity, attribute=error.attribute, message=str(error), hint=None)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import Walk, counting_rounds, model_text, serving
-from watcherd import ledger, reload
+from watcherd import build
 from watcherd.ledger import World
 from watcherd.store.differ import differ
 
@@ -69,7 +69,7 @@ async def test_the_owners_of_all_files_are_not_settled_for_one(tmp_path: Path, m
     async with serving(tmp_path, FILES) as walk:
         monkeypatch.setattr("watcherd.draft.settle_owners", refuse)
         assert (await walk.save("shop.yaml", model_text("shop", "size"))).swapped == ("shop",)
-        monkeypatch.setattr(ledger, "referrers_of", refuse)
+        monkeypatch.setattr("watcherd.draft.referrers_of", refuse)
         assert (await walk.save("library.yaml", EDITS["another attribute"][1])).swapped == ("library",)
 
 
@@ -88,7 +88,7 @@ async def test_between_any_two_models_that_are_built_requests_have_their_turn(
 
             return call
 
-        monkeypatch.setattr(reload, "compile_model", noted(reload.compile_model))
+        monkeypatch.setattr(build, "compile_model", noted(build.compile_model))
         monkeypatch.setattr("watcherd.store.store.differ", noted(differ))
         for path in files:
             walk.write(path, model_text(path.removesuffix(".yaml"), "color"))

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import Walk, drained, model_text, serving
-from watcherd import intake, reload
+from watcherd import build, intake, reload
 from watcherd.draft import Draft
 from watcherd.drain import Deadlines
 from watcherd.errors import StoreError, StoreUnavailableError
@@ -53,7 +53,7 @@ async def test_3_nothing_is_built_by_the_first_request_after_a_swap(
             raise AssertionError("built by a request")
 
         for name in (
-            "watcherd.reload.compile_model",
+            "watcherd.build.compile_model",
             "watcherd.compile.compiler.compile_entity",
             "watcherd.compile.compiler.describe",
             "watcherd.compile.bodies.SchemaValidator",
@@ -156,7 +156,7 @@ async def test_4_a_reload_that_fails_changes_nothing_and_the_next_one_works(
 @pytest.mark.parametrize(
     ("owner", "name", "fail", "code"),
     [
-        pytest.param(reload, "compile_model", failing(PLANTED), "PIM611", id="compiling"),
+        pytest.param(build, "compile_model", failing(PLANTED), "PIM611", id="compiling"),
         pytest.param(Store, "plan", failing_later(PLANTED), "PIM611", id="planning"),
         pytest.param(Store, "bind", failing(PLANTED), "PIM611", id="binding"),
         pytest.param(Store, "expand", failing_later(PLANTED), "PIM611", id="expanding"),
@@ -270,7 +270,7 @@ async def test_6_a_change_that_means_the_same_causes_no_swap(
         table, generation = walk.gateway.table, walk.generation
         walk.write("shop.yaml", edit(SHOP))
         os.utime(walk.models / "shop.yaml", (1, 1))
-        monkeypatch.setattr(reload, "compile_model", failing(PLANTED))
+        monkeypatch.setattr(build, "compile_model", failing(PLANTED))
         report = await (walk.reload_all() if full else walk.see("shop.yaml"))
 
         assert not report.changed

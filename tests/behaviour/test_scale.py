@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import model_text, serving
-from watcherd import directory, intake, reload
+from watcherd import build, directory, intake
 
 MODELS = 1000
 
@@ -25,7 +25,7 @@ async def test_of_a_thousand_models_the_one_that_changed_is_built_and_swapped_al
         assert len(walk.gateway.table.revisions) == MODELS
         before = dict(walk.gateway.table.revisions)
         done: list[str] = []
-        for module, name in ((reload, "compile_model"), (intake, "parse"), (directory, "read")):
+        for module, name in ((build, "compile_model"), (intake, "parse"), (directory, "read")):
             monkeypatch.setattr(module, name, noting(done, name, getattr(module, name)))
 
         report = await walk.save("m500.yaml", model_text("m500", "color", "size"))
