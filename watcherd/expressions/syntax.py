@@ -181,11 +181,34 @@ def _complaint(message: str, source: _Source) -> InvalidExpressionError:
     said = found["message"].removesuffix(" [INVALID_ARGUMENT]").removeprefix("Syntax error: ")
     unexpected = _UNEXPECTED.match(said)
     if unexpected is None:
+        if source.text[place : place + 1] == "=":
+            return InvalidExpressionError("`=` does not belong here", place, "write `==`: nothing is assigned here")
         return InvalidExpressionError(f"not an expression: {source.name(said)}", place)
     if unexpected["found"] == "<EOF>":
         return InvalidExpressionError("the expression ends too early", place)
-    return InvalidExpressionError(f"`{source.name(unexpected['found'])}` does not belong here", place)
+    word = source.name(unexpected["found"])
+    return InvalidExpressionError(f"`{word}` does not belong here", place, _written_here(word, source.text[:place]))
 
+
+def _written_here(word: str, before: str) -> str | None:
+    """What stands here for a word of SQL or Python."""
+    if before.split()[-1:] in (["not"], ["NOT"]):
+        return "write `!` for not"
+    if word == ">" and before.endswith("<"):
+        return "write `!=`"
+    meant = _MEANT.get(word.lower())
+    return f"write {meant}" if meant is not None else None
+
+
+_MEANT: Final = {
+    "and": "`&&`",
+    "or": "`||`",
+    "not": "`!`, such as `!(x in [1, 2])`",
+    "is": "`x == null`",
+    "like": "`.contains(...)`, `.startsWith(...)` or `.matches(...)`",
+    "between": "`a <= x && x <= b`",
+    "if": "`condition ? this : that`",
+}
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 

@@ -14,6 +14,7 @@ from watcherd.pim.kinds import ValueKind, type_hint, type_name
 from watcherd.pim.limits import checked_limits
 from watcherd.pim.names import Place, Taken, name_fault, nfc, snake
 from watcherd.pim.nodes import Node, ScalarNode
+from watcherd.pim.notation import boolean_hint
 from watcherd.pim.scopes import has_syntax
 from watcherd.pim.spec import Attribute, EntityRef, Json, Kind, OnDelete, fold
 from watcherd.pim.values import (
@@ -261,6 +262,8 @@ def default_value(draft: Draft, at: Path, node: Node, typed: ValueKind, limited:
                 hint = "write `auto_now_add: true` for the time of creation"
             elif typed.kind is Kind.ENUM:
                 hint = Nearest(node.text, limited.members)
+            elif typed.kind is Kind.BOOLEAN:
+                hint = boolean_hint(node.text)
         draft.add("PIM209", at, f"the default is not valid: {fault}", hint)
         return None
 

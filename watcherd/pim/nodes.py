@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import yaml
 
 from watcherd.pim.findings import Findings, Span, quote
+from watcherd.pim.slips import slip_of
 
 try:
     from yaml.cyaml import CSafeLoader as EventParser
@@ -132,7 +133,8 @@ def read_tree(text: str, limits: Limits, findings: Findings) -> tuple[Node | Non
         while (event := parser.get_event()) is not None:
             reader.take(event)
     except yaml.MarkedYAMLError as error:
-        _report_syntax(error, text, findings)
+        slip = slip_of(error, findings.source)
+        findings.add(slip.code, slip.span, slip.message, slip.hint)
         return reader.root, False
     except _Refused:
         return reader.root, False
@@ -343,19 +345,6 @@ def kind_of(text: str) -> str:
             return "integer"
         return "float" if _FLOAT.fullmatch(text) else "text"
     return "boolean" if text in _BOOLEANS else "text"
-
-
-def _report_syntax(error: yaml.MarkedYAMLError, text: str, findings: Findings) -> None:
-    mark = error.problem_mark or error.context_mark
-    at = min(mark.index, len(text)) if mark is not None else 0
-    if text[at : at + 1] == "\t":
-        findings.add("PIM004", Span(at, at + 1), "YAML does not allow a tab here", "indent with spaces")
-        return
-    hint = None
-    if error.context and error.context_mark is not None:
-        begun = findings.source.position(error.context_mark.index)
-        hint = f"{error.context} that begins at line {begun.line}, column {begun.column}"
-    findings.add("PIM005", Span(at, at + 1), f"this is not YAML: {error.problem or 'unreadable'}", hint)
 
 
 def number_of(node: ScalarNode) -> Decimal | None:

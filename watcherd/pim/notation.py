@@ -37,11 +37,17 @@ def _flag(value: object) -> bool:
     if isinstance(value, ScalarNode):
         if value.kind == "boolean":
             return is_true(value)
-        if value.text.casefold() in {"yes", "on", "true"}:
-            raise wrong("true or false", "write `true`: in YAML 1.2 this is text")
-        if value.text.casefold() in {"no", "off", "false"}:
-            raise wrong("true or false", "write `false`: in YAML 1.2 this is text")
+        raise wrong("true or false", boolean_hint(value.text))
     raise wrong("true or false")
+
+
+def boolean_hint(text: str) -> str | None:
+    """What to write for a word that is a boolean elsewhere, and text in YAML 1.2."""
+    if text.casefold() in {"yes", "on", "true"}:
+        return "write `true`: in YAML 1.2 this is text"
+    if text.casefold() in {"no", "off", "false"}:
+        return "write `false`: in YAML 1.2 this is text"
+    return None
 
 
 def _whole(value: object) -> int:

@@ -118,7 +118,8 @@ def _is_sound_name(draft: Draft, path: Path, name: str, taken: Taken) -> bool:
         return False
     first = taken.take(name, Place((*path, "name")))
     if first is not None:
-        message = f"{quote(name)} is the same name as {quote(first)}"
+        alike = f"{quote(name)} is the same name as {quote(first)}"
+        message = f"the entity {quote(name)} is here twice" if first == name else alike
         draft.add("PIM204", (*path, "name"), message, related=draft.declared_first(taken, first))
         draft.broken.add(("entity", name))
     return first is None

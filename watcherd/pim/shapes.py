@@ -70,7 +70,23 @@ _PARTS: dict[type[Part], dict[str, type[Part]]] = {
 }
 _ALONE: dict[type[Part], str] = {StatesDoc: "`states`", TransitionDoc: "`transition`", ExpectDoc: "`expect`"}
 """Parts that stand under their key by themselves, not in a list or under names."""
+_REQUIRED = "an attribute may be without a value unless it says `required: true`"
+_ELSEWHERE: dict[type[Part], dict[str, str]] = {
+    ModelDoc: {
+        "name": "a model is named by its `domain`",
+        **dict.fromkeys(("models", "tables", "resources", "classes"), "did you mean `entities`?"),
+    },
+    EntityDoc: dict.fromkeys(("fields", "columns", "properties"), "did you mean `attributes`?"),
+    AttributeDoc: {
+        **dict.fromkeys(("nullable", "null", "optional", "notnull"), _REQUIRED),
+        **dict.fromkeys(("choices", "options", "allowed"), "did you mean `enum`?"),
+        **dict.fromkeys(("size", "length", "maxlen"), "did you mean `max_length`?"),
+        **dict.fromkeys(("foreignkey", "fk", "references", "relation"), "did you mean `reference`?"),
+    },
+}
+"""What other systems call a key, by its letters alone, and what to do here."""
 _TYPE_BEARING = frozenset({"type", "enum", "values", "enum_values", "reference", "reference_entity"})
+_LONGEST_EXAMPLE = 40
 _ATTRIBUTE_DEPTH = 4  # entities, index, attributes, name
 
 
@@ -180,14 +196,33 @@ def _report(error: ErrorDetails, root: MapNode, findings: Findings, silenced: se
         key = str(loc[-1])
         part = _part_at(loc[:-1])
         known = [] if part is None else [name.rstrip("_") for name in part.model_fields if name != "sentence"]
-        hint = Nearest(key, known, f"known here: {', '.join(known)}" if known else None)
+        meant = _ELSEWHERE.get(part or ModelDoc, {}).get(key.casefold().replace("_", ""))
+        hint = meant or Nearest(key, known, f"known here: {', '.join(known)}" if known else None)
         findings.add("PIM101", span_at(root, loc, key=True), f"{_what(loc[:-1])} has no key {quote(key)}", hint)
     else:
         expected = error.get("ctx", {}).get("expected") or {"dict_type": "a mapping", "list_type": "a list"}.get(
             error["type"], "something else"
         )
         name = f" for {quote(str(loc[-1]))}" if loc and isinstance(loc[-1], str) and loc[-1].isprintable() else ""
-        findings.add("PIM103", _value_span(root, loc), f"expected {expected}{name}", error.get("ctx", {}).get("hint"))
+        advice = error.get("ctx", {}).get("hint") or _list_hint(loc, root)
+        findings.add("PIM103", _value_span(root, loc), f"expected {expected}{name}", advice)
+
+
+def _list_hint(loc: Path, root: MapNode) -> str | None:
+    """How a list is written where a mapping stands, or a type of lists where a list stands."""
+    found = node_at(root, loc)
+    if isinstance(found, MapNode) and loc[-1:] in {("entities",), ("services",), ("methods",)}:
+        return f"each is an item of a list, with its name: `- name: {next(iter(found), 'Name')[:_LONGEST_EXAMPLE]}`"
+    if found is None and loc[-1:] == ("type",):
+        found = node_at(root, loc[:-1])  # the short form, `tags: [string]`
+    if (
+        isinstance(found, ListNode)
+        and loc[:1] == ("entities",)
+        and len(found) == 1
+        and isinstance(found[0], ScalarNode)
+    ):
+        return f"a list of them is `{found[0].text[:_LONGEST_EXAMPLE]}[]`" if loc[-1:] == ("type",) else None
+    return None
 
 
 def _value_span(root: MapNode, loc: Path) -> Span:

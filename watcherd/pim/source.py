@@ -35,8 +35,13 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Without a mark: four characters of ASCII, each beside a zero.
+_UTF16_TEXT = re.compile(rb"(?:\x00[\x01-\x7f]){4}|(?:[\x01-\x7f]\x00){4}")
 _PLAIN = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+_TWO_DIGITS = 0x100
 
 
 class Fault(NamedTuple):
@@ -53,7 +58,7 @@ def decode(source: bytes, limits: Limits) -> tuple[str, Fault | None]:
     if len(source) > limits.max_bytes:
         message = f"the file has {len(source):,} bytes; at most {limits.max_bytes:,} are read"
         return "", Fault("PIM001", Span(0, 0), message, "split the model into several")
-    if source.startswith(_UTF16_MARKS):
+    if source.startswith(_UTF16_MARKS) or _UTF16_TEXT.match(source):
         return "", Fault("PIM002", Span(0, 0), "the file is encoded in UTF-16", "save it as UTF-8")
     content = source.removeprefix(codecs.BOM_UTF8)
     try:
@@ -65,6 +70,9 @@ def decode(source: bytes, limits: Limits) -> tuple[str, Fault | None]:
     # Most texts are of plain characters alone, which is quickly seen.
     unprintable = _UNPRINTABLE.search(text) if content.translate(None, _PLAIN) else None
     if unprintable is not None:
-        message = f"the character U+{ord(unprintable[0]):04X} is not allowed in YAML"
-        return text, Fault("PIM003", Span(*unprintable.span()), message, 'write it as an escape: "\\x00"')
+        number = ord(unprintable[0])
+        escape = f"\\x{number:02x}" if number < _TWO_DIGITS else f"\\u{number:04x}"
+        message = f"the character U+{number:04X} is not allowed in YAML"
+        hint = f'take it out, or write it as an escape in double quotes: "{escape}"'
+        return text, Fault("PIM003", Span(*unprintable.span()), message, hint)
     return text, None
