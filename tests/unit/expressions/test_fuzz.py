@@ -102,7 +102,7 @@ def has_a_value_or_a_fault(text: str) -> None:
 
 
 def fuzz(examples: int) -> settings:
-    return settings(max_examples=examples, deadline=2000, suppress_health_check=list(HealthCheck), database=None)
+    return settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
 
 
 @fuzz(250)
