@@ -40,6 +40,7 @@ The layers, from the top; a module imports only from those below its line, which
     prompt        requests that are answered while their head is read
     exchange      one request at the edge
       keys, cors            who may, and from where
+      heads                 what the head of a request has to say, and must not
     services      methods that run: flows and handlers
     followers     processes that serve beside this one, as a reload sees them
     ledger        what every file says, and what serves now

@@ -2,9 +2,11 @@
 
 Owns the limits that no ASGI application can set, since it is called only once a head is complete:
 the size of a head and of what stands beside the chunks of a body (431, 414), the time for a head
-(408), bytes that are no HTTP and heads that do not say for which host they are (400), and a client
-that does not read its answer. uvicorn bounds none of them with httptools. Does not own bodies
-(exchange) nor idle keep-alive connections (uvicorn's own timer).
+(408), and a client that does not read its answer. uvicorn bounds none of them with httptools. Does not
+own what a head may say (heads), bodies (exchange) nor idle keep-alive connections (uvicorn's own timer).
+
+A wish for another protocol (`Upgrade`) is not granted, which HTTP allows; the parser would take the body
+of such a request for the next one, so it gets the head once more without the wish.
 
 What can be answered at once, is, while the parser still has the head (see `prompt`); all else becomes
 a request in the way of uvicorn.
@@ -19,7 +21,7 @@ import asyncio
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, NoReturn, cast
+from typing import Final, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
@@ -27,7 +29,8 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from watcherd import problems
+from watcherd import heads, problems
+from watcherd.exchange import FAILED
 from watcherd.problems import Problem
 from watcherd.prompt import Reply
 from watcherd.wire import BODY, GONE, REPLY, Answer, Scope
@@ -38,13 +41,15 @@ LINGER_SECONDS = 1.0
 _PROMPT_IN_A_CHUNK: Final = 16
 """Requests that are answered at once out of one piece of what a client sends, before others have their turn."""
 
-_OF_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
-
 AtOnce = Callable[[Scope], Reply | None]
 """Answers a GET that needs no waiting; None for any other."""
 
-Refuse = Callable[[Problem, str], Answer]
-"""Makes the answer to what never became a request, and notes it with the client's address."""
+
+class Refuse(Protocol):
+    """Makes the answer to what never became a request, and notes it with the client's address and our own fault."""
+
+    def __call__(self, problem: Problem, client: str, fault: BaseException | None = None, /) -> Answer:
+        """The answer as it is to be sent, before the connection is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,8 @@ class Connection(HttpToolsProtocol):
         self._prompt_left = 0
         self._idle_since = 0.0
         self._date: tuple[object, bytes] = (None, b"")
-        self._problem: Problem | None = None
+        self._plain: heads.Headers | None = None
+        self._wishes_upgrade = False
         self._stall_timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._start_head_timer()
@@ -127,13 +133,30 @@ class Connection(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         """Let the parser have it; what it cannot read, and what was refused while it ran, is answered and ends here."""
+        left: bytes | memoryview = data
+        try:
+            while left:
+                left = self._feed(left)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if isinstance(cause, Problem):
+                self._answer_and_close(cause)
+            else:
+                self._answer_and_close(Problem(problems.INTERNAL, FAILED), cause or error)
+        except httptools.HttpParserError as error:
+            self._answer_and_close(Problem(problems.BAD_REQUEST, f"this is no HTTP request: {_in_words(error)}"))
+
+    def _feed(self, data: bytes | memoryview) -> bytes | memoryview:
+        """What the parser has not taken: it stops after a head that wishes for another protocol."""
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # another protocol is wished for, and nobody has to grant that: the request is answered as it is
-        except httptools.HttpParserError as error:
-            problem = self._problem or Problem(problems.BAD_REQUEST, f"this is no HTTP request: {_in_words(error)}")
-            self._answer_and_close(problem)
+        except httptools.HttpParserUpgrade as stopped:
+            self._wishes_upgrade = False
+            parser = self.parser
+            head = heads.without_upgrade(parser.get_method(), self.url, parser.get_http_version(), self.headers)
+            parser.feed_data(head)
+            return memoryview(data)[stopped.args[0] :]
+        return b""
 
     def on_message_begin(self) -> None:
         """The first byte of a head: what came before it in this chunk counts as part of it, with a doubt."""
@@ -154,16 +177,35 @@ class Connection(HttpToolsProtocol):
             # More than that has come, but part of it may be a body: now it can be told.
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.patience.head_bytes:
-                self._refuse_head(self._too_large())
-        if [name for name, _ in self.headers].count(b"host") != 1:
-            self._check_hosts()
+                raise self._too_large()
+        telling = [header for header in self.headers if header[0] in heads.TELLING]
+        if telling != self._plain or not self.url.startswith(b"/"):
+            self._look_closely(telling)
+            if self._wishes_upgrade:
+                return
         self._expects_head = False
         self._bytes_without_body = 0
-        if self._may_be_prompt() and self._is_answered_at_once():
+        if telling == self._plain and self._may_be_prompt() and self._is_answered_at_once():
             return
+        heads.check_line(self.parser.get_method(), self.parser.get_http_version())
         super().on_headers_complete()
         cast("Scope", self.scope)[REPLY] = self._take_over
         self._is_one_piece = True
+
+    def _look_closely(self, telling: heads.Headers) -> None:
+        """Refuse, by a `Problem`, a head that is not in order; make one of a proxy's into one of a server's."""
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        heads.check_line(method, version)
+        if heads.check(telling, version):
+            self._plain = telling
+        if version == "1.0":
+            self.expect_100_continue = False  # whoever passed it on for such a client did not mean it
+        if not self.url.startswith(b"/"):
+            self.url, host = heads.find_target(self.url, method)
+            if host is not None:  # it counts, whatever the header says (RFC 9112, 3.2.2)
+                self.headers[:] = [header for header in self.headers if header[0] != b"host"]
+                self.headers.append((b"host", host))
+        self._wishes_upgrade = self.parser.should_upgrade()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body: it is measured by who reads it, and what comes between two parts here."""
@@ -172,24 +214,14 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Expect the next head. What is called for the one that has ended has not run yet if it came in one piece."""
+        if self._wishes_upgrade:
+            return  # there was no request yet: it comes when the parser has the head again
         super().on_message_complete()
         cycle: RequestResponseCycle = self.cycle
         if self._is_one_piece and not cycle.response_complete and len(cycle.body) <= HIGH_WATER_LIMIT:
             cast("Scope", cycle.scope)[BODY] = bytes(cycle.body)
         self._expects_head = self._has_ended_one = True
         self._head_bytes = 0
-
-    def _refuse_head(self, problem: Problem) -> NoReturn:
-        """End the parser, to be called by what it calls; see `data_received`."""
-        self._problem = problem
-        raise ValueError(problem.detail)
-
-    def _check_hosts(self) -> None:
-        """Refuse a request that does not say for which host it is, or says so twice (RFC 9112, 3.2)."""
-        if any(name == b"host" for name, _ in self.headers):
-            self._refuse_head(Problem(problems.BAD_REQUEST, "the header Host is there more than once: send it once"))
-        if self.parser.get_http_version() != "1.0":
-            self._refuse_head(Problem(problems.BAD_REQUEST, "the header Host is missing: HTTP/1.1 requires it"))
 
     def _too_large(self) -> Problem:
         most = self.patience.head_bytes
@@ -221,9 +253,9 @@ class Connection(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _answer_and_close(self, problem: Problem) -> None:
+    def _answer_and_close(self, problem: Problem, fault: BaseException | None = None) -> None:
         self._end_head_timer()
-        answer = self.refuse(problem, self._shown_client())
+        answer = self.refuse(problem, self._shown_client(), fault)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and cycle is self._running and cycle.more_body and not cycle.response_started:
             _abandon(cycle)  # it is its own body that cannot be read: nobody else waits for an answer
@@ -252,7 +284,7 @@ class Connection(HttpToolsProtocol):
     # -- answering at once --------------------------------------------------------------------
 
     def _may_be_prompt(self) -> bool:
-        """Whether this is a plain GET without a body, and nothing else is being answered here."""
+        """Whether this, whose headers are plain, is a GET as any other, and nothing else is being answered here."""
         cycle: RequestResponseCycle | None = self.cycle
         parser = self.parser
         self._prompt_left -= 1
@@ -264,7 +296,6 @@ class Connection(HttpToolsProtocol):
             and not self.expect_100_continue
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
-            and not any(name in _OF_A_BODY for name, _ in self.headers)
         )
 
     def _is_answered_at_once(self) -> bool:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from watcherd.wire import Answer, Headers
 
-_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+"""Those that something here knows."""
+
 _SENT = (
     b"authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, traceparent, "
     b"x-api-key, x-request-id"
@@ -58,7 +60,7 @@ class Cors:
         return Answer(
             204,
             headers=[
-                (b"access-control-allow-methods", _METHODS),
+                (b"access-control-allow-methods", METHODS),
                 (b"access-control-allow-headers", _SENT),
                 (b"access-control-max-age", _MAX_AGE),
             ],

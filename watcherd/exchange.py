@@ -56,6 +56,9 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{
 _NO_TRACE: Mapping[str, str] = MappingProxyType({})
 
 
+FAILED: Final = "the server failed to answer; its log has a line with this request id"
+"""What a client is told of a fault of ours: nothing of the inside."""
+
 QUIET: Final = frozenset({"/admin/pulse"})
 """What open pages ask for by themselves, all the time: counted, and not told."""
 
@@ -330,17 +333,17 @@ class Exchange:
 
     async def _failed(self, error: Exception) -> None:
         self._notes.log.error("request.failed", path=self._scope["path"], exc_info=error)
-        await self._send_problem(
-            Problem(problems.INTERNAL, "the server failed to answer; its log has a line with this request id")
-        )
+        await self._send_problem(Problem(problems.INTERNAL, FAILED))
 
 
-def refuse_unread(problem: Problem, client: str, notes: Notes) -> Answer:
+def refuse_unread(problem: Problem, client: str, notes: Notes, fault: BaseException | None = None) -> Answer:
     """The answer to what never became a request; logged and counted like one that matches nothing.
 
-    `client` is its address: nothing else says whose it was.
+    `client` is its address: nothing else says whose it was. With a `fault` it is we who failed.
     """
     request_id = str(uuid_utils.uuid7())
+    if fault is not None:
+        notes.log.error("request.failed", path=NOBODY, client=client, request_id=request_id, exc_info=fault)
     answer = problem_answer(problem, instance=UNMATCHED, request_id=request_id)
     notes.ended(
         domain=NOBODY,

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import structlog
 
 from watcherd import problems, prompt
-from watcherd.cors import Cors
+from watcherd.cors import METHODS, Cors
 from watcherd.exchange import Exchange, Notes, refuse_unread
 from watcherd.feeds import Readers
 from watcherd.keys import Keys
@@ -148,6 +148,9 @@ class Gateway:
                 await exchange.refuse(_stopping(), self.table.generation)
                 return
             if model is None:
+                if scope["path"] == "*":
+                    await exchange.reply(Answer(204, headers=[(b"allow", METHODS)]), self.table.generation)
+                    return
                 await self._serve_host(scope, exchange)
                 return
             if await self._stopped_at_the_door(scope, exchange, model):
@@ -202,9 +205,9 @@ class Gateway:
             shared=() if self._cors is None else self._cors.headers(scope["headers"]),
         )
 
-    def refuse_unread(self, problem: Problem, client: str) -> Answer:
-        """Note what never became a request, and whose it was; the answer is sent by who has the connection."""
-        return refuse_unread(problem, client, self._notes)
+    def refuse_unread(self, problem: Problem, client: str, fault: BaseException | None = None) -> Answer:
+        """Note what never became a request, whose it was and what failed; who has the connection sends the answer."""
+        return refuse_unread(problem, client, self._notes, fault)
 
     async def _stopped_at_the_door(self, scope: Scope, exchange: Exchange, model: str) -> bool:
         """Answer a request to a model that must not, or need not, come in; False lets it in."""

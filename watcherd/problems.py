@@ -207,6 +207,14 @@ NOT_IMPLEMENTED = ProblemType(
     "Not implemented",
     "The method is declared, but nothing executable stands behind it. `lacks` lists what is missing.",
 )
+NOT_OFFERED = ProblemType(
+    "not-offered",
+    501,
+    "Not offered by this server",
+    "Bodies are read as they are or `chunked`, and nothing is passed on to other servers. "
+    "The detail says what was asked for.",
+)
+HTTP_VERSION = ProblemType("http-version", 505, "Another version of HTTP", "HTTP/1.1 and HTTP/1.0 are spoken here.")
 METHOD_TIMEOUT = ProblemType(
     "method-timeout",
     503,
