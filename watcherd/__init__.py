@@ -21,6 +21,7 @@ The layers, from the top; a module imports only from those below its line, which
     daemon        one process, from its start to its exit
     workers       several processes behind one address, led by one
     composition   what every process that answers is made of
+      standing, signals     how the daemon stands, in words; what it is asked to by signals
     stop          the stages of a stop and their bounds
     admin         the management API, dashboard, documentation, health, metrics pages
       server, watchdog      uvicorn's life; signs of life to the service manager

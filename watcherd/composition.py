@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
 from starlette.requests import Request
 
 from watcherd.admin.guard import refusal
@@ -14,6 +15,7 @@ from watcherd.compile import Options
 from watcherd.connection import Patience
 from watcherd.cors import Cors
 from watcherd.drain import Deadlines
+from watcherd.errors import SettingsError
 from watcherd.feeds import Feeds
 from watcherd.gateway import Gateway, Limits
 from watcherd.keys import Keys
@@ -41,6 +43,20 @@ def read_keys(settings: Settings) -> Keys | None:
         return None
     text = None if settings.api_keys is None else settings.api_keys.get_secret_value()
     return Keys(settings.api_keys_file, text)
+
+
+def reload_keys(keys: Keys | None, log: structlog.stdlib.BoundLogger) -> bool:
+    """Read the API keys again; whether there are new ones. Those that are refused change nothing, which is logged."""
+    if keys is None:
+        return False
+    try:
+        keys.load()
+    except SettingsError as error:
+        log.error(  # noqa: TRY400 - the message says what is wrong with which line; a traceback adds nothing
+            "keys.rejected", error=str(error), hint="the keys that were read before stay in force"
+        )
+        return False
+    return True
 
 
 def make_gateway(

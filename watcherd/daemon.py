@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from watcherd.admin.api import admin_routes
 from watcherd.admin.dashboard import dashboard_routes
 from watcherd.admin.docs import docs_routes
 from watcherd.admin.events import event_routes, tell, tell_of
-from watcherd.admin.health import Readiness, health_routes
+from watcherd.admin.health import health_routes
 from watcherd.admin.host import make_host
 from watcherd.admin.metrics import metrics_routes, state_of
 from watcherd.admin.parts import Parts
@@ -36,37 +35,35 @@ from watcherd.composition import (
     open_store,
     patience,
     read_keys,
+    reload_keys,
 )
 from watcherd.drain import Drains
-from watcherd.errors import ModelsDirectoryError, SettingsError, StoreError, WatcherdError
+from watcherd.errors import ModelsDirectoryError, StoreError, WatcherdError
 from watcherd.feeds import Feed, Feeds, Readers
 from watcherd.followers import Followers, Nobody
 from watcherd.garbage import keep_for_good, without_collecting
 from watcherd.gateway import SYSTEM_SEGMENTS
 from watcherd.heartbeat import Heartbeat
 from watcherd.intake import Intake
-from watcherd.ledger import State as ModelState
 from watcherd.ledger import World
 from watcherd.metrics import Metrics, State
 from watcherd.pace import share_with_threads
 from watcherd.pim.spec import fold
-from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
+from watcherd.problems import Problem
 from watcherd.progress import tell_how_far
 from watcherd.reload import RETRY_SECONDS, Reloader
 from watcherd.server import address_of, allow_open_files, bind, for_this_machine, make_server
 from watcherd.settings import Settings
+from watcherd.signals import Signals
+from watcherd.standing import Standing
 from watcherd.stop import LastResort, Stop
 from watcherd.store import Store
-from watcherd.watch import ChangeSet, Watcher, WatchState
+from watcherd.watch import ChangeSet, Watcher
 from watcherd.workers.crew import Crew
 from watcherd.workers.rows import RowHub
 
 RESERVED_DOMAINS = SYSTEM_SEGMENTS - {"", "openapi.json"}
 """Domains that would hide a system route where the API prefix is empty."""
-
-AT_ONCE_SECONDS = 0.1
-"""Signals that come closer than this are one: nobody is impatient that soon."""
-
 
 Greet = Callable[[str, World], None]
 """Told once, when all is ready: the address, and what is known of the models."""
@@ -107,35 +104,6 @@ async def serve(settings: Settings, flush_log: Callable[[], None], greet: Greet 
         finally:
             await store.close(settings.cleanup_timeout)
     return exit_status
-
-
-class Signals:
-    """SIGTERM and SIGINT ask for a stop, the second one for its end; SIGHUP for a re-read.
-
-    Two that come at once are one: who signals a group of processes reaches a child whose parent, such
-    as make, passes the signal on as well. `hang_up` is set by each SIGHUP: one that comes during the
-    start waits there for its end.
-    """
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.hurry = asyncio.Event()
-        self.name = ""
-        self._asked_at = 0.0
-        self.hang_up = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for which in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(which, self._stop, which)
-        loop.add_signal_handler(signal.SIGHUP, self.hang_up.set)
-
-    def _stop(self, which: signal.Signals) -> None:
-        now = time.monotonic()
-        if not self.stop.is_set():
-            self._asked_at = now
-        elif now - self._asked_at > AT_ONCE_SECONDS:
-            self.hurry.set()
-        self.name = which.name
-        self.stop.set()
 
 
 class Daemon:
@@ -212,6 +180,7 @@ class Daemon:
             allow_handlers=settings.allow_handlers,
             closely=self._metrics.loop.closely,
         )
+        self._standing = Standing(self._gateway, store, self._watcher, self._reloader, followers, self._scanned)
         self._timeline = Timeline(lambda: self._reloader.world)
         self._heartbeat = Heartbeat(
             store,
@@ -224,14 +193,14 @@ class Daemon:
         )
         self._gateway.host = make_host(
             [
-                health_routes(self.readiness_with_store),
+                health_routes(self._standing.readiness),
                 metrics_routes(self._metrics, self._state, followers),
                 event_routes(settings, self._feed),
                 admin_routes(settings, self._gateway, self._reloader, self._drains, followers),
             ],
             [*dashboard_routes(self._dashboard_parts(followers)), *docs_routes()],
             needs_key=self._keys is not None,
-            missing=self._why_missing,
+            missing=self._standing.why_missing,
             closely=self._metrics.loop.closely,
         )
         self._server = make_server(
@@ -277,30 +246,6 @@ class Daemon:
             last_resort=self._last_resort,
         ).run(self._signals.name, working, serving)
 
-    def readiness(self) -> Readiness:
-        """Whether requests should be sent here, and what is not as it should be."""
-        generation = self._gateway.table.generation
-        if self._gateway.stopping:
-            return Readiness("stopping", ("the daemon is stopping",), generation)
-        if not self._scanned.is_set():
-            return Readiness("starting", (self._not_yet(),), generation)
-        health = self._watcher.health
-        reasons = health.reasons
-        if health.state is not WatchState.WATCHING and not reasons:
-            reasons = (f"the watcher is {health.state.value}",)
-        if self._reloader.failure is not None:
-            reasons = (*reasons, self._reloader.failure)
-        reasons = (*reasons, *self._reloader.drift.reasons, *(self._crew.reasons if self._crew else ()))
-        if reasons:
-            return Readiness("degraded", reasons, generation)
-        return Readiness("ok", (), generation)
-
-    async def readiness_with_store(self) -> Readiness:
-        """The same after a look at the database: without it every request is a 503, but it comes back by itself."""
-        now = self.readiness()
-        reason = await self._store.health() if now.status in {"ok", "degraded"} else None
-        return now if reason is None else Readiness("degraded", (*now.reasons, reason), now.generation)
-
     # -- start --------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
@@ -324,7 +269,7 @@ class Daemon:
             keep_for_good(collected=False)
         if self._crew is not None:
             await self._crew.all_serve()
-        live, rejected = self._counts()
+        live, rejected = self._standing.counts()
         self._publish(
             events.DaemonStarted(
                 watcherd.__version__,
@@ -339,7 +284,7 @@ class Daemon:
             self._publish(events.AdminUnguarded())
         if self._greet is not None:
             self._greet(address_of(self._listener), self._reloader.world)
-        sdnotify.ready(self._status())
+        sdnotify.ready(self._standing.status())
         self._scanned.set()
         await self._reloader.follow(self._watcher)
 
@@ -371,17 +316,10 @@ class Daemon:
             except Exception:  # noqa: BLE001 - whatever it was, the daemon goes on with what it serves
                 self._log.exception("reload.crashed", reason="signal")
             # Whatever came of it: a manager that waits for this would call the reload hung.
-            sdnotify.ready(self._status())
+            sdnotify.ready(self._standing.status())
 
     def _reload_keys(self) -> None:
-        if self._keys is None:
-            return
-        try:
-            self._keys.load()
-        except SettingsError as error:
-            self._log.error("keys.rejected", error=str(error), hint="the keys that were read before stay in force")
-            return
-        if self._crew is not None:
+        if reload_keys(self._keys, self._log) and self._crew is not None:
             self._crew.reload_keys()
 
     async def _tell_that_all_is_well(self) -> None:
@@ -403,11 +341,11 @@ class Daemon:
         self._timeline.heard(event)
         tell(self._feed, event)
         if isinstance(event, events.ReloadFinished) and self._scanned.is_set():
-            sdnotify.status(self._status())
+            sdnotify.status(self._standing.status())
 
     def _dashboard_parts(self, followers: Followers) -> Parts:
         async def health() -> tuple[str, Sequence[str]]:
-            now = await self.readiness_with_store()
+            now = await self._standing.readiness()
             return now.status, now.reasons
 
         return Parts(
@@ -431,29 +369,9 @@ class Daemon:
             streams=self._readers.open + self._feeds.readers.open,
         )
 
+    def _why_missing(self, model: str) -> Problem:
+        """As `Standing.why_missing`, which is made after the gateway that asks."""
+        return self._standing.why_missing(model)
+
     def _recheck(self, delay: float, path: str) -> None:
         asyncio.get_running_loop().call_later(delay, self._watcher.request, "recheck", [path])
-
-    def _why_missing(self, model: str) -> Problem:
-        """Why no model of this name is served."""
-        if not self._scanned.is_set():
-            # Whether there is one is not known yet: a 404 would be taken for an answer.
-            return Problem(UNAVAILABLE, self._not_yet(), headers={"retry-after": "1"})
-        world, name = self._reloader.world, fold(model)
-        path = world.owners.get(name)
-        if path is not None and path in world.files and world.state_of(path) is ModelState.REJECTED:
-            return Problem(MODEL_REJECTED, f"{model} has errors: see GET /admin/pim/{model}, or run watcherd check")
-        return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
-
-    def _not_yet(self) -> str:
-        """Why not all is served during the start."""
-        failure = "" if self._reloader.failure is None else f"; {self._reloader.failure}"
-        return f"the daemon is starting: {self._reloader.progress}{failure}"
-
-    def _counts(self) -> tuple[int, int]:
-        world = self._reloader.world
-        return len(world.live), len(world.refusals)
-
-    def _status(self) -> str:
-        live, rejected = self._counts()
-        return f"{live} models live, {rejected} rejected"

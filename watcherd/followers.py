@@ -87,6 +87,10 @@ class Followers(Protocol):
 
     alone: bool
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why fewer of them serve than should."""
+
     async def prepare(self, revision: Revision, plan: SchemaPlan) -> None:
         """Have every one of them build a revision that may serve next. FollowerError when one cannot."""
 
@@ -107,6 +111,7 @@ class Nobody:
     """No other process: what one asks of all of them is done."""
 
     alone = True
+    reasons: tuple[str, ...] = ()
 
     async def prepare(self, revision: Revision, plan: SchemaPlan) -> None:
         """Nobody to build it."""

@@ -228,3 +228,13 @@ UNAVAILABLE = ProblemType(
 CATALOGUE: Mapping[str, ProblemType] = {
     item.slug: item for item in list(globals().values()) if isinstance(item, ProblemType)
 }
+
+
+def no_such_model(model: str) -> Problem:
+    """Nothing is known of a model that is not served."""
+    return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
+
+
+def model_rejected(model: str) -> Problem:
+    """A model is not served since its file has errors, and nothing good of it was served before."""
+    return Problem(MODEL_REJECTED, f"{model} has errors: see GET /admin/pim/{model}, or run watcherd check")

@@ -15,8 +15,8 @@ import pytest
 from tests.e2e.connections import REST, cut, half_a_request, in_flight
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
-from watcherd.daemon import AT_ONCE_SECONDS
 from watcherd.settings import Settings
+from watcherd.signals import ONE_SIGNAL_SECONDS
 
 
 async def test_load_and_unload_work_and_the_decision_survives_a_restart(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ async def test_a_second_signal_skips_to_the_end(daemon: Process) -> None:
     await in_flight(daemon, 1)
     daemon.kill(signal.SIGTERM)
     await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
-    await asyncio.sleep(2 * AT_ONCE_SECONDS)
+    await asyncio.sleep(2 * ONE_SIGNAL_SECONDS)
     daemon.kill(signal.SIGTERM)
 
     assert await daemon.ended() == 1

@@ -18,13 +18,12 @@ from typing import Any, Final
 import pydantic_core
 from fastapi import Request, Response
 
-from watcherd import problems
 from watcherd.compile.openapi import joined_components, listed
 from watcherd.gateway import TABLE, RouteTable
 from watcherd.holds import DOCUMENT, Closely, nobody_looks
 from watcherd.pace import Pauses
 from watcherd.pim.spec import fold
-from watcherd.problems import Problem
+from watcherd.problems import Problem, no_such_model
 from watcherd.revision import Revision
 from watcherd.wire import Receive, Scope, Send
 
@@ -42,11 +41,6 @@ class Text:
 
 
 Missing = Callable[[str], Problem]
-
-
-def no_such_model(model: str) -> Problem:
-    """Nobody knows more of a model that is not served."""
-    return Problem(problems.NO_SUCH_MODEL, f"no model named {model} is served")
 
 
 class Document:

@@ -20,12 +20,12 @@ from starlette.routing import BaseRoute, Match, Route
 import watcherd
 from watcherd import problems
 from watcherd.admin.described import describe_problems
-from watcherd.admin.document import Document, Missing, no_such_model
+from watcherd.admin.document import Document, Missing
 from watcherd.compile.operations import SECURITY_SCHEMES
 from watcherd.errors import StoreError, WatcherdError
 from watcherd.exchange import REQUEST_ID
 from watcherd.holds import Closely, nobody_looks
-from watcherd.problems import CATALOGUE, Finding, Problem
+from watcherd.problems import CATALOGUE, Finding, Problem, no_such_model
 from watcherd.wire import PROBLEM_JSON, AsgiApp, Message, Receive, Scope, Send
 
 DESCRIPTION = """\

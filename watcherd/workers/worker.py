@@ -21,13 +21,13 @@ from typing import Any
 import structlog
 import uvloop
 
-from watcherd import events, logs
+from watcherd import events, logs, problems
 from watcherd.balance import Balance
 from watcherd.behind import loaded
 from watcherd.compile import compile_model
-from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys
+from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys, reload_keys
 from watcherd.drain import Drains
-from watcherd.errors import SettingsError, WatcherdError
+from watcherd.errors import WatcherdError
 from watcherd.garbage import keep_for_good, tidy
 from watcherd.gateway import RouteTable
 from watcherd.holds import RELOAD
@@ -35,7 +35,7 @@ from watcherd.ledger import referred, referrers_of
 from watcherd.metrics import Metrics
 from watcherd.pace import share_with_threads
 from watcherd.pim.spec import fold
-from watcherd.problems import MODEL_REJECTED, NO_SUCH_MODEL, UNAVAILABLE, Problem
+from watcherd.problems import UNAVAILABLE, Problem
 from watcherd.revision import InFlight, Revision
 from watcherd.server import make_server
 from watcherd.settings import Settings
@@ -246,8 +246,8 @@ class Worker:
             detail = "the daemon is starting: if there is such a model, it does not serve yet"
             return Problem(UNAVAILABLE, detail, headers={"retry-after": "1"})
         if fold(model) in self._rejected:
-            return Problem(MODEL_REJECTED, f"{model} has errors: see GET /admin/pim/{model}, or run watcherd check")
-        return Problem(NO_SUCH_MODEL, f"no model named {model} is served")
+            return problems.model_rejected(model)
+        return problems.no_such_model(model)
 
     # -- how it is ----------------------------------------------------------------------------
 
@@ -277,11 +277,7 @@ class Worker:
             self._channel.tell("event", name=event.name, event=_plain(event.as_fields()))
 
     def _reload_keys(self, _said: Said) -> None:
-        try:
-            if self._keys is not None:
-                self._keys.load()
-        except SettingsError as error:
-            self._log.error("keys.rejected", error=str(error), hint="the keys that were read before stay in force")
+        reload_keys(self._keys, self._log)
 
     # -- the end ------------------------------------------------------------------------------
 
