@@ -31,7 +31,7 @@ class Example:
         for name, text in self.files.items():
             (directory / name).write_text(text, encoding="utf-8")
         for command in self.commands:
-            subprocess.run(["sh", "-euc", command], cwd=directory, check=True, timeout=30)
+            subprocess.run(["sh", "-euc", command], cwd=directory, check=True, timeout=120)
 
 
 @dataclass

@@ -5,10 +5,10 @@ it: before it is called (or after it has returned, for steps whose name says so)
 if it is armed. Production code knows nothing of it.
 
 As a program it is `watcherd` with one wrapped step: `FAULT_STEP` names it, and whatever the file
-`FAULT_ARMED` says happens once when that step is reached: `raise`, `block SECONDS` (the event loop),
-`delay SECONDS` (only this step), `hold PATH` (this step, until there is no such file), `fail` (as a
-database does), or the name of a signal to send to ourselves. `census PATH` is no
-fault: it writes down how many tasks there are, which nobody can see from outside.
+`FAULT_ARMED` says happens once when that step is reached: `raise`, `block PATH` (the event
+loop, until there is no such file), `delay SECONDS` (only this step), `hold PATH` (this step, until
+there is no such file), `fail` (as a database does), or the name of a signal to send to ourselves.
+`census PATH` is no fault: it writes down how many tasks there are, which nobody can see from outside.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ def armed_by(file: Path) -> Callable[[], Hold]:
         if action == "fail":
             raise StoreUnavailableError("the disk is full")
         if action == "block":
-            time.sleep(float(argument[0]))
+            while Path(argument[0]).exists():
+                time.sleep(0.005)
         elif action == "delay":
             return float(argument[0])
         elif action == "hold":

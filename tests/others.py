@@ -11,7 +11,7 @@ from pathlib import Path
 _STATEMENTS = """
 import sqlite3, sys
 path, *statements = sys.argv[1:]
-connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+connection = sqlite3.connect(path, isolation_level=None, timeout=120)
 for statement in statements:
     connection.execute(statement).fetchall()
 print("held", flush=True)

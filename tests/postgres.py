@@ -83,7 +83,7 @@ class Postgres:
         if self._server is None:
             return
         self._server.send_signal(signal.SIGINT)
-        self._server.wait(30)
+        self._server.wait(120)
         self._reading.join()
         assert self._server.stderr is not None
         self._server.stderr.close()

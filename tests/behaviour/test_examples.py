@@ -232,11 +232,11 @@ def test_check_runs_examples_without_a_daemon(tmp_path: Path) -> None:
     for text, status in ((GUARDED, 0), (GUARDED.replace("stock: 2,", "stock: 20,"), 1)):
         file.write_text(text)
         command = [sys.executable, "-m", "watcherd", "check", "--run", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == status, done.stdout + done.stderr
         assert ("PIM440" in done.stdout) == bool(status)
         assert done.stdout.rstrip().endswith(" examples run.")
-    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, json.loads(done.stdout)["summary"]["examples"]) == (1, 2)
 
 

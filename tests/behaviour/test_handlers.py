@@ -280,13 +280,18 @@ async def test_a_handler_that_keeps_others_from_writing_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watcherd.store.sqlite_session.HOLD_SECONDS", 0.2)
-    sits = ORDERS.replace("    made =", "    import asyncio\n    await asyncio.sleep(1.0)\n    made =", 1)
+    has_turn, go_on = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(asyncio, "has_turn", has_turn, raising=False)  # where the handler finds them
+    monkeypatch.setattr(asyncio, "go_on", go_on, raising=False)
+    sits = ORDERS.replace(
+        "    made =", "    import asyncio\n    asyncio.has_turn.set()\n    await asyncio.go_on.wait()\n    made =", 1
+    )
     async with serving(tmp_path, files(sits), handlers=True) as walk:
         await stocked(walk)
         ordering = asyncio.create_task(walk.call("POST", PATH, {"sku": "a"}))
-        while await stock(walk) == 10 and not ordering.done():
-            break
+        await has_turn.wait()
         await walk.post("/api/shop/products", {"sku": "b", "stock": 1, "price": "1"})
+        go_on.set()
         reply = await ordering
         assert (reply.status, reply.json["type"]) == (503, "/problems/unavailable")
         assert "kept others from writing" in reply.json["detail"]
@@ -412,8 +417,8 @@ async def test_code_that_cannot_be_loaded_rejects_the_revision_with_file_and_lin
 async def test_code_that_does_not_come_to_an_end_rejects_the_revision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watcherd.behind.LOAD_SECONDS", 0.1)
     async with serving(tmp_path, files(), handlers=True) as walk:
+        monkeypatch.setattr("watcherd.behind.LOAD_SECONDS", 0.1)
         walk.write("orders.py", "import threading\nthreading.Event().wait(3)\n" + ORDERS)
         [refused] = (await walk.see("orders.py")).refused
         assert (refused.diagnostics[0].code, refused.diagnostics[0].line) == ("PIM424", 24)

@@ -56,10 +56,10 @@ async def _held(walk: Walk) -> AsyncIterator[None]:
 
     def stay(_: Cursor) -> None:
         entered.set()
-        assert leave.wait(30)
+        assert leave.wait(120)
 
     staying = asyncio.create_task(walk.store._database.write(stay))
-    await asyncio.to_thread(entered.wait, 30)
+    await asyncio.to_thread(entered.wait, 120)
     try:
         yield
     finally:

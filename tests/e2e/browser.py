@@ -14,7 +14,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WAIT_MS = 20_000
+WAIT_MS = 120_000
 """How long the browser waits for what has to appear: an upper bound, never a delay."""
 expect.set_options(timeout=WAIT_MS)
 

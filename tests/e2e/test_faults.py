@@ -167,7 +167,9 @@ async def test_a_fault_at_any_step_of_a_stop_ends_within_bounds_and_loses_nothin
 async def test_a_thread_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, "scan")
     async with daemon.start() as process:
-        daemon.armed.write_text("block 50")
+        held = tmp_path / "held"
+        held.touch()
+        daemon.armed.write_text(f"block {held}")
         process.kill(signal.SIGHUP)
         while daemon.armed.exists():
             await asyncio.sleep(0)

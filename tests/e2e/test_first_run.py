@@ -30,7 +30,7 @@ def test_at_a_terminal_it_is_said_where_to_look(tmp_path: Path) -> None:
         finally:
             process.send_signal(signal.SIGTERM)
             drain(ours)
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
             os.close(ours)
     text = said.decode().replace("\r\n", "\n")
     assert re.search(r"Dashboard   http://127\.0\.0\.1:\d+/\n", text)

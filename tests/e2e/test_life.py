@@ -288,8 +288,10 @@ async def test_two_signals_at_once_are_one(daemon: Process) -> None:
     await daemon.wait_for("model.loaded")
     reader, writer = await half_a_request(daemon)
     await in_flight(daemon, 1)
+    daemon.kill(signal.SIGSTOP)  # both are there when it goes on, however late this process sends the other one
     daemon.kill(signal.SIGTERM)
     daemon.kill(signal.SIGINT)
+    daemon.kill(signal.SIGCONT)
     await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
     writer.write(REST)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
@@ -324,7 +326,7 @@ async def test_before_the_first_scan_is_done_a_model_is_not_called_missing(tmp_p
     seen = []
     async with running(models, tmp_path / "data", "--uds", str(address), ready=False) as daemon:
         transport = httpx.AsyncHTTPTransport(uds=str(address))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as client:
             await daemon.wait_for("watch.started")  # connections are taken before the models are read
             while 200 not in seen:
                 answer = await client.get("/api/m99/items")

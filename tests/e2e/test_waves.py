@@ -61,7 +61,7 @@ class Start:
     def client(self) -> httpx.AsyncClient:
         """A client with connections of its own."""
         transport = httpx.AsyncHTTPTransport(uds=str(self._address))
-        return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30)
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120)
 
     @asynccontextmanager
     async def running(self, *arguments: str, ready: bool = False) -> AsyncIterator[Process]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 
@@ -18,9 +19,11 @@ async def loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Holds]:
     """Looked at, and long ago enough not to linger over anything."""
     monkeypatch.setattr(holds, "LINGER_SECONDS", 0.0)
     looked_at = Holds()
+    gc.disable()  # a look through all that other tests have left would be a hold, too
     looked_at.start()
     yield looked_at
     looked_at.stop()
+    gc.enable()
 
 
 def longest(found: Histogram) -> float:

@@ -32,7 +32,7 @@ class SlowReader(io.StringIO):
 
     def write(self, text: str) -> int:
         self.waiting.set()
-        assert self.reading.wait(10)
+        assert self.reading.wait(120)
         return super().write(text)
 
 
@@ -230,7 +230,7 @@ def test_a_stuck_reader_blocks_nobody_and_what_was_dropped_is_counted(monkeypatc
     configured = logs.configure("json", "info", stream)
     logger = logs.get("x")
     logger.info("first")
-    assert stream.waiting.wait(10)
+    assert stream.waiting.wait(120)
     for number in range(8):
         logger.info("line", number=number)
     stream.reading.set()
@@ -245,7 +245,7 @@ def test_closing_does_not_wait_for_a_stuck_reader() -> None:
     stream = SlowReader()
     configured = logs.configure("json", "info", stream)
     logs.get("x").info("first")
-    assert stream.waiting.wait(10)
+    assert stream.waiting.wait(120)
     configured.close(timeout=0.01)
     stream.reading.set()
 
@@ -254,7 +254,7 @@ def test_lines_lost_to_a_full_disk_are_counted_when_there_is_room_again() -> Non
     stream = FullDisk()
     configured = logs.configure("json", "info", stream)
     logs.get("x").info("lost")
-    assert stream.tried.wait(10)
+    assert stream.tried.wait(120)
     stream.room = True
     logs.get("x").info("kept")
     configured.close()
@@ -270,7 +270,7 @@ def test_a_broken_pipe_stops_the_log_and_nothing_else() -> None:
         os.close(reading)
         for _ in range(100):
             logs.get("x").info("nobody reads this")
-        configured._writer._thread.join(10)
+        configured._writer._thread.join(120)
         assert not configured._writer._thread.is_alive()
         logs.get("x").info("nor this")
         configured.close()
@@ -287,14 +287,15 @@ def test_a_pipe_that_does_not_block_gets_every_line() -> None:
         reader = threading.Thread(target=lambda: received.extend(_read_all(reading)))
         reader.start()
         configured.close()
-    reader.join(10)
+    reader.join(120)
     assert [json.loads(line)["number"] for line in received.splitlines()] == list(range(2000))
 
 
 def test_closing_gives_standard_logging_back_and_leaves_no_thread() -> None:
-    before = (threading.active_count(), list(logging.getLogger().handlers))
+    threads, handlers = set(threading.enumerate()), list(logging.getLogger().handlers)
     logs.configure("json", "info", io.StringIO()).close()
-    assert (threading.active_count(), list(logging.getLogger().handlers)) == before
+    assert set(threading.enumerate()) <= threads, "others may end meanwhile"
+    assert logging.getLogger().handlers == handlers
 
 
 def _read_all(descriptor: int) -> bytes:

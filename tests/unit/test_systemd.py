@@ -22,7 +22,7 @@ def analyze(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str
         if os.environ.get("CI") == "true":
             pytest.fail("systemd-analyze is missing: install the Debian package systemd")
         pytest.skip("needs systemd-analyze (Debian package systemd)")
-    return subprocess.run([tool, *arguments], cwd=directory, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([tool, *arguments], cwd=directory, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture

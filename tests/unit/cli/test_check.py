@@ -186,7 +186,7 @@ def test_checking_imports_neither_a_web_framework_nor_a_database(models: Path) -
         env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert result.stdout.splitlines()[-1] == "[]"

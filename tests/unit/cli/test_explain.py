@@ -50,7 +50,7 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
             [sys.executable, "-m", "watcherd", *arguments],
             stdout=follower,
             env={**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
-            timeout=30,
+            timeout=120,
             check=False,
         )
         os.close(follower)

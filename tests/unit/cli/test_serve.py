@@ -17,7 +17,7 @@ def watcherd(*arguments: str, directory: Path, **variables: str) -> subprocess.C
         env={**clean, "PYTHONPATH": str(Path(__file__).parents[3]), **variables},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -85,7 +85,7 @@ def test_asking_for_help_imports_nothing_that_is_slow_to_import(tmp_path: Path) 
         env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert result.stdout == "[]\n"

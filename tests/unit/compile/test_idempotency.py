@@ -79,7 +79,7 @@ async def test_a_request_that_still_runs_is_not_run_beside_itself(shop: Any, mon
     async def wait_and_write(tables: ModelTables, work: Callable[[Cursor], Any]) -> Any:
         def hold(cursor: Cursor) -> Any:
             loop.call_soon_threadsafe(entered.set)
-            assert go.wait(30)
+            assert go.wait(120)
             return work(cursor)
 
         return await write(tables, hold)

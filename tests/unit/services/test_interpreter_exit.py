@@ -14,5 +14,5 @@ handlers.MappingProxyType = handlers._unload = None  # as the interpreter does a
 
 
 def test_an_end_of_the_interpreter_with_handlers_loaded_prints_nothing() -> None:
-    ended = subprocess.run([sys.executable, "-c", _ENDS], capture_output=True, text=True, check=True, timeout=30)
+    ended = subprocess.run([sys.executable, "-c", _ENDS], capture_output=True, text=True, check=True, timeout=120)
     assert ended.stderr == ""

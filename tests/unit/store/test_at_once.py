@@ -228,7 +228,7 @@ def test_a_read_that_goes_on_when_tables_change_is_waited_for_and_stays_bounded(
         return [row[0] for row in cursor.execute(PAGE)]
 
     assert laid.now.read(PAGE, read) == list(range(20))
-    waking.join(10)
+    waking.join(120)
     assert not waking.is_alive()
     assert laid.page() == list(range(20))
 
@@ -238,17 +238,17 @@ def test_no_read_waits_for_another_thread_that_has_the_connection(laid: Laid) ->
 
     def slow(_number: int) -> int:
         there.set()
-        return int(go_on.wait(10))
+        return int(go_on.wait(120))
 
     laid.connection.create_function("slow", 1, slow)
     other = threading.Thread(
         target=laid.now.read, args=("SELECT slow(1)", lambda cursor: cursor.execute("SELECT slow(1)").fetchall())
     )
     other.start()
-    assert there.wait(10)
+    assert there.wait(120)
     for read in (laid.page, laid.now.version):
         with pytest.raises(TooMuchError):
             read()
     go_on.set()
-    other.join(10)
+    other.join(120)
     assert laid.page() == list(range(20))

@@ -35,7 +35,7 @@ async def test_what_follows_from_the_files_is_told_before_the_disk_has_it(
     told, synced = threading.Event(), []
 
     def wait_until_told(log: Path) -> None:
-        assert told.wait(30)
+        assert told.wait(120)
         synced.append(log.name)
 
     monkeypatch.setattr(late_sync, "make_up", wait_until_told)
@@ -67,10 +67,10 @@ async def test_rows_that_are_written_together_with_a_change_are_waited_for(tmp_p
 
     def hold(_: Cursor) -> None:
         entered.set()
-        assert go_on.wait(30)
+        assert go_on.wait(120)
 
     holding = asyncio.create_task(database.write(hold))
-    await asyncio.to_thread(entered.wait, 30)
+    await asyncio.to_thread(entered.wait, 120)
     together = [asyncio.create_task(work) for work in (database.change(level, from_files=True), database.write(level))]
     await asyncio.sleep(0)
     go_on.set()
@@ -169,8 +169,9 @@ async def test_what_is_owed_to_the_disk_is_made_up_with_a_real_descriptor(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", noted)
-    before = len(list(Path("/proc/self/fd").iterdir()))
     late_sync.make_up(tmp_path / "missing")
     (tmp_path / "log").touch()
     late_sync.make_up(tmp_path / "log")
-    assert (synced, len(list(Path("/proc/self/fd").iterdir()))) == (["log"], before)
+    assert synced == ["log"]
+    # Not how many there are: other threads of this process open and close theirs.
+    assert str(tmp_path / "log") not in {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}

@@ -52,11 +52,11 @@ class Gate:
 
     def __call__(self, _: Cursor) -> None:
         self.entered.set()
-        assert self.open.wait(30)
+        assert self.open.wait(120)
 
     async def start(self, database: SqliteDatabase) -> asyncio.Task[None]:
         task = asyncio.create_task(database.write(self))
-        await asyncio.to_thread(self.entered.wait, 30)
+        await asyncio.to_thread(self.entered.wait, 120)
         return task
 
 
@@ -222,11 +222,11 @@ async def test_a_read_in_a_thread_sees_one_state_and_cannot_write(database: Sqli
     def twice(cursor: Cursor) -> tuple[list[int], list[int]]:
         first = values(cursor)
         entered.set()
-        assert go.wait(30)
+        assert go.wait(120)
         return first, values(cursor)
 
     reading = asyncio.create_task(database.read(twice))
-    await asyncio.to_thread(entered.wait, 30)
+    await asyncio.to_thread(entered.wait, 120)
     await database.write(lambda cursor: insert(cursor, 1))
     go.set()
     assert await reading == ([], [])
@@ -238,7 +238,7 @@ async def test_a_read_in_a_thread_sees_one_state_and_cannot_write(database: Sqli
 
 async def test_the_loop_runs_on_while_a_list_is_read(database: SqliteDatabase) -> None:
     go = threading.Event()
-    reading = asyncio.create_task(database.read(lambda _: go.wait(30)))
+    reading = asyncio.create_task(database.read(lambda _: go.wait(120)))
     await asyncio.sleep(0)
     assert await database.write(lambda cursor: insert(cursor, 1)) == 1
     go.set()
@@ -275,7 +275,7 @@ async def test_closing_interrupts_what_takes_longer_than_its_deadline(database: 
         cursor.execute(endless).fetchall()
 
     writing = asyncio.create_task(database.write(forever))
-    await asyncio.to_thread(started.wait, 30)
+    await asyncio.to_thread(started.wait, 120)
     queued = asyncio.create_task(database.write(lambda cursor: insert(cursor, 1)))
     readings = [
         asyncio.create_task(database.read(lambda cursor: cursor.execute(endless).fetchall()))
@@ -300,7 +300,7 @@ async def test_closing_says_what_it_cannot_end(tmp_path: Path, monkeypatch: pyte
 
     database = SqliteDatabase(tmp_path / "x.db")
     reading = asyncio.create_task(database.read(reader))
-    await asyncio.to_thread(reader.entered.wait, 30)
+    await asyncio.to_thread(reader.entered.wait, 120)
     with pytest.raises(StoreError, match="a read does not end"):
         await database.close(0)
     reader.open.set()
@@ -313,7 +313,7 @@ async def test_a_cancelled_reader_is_waited_for_when_closing(tmp_path: Path) -> 
     database = SqliteDatabase(tmp_path / "x.db")
     gate = Gate()
     reading = asyncio.create_task(database.read(gate))
-    await asyncio.to_thread(gate.entered.wait, 30)
+    await asyncio.to_thread(gate.entered.wait, 120)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     closing_task = asyncio.create_task(database.close())
@@ -324,9 +324,11 @@ async def test_a_cancelled_reader_is_waited_for_when_closing(tmp_path: Path) -> 
 
 
 async def test_nothing_is_left_after_closing(tmp_path: Path) -> None:
+    others = set(threading.enumerate())
+
     def held() -> tuple[set[str], int]:
         descriptors = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
-        names = {thread.name for thread in threading.enumerate() if thread.name.startswith("watcherd-")}
+        names = {thread.name for thread in set(threading.enumerate()) - others if thread.name.startswith("watcherd-")}
         return names, sum(str(tmp_path) in path for path in descriptors)
 
     database = SqliteDatabase(tmp_path / "x.db")
@@ -476,7 +478,7 @@ async def test_while_tables_change_the_event_loop_leaves_its_reads_to_threads(da
 async def test_a_reader_that_nobody_uses_sees_the_tables_again_once_they_stand_still(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "_STILL_SECONDS", 1.0)
+    monkeypatch.setattr(writer, "_STILL_SECONDS", 3600.0)
     wake, woken, loop, times = database.at_once.wake, asyncio.Event(), asyncio.get_running_loop(), 0
 
     def noted() -> None:
@@ -491,11 +493,14 @@ async def test_a_reader_that_nobody_uses_sees_the_tables_again_once_they_stand_s
     for number in range(5):
         await database.change(lambda cursor, number=number: cursor.execute(f"CREATE TABLE t{number} (x)").rowcount)
     assert (times, database.at_once.resting) == (0, True)
+    monkeypatch.setattr(writer, "_STILL_SECONDS", 0.01)
+    await database.change(lambda cursor: cursor.execute("CREATE TABLE t5 (x)").rowcount)
     await woken.wait()
     assert (times, database.at_once.resting) == (1, False)
     assert database.at_once.fetch_row("SELECT count(*) FROM t4", ()) == (0,)
 
     woken.clear()
+    monkeypatch.setattr(writer, "_STILL_SECONDS", 3600.0)
     await database.change(lambda cursor: cursor.execute("ALTER TABLE t4 ADD COLUMN y").rowcount)
     await woken.wait()
     assert times == 2, "it was used: it was woken at once"

@@ -77,6 +77,13 @@ async def until(reached: Callable[[], object]) -> None:
         await asyncio.sleep(0.002)
 
 
+def settled_as_they_are(root: Path, watcher: Watcher, *paths: str) -> bool:
+    """Whether these wait to be handed out, all of them, as they were left."""
+    changes = watcher._settling._changes
+    found = {path: change.stamp for path, change in changes.items() if change.settled}
+    return found == {path: directory.look(root, path) for path in paths} and watcher._settling.is_ready(_now())
+
+
 async def next_with(watcher: Watcher, wanted: Callable[[ChangeSet], object]) -> ChangeSet:
     while not wanted(found := await watcher.next()):
         pass
@@ -124,7 +131,8 @@ async def test_a_rename_over_is_handed_out_early_and_counts_once_it_has_settled(
     async with start() as watcher:
         assert await watcher.next(early=True) == FIRST
         replace(root, "a.yaml")
-        found = await watcher.next(early=True)
+        while (found := await watcher.next(early=True)).early is None:
+            replace(root, "a.yaml")  # a busy machine let it settle before anybody could look
         assert (found.paths, found.early) == ({"a.yaml"}, directory.look(root, "a.yaml"))
         assert await watcher.settled(found)
         replace(root, "b.yaml")
@@ -135,7 +143,8 @@ async def test_an_early_set_that_was_overtaken_comes_with_what_overtook_it(root:
     async with start() as watcher:
         await watcher.next()
         replace(root, "a.yaml")
-        found = await watcher.next(early=True)
+        while (found := await watcher.next(early=True)).early is None:
+            replace(root, "a.yaml")
         replace(root, "b.yaml")
         await until(lambda: not watcher._raw and len(watcher._settling._changes) == 2)
         assert not await watcher.settled(found)
@@ -149,7 +158,7 @@ async def test_what_changes_while_the_consumer_is_busy_is_merged(root: Path, sta
             replace(root, "a.yaml", f"{number}\n")
             replace(root, "b.yaml", f"{number}\n")
             await asyncio.sleep(0)  # the watcher works on, the consumer does not
-        await until(lambda: not watcher._settling.next_due() and watcher._settling.is_ready(_now()))
+        await until(lambda: settled_as_they_are(root, watcher, "a.yaml", "b.yaml"))
         assert (await watcher.next()).paths == {"a.yaml", "b.yaml"}
         watcher.request("signal")
         assert (await watcher.next()).reason == "signal", "there was nothing else left to hand out"
@@ -433,7 +442,7 @@ async def test_where_polling_is_forbidden_it_tries_inotify_again_with_growing_de
 
     monkeypatch.setattr(notify, "RustNotify", fail)
     async with start(force_polling=False) as watcher:
-        await until(lambda: watcher.health.restarts == 6)
+        await until(lambda: watcher.health.restarts >= 6)
         assert watcher.health.state is WatchState.RESTARTING
     delays = [event.delay_seconds for event in published if isinstance(event, WatchRestarted)]
     assert delays[:6] == [0.01, 0.02, 0.04, 0.08, 0.08, 0.08]
@@ -484,11 +493,11 @@ async def test_a_cancelled_watcher_leaves_no_thread_and_no_descriptor(root: Path
         return found
 
     gc.collect()
-    before = descriptors()
+    before, others = descriptors(), set(threading.enumerate())
     for _ in range(20):
         async with start() as watcher:
             await watcher.next()
             assert descriptors() - before
     # The thread inside watchfiles closes what it has open after it was told to end, and nobody announces that.
     await until(lambda: not descriptors() - before)
-    assert not [thread for thread in threading.enumerate() if thread.name == "watcherd-notify"]
+    assert not [thread for thread in set(threading.enumerate()) - others if thread.name == "watcherd-notify"]
