@@ -15,8 +15,9 @@ from tests.explanations import CODES, DEFAULT_FILE, read_page
 from watcherd.cli import app
 from watcherd.pim import DEFAULT_LIMITS
 from watcherd.pim.findings import Findings, SourceText
+from watcherd.pim.key_words import KEYS
 from watcherd.pim.nodes import MapNode, read_tree
-from watcherd.pim.schema import KEYS, json_schema
+from watcherd.pim.schema import json_schema
 from watcherd.pim.values import free_value
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +25,7 @@ SAMPLES = sorted((ROOT / "pim_models").glob("*.yaml"))
 SHOWN_IN_AN_EDITOR = ["PIM101", "PIM102", "PIM103", "PIM201", "PIM203", "PIM207", "PIM409"]
 """Codes whose wrong examples a schema can tell of; the others are about several keys, or about the text."""
 
-TELL = "say what it is for in KEYS of watcherd/pim/schema.py, with an example"
+TELL = "say what it is for in KEYS of watcherd/pim/key_words.py, with an example"
 
 
 @pytest.fixture(scope="module")
