@@ -2,7 +2,7 @@
 
 The walk, each stage a module::
 
-    bytes -> source (size, encoding) -> nodes (events, bounded -> positioned tree)
+    bytes -> source (size, encoding) -> yaml_reader (events, bounded -> positioned tree of nodes)
           or, of a file that is being edited, pieces (what did not change -> the nodes it gave before)
           -> shapes (tree -> document, by the pydantic models of `document`)
           -> resolve (document -> spec: names, attributes, relations, sentences, services, flows)

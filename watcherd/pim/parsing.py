@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from watcherd.pim.findings import Findings, SourceText, Span, quote
 from watcherd.pim.names import is_domain
-from watcherd.pim.nodes import MapNode, Node, ScalarNode, node_at, read_tree, span_at
+from watcherd.pim.nodes import MapNode, Node, ScalarNode, node_at, span_at
 from watcherd.pim.pieces import Pieces
 from watcherd.pim.resolve import resolve
 from watcherd.pim.scopes import character_span
 from watcherd.pim.shapes import shape
 from watcherd.pim.source import DEFAULT_LIMITS, Limits, decode
+from watcherd.pim.yaml_reader import read_tree
 
 if TYPE_CHECKING:
     from watcherd.pim.diagnostics import Diagnostic, Position

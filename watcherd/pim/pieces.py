@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from watcherd.pim.findings import Findings, SourceText, Span
 from watcherd.pim.meanings import Meanings
-from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, kind_of, read_tree
+from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, kind_of
+from watcherd.pim.yaml_reader import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,10 @@ from watcherd.cli import app
 from watcherd.pim import DEFAULT_LIMITS
 from watcherd.pim.findings import Findings, SourceText
 from watcherd.pim.key_words import KEYS
-from watcherd.pim.nodes import MapNode, read_tree
+from watcherd.pim.nodes import MapNode
 from watcherd.pim.schema import json_schema
 from watcherd.pim.values import free_value
+from watcherd.pim.yaml_reader import read_tree
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = sorted((ROOT / "pim_models").glob("*.yaml"))

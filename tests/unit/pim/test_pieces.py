@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import watcherd.pim.pieces
 from watcherd.pim import DEFAULT_LIMITS, Limits, Pieces, parse
 from watcherd.pim.findings import Findings, SourceText
-from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode, read_tree
+from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode
+from watcherd.pim.yaml_reader import read_tree
 
 MODELS = [
     path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[3] / "pim_models").glob("*.yaml"))

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from watcherd.pim import nodes, parse
+from watcherd.pim import parse, yaml_reader
 
 MARK = "▸"
 HEAD = "domain: shop\nentities:\n  - name: Thing\n    attributes:\n      sku: string\n"
@@ -92,7 +92,7 @@ SLIPS = [
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both parsers that PyYAML may come with."""
     if request.param == "Python":
-        monkeypatch.setattr(nodes, "EventParser", yaml.SafeLoader)
+        monkeypatch.setattr(yaml_reader, "EventParser", yaml.SafeLoader)
 
 
 def found_in(marked: str) -> tuple[str, int, str, str | None]:
