@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from watcherd.errors import StoreError
 from watcherd.store.cursor import Cursor, SqliteCursor, read_one_state, run
+from watcherd.store.readers import LOOK_AGAIN, TABLES
 
 MAX_STEPS: Final = 20_000
 """Of the virtual machine, for one read: about half a millisecond."""
@@ -45,8 +46,6 @@ _NOT_TRIED: Final = 100
 """How often a statement that was too much is left to the threads before it is tried here again."""
 
 _VERSION: Final = "PRAGMA data_version"
-_TABLES: Final = "PRAGMA schema_version"
-_LOOK_AGAIN: Final = "SELECT 1 FROM sqlite_master LIMIT 0"
 
 T = TypeVar("T")
 Query = tuple[str, tuple[Any, ...]]
@@ -75,8 +74,16 @@ class AtOnce:
     while it waits for Python's, and the other the other way round. Nothing in the process would go on.
     """
 
-    def __init__(self, connection: sqlite3.Connection, wake_soon: Callable[[], None] = lambda: None) -> None:
-        """`wake_soon` has it woken in another thread, where it turns out that another process has changed tables."""
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        wake_soon: Callable[[], None] = lambda: None,
+        learning: threading.Lock | None = None,
+    ) -> None:
+        """`wake_soon` has it woken in another thread, where it turns out that another process has changed tables.
+
+        `learning` is held by whoever reads definitions; see `readers`.
+        """
         self._connection = connection
         self._wake_soon = wake_soon
         self._tables: int | None = None  # the version of the definitions that are known
@@ -86,7 +93,10 @@ class AtOnce:
         self._counts: dict[Query, _Known] = {}
         self._too_much: dict[str, int] = {}
         self._alone = threading.Lock()
-        self._waking = False
+        self._learning = learning or threading.Lock()
+        self._noting = threading.Lock()
+        self._waking = self._is_changing = False
+        self._changes = 0
         self.resting = False
         """Whether reads are refused, for as long as tables are being changed."""
         self.used = False
@@ -125,21 +135,32 @@ class AtOnce:
 
     def rest(self) -> None:
         """Refuse every read from now on: the tables are about to change. For any thread; see `wake`."""
-        self.resting = True
+        with self._noting:
+            self.resting = self._is_changing = True
+            self._changes += 1
+
+    def changed(self) -> None:
+        """Note that the change is in the database, or will never be. For whoever has called `rest`."""
+        self._is_changing = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it rests, and nothing stands in the way of a `wake` but the time that it takes.
+
+        Before the change is there, other connections know the tables: nobody has to wait for anything.
+        """
+        return self.resting and not self._is_changing
 
     def wake(self) -> None:
         """See how the tables are now, then read again. For any thread but the event loop's.
 
         A connection reads the definitions of all tables again when one of them has changed: with a
-        thousand models that takes twenty milliseconds, and more steps than a read may have here.
+        thousand models that takes six milliseconds or more, and more steps than a read may have here.
         """
-        with self._alone:  # a read that has begun before the rest is over in half a millisecond
-            self._waking, self.used = True, False
-            try:
-                self._tables = self._version_of_tables()
-                self._connection.execute(_LOOK_AGAIN).fetchall()
-            finally:
-                self._waking = self.resting = False
+        with self._learning:
+            if self.resting or self._tables is None:  # else another thread has done it while this one waited
+                with self._alone:  # a read that has begun before the rest is over in half a millisecond
+                    self._learn()
 
     def version(self) -> int:
         """Changes whenever anybody has written to the database. TooMuchError."""
@@ -162,6 +183,18 @@ class AtOnce:
         """Keep what was counted in another thread since the version was `before`. TooMuchError."""
         # As long as that has not changed, the other one saw what is seen here.
         self._keep(query, _Known(number, before if self.version() == before else None))
+
+    def _learn(self) -> None:
+        self._waking, self.used = True, False
+        changes = self._changes
+        try:
+            self._tables = self._version_of_tables()
+            self._connection.execute(LOOK_AGAIN).fetchall()
+        finally:
+            with self._noting:
+                self._waking = False
+                # Else the next read would find what has changed meanwhile, on the event loop's thread.
+                self.resting = self._is_changing or self._changes != changes
 
     def _keep(self, query: Query, known: _Known) -> None:
         self._counts.pop(query, None)
@@ -198,12 +231,12 @@ class AtOnce:
     def _rest_if_tables_changed(self) -> None:
         """What was stopped was the reading of definitions, which other processes may have changed: RestingError."""
         if self._tables != self._version_of_tables():
-            self.rest()
+            self.resting = True
             self._wake_soon()
             raise RestingError("the tables have been changed")
 
     def _version_of_tables(self) -> int:
-        version: int = self._connection.execute(_TABLES).fetchone()[0]
+        version: int = self._connection.execute(TABLES).fetchone()[0]
         return version
 
     def _refuse_known(self, sql: str) -> None:

@@ -42,6 +42,9 @@ class Database(Protocol):
     def at_once(self) -> AtOnce | None:
         """What answers a short read without waiting; None where every read waits for a server."""
 
+    async def awake(self) -> bool:
+        """Wait until `at_once` knows the tables again, where they have changed; whether that was waited for."""
+
     async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key, or None; the shortest way there is."""
 

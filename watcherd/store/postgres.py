@@ -101,6 +101,10 @@ class PostgresDatabase:
             raise StoreError(f"cannot open the database {shown}: {translated(error)}") from error
         return cls(pool, shown, max_waiting=max_waiting)
 
+    async def awake(self) -> bool:
+        """There is nothing to wait for: nothing is read at once."""
+        return False
+
     async def fetch_row(self, sql: str, parameters: tuple[Any, ...]) -> Any:
         """The first row of a read by key, in a transaction of its own."""
 

@@ -106,6 +106,8 @@ class ReadRows:
         `related` rows take one more query a relation; TooManyRowsError when one finds over `max_related`.
         """
         page = None if related else self.list_at_once(query)
+        if page is None and not related and self._is_short(query) and await self._database.awake():
+            page = self.list_at_once(query)
         if page is not None:
             return page
         select, count = self._select(query)

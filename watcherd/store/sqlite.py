@@ -1,9 +1,9 @@
 """SQLite: the connections to one file, who reads where, and who writes.
 
 Owns the file, the PRAGMAs, one reader on the event loop's thread for what takes microseconds (see
-`at_once`; readers of a write-ahead log hardly ever wait), a few reader threads for the rest, and the writer. Does not
-know any table. There is no engine and no pool of SQLAlchemy in between: its Core makes the
-statements, and they run on raw connections, which costs a tenth.
+`at_once`; readers of a write-ahead log hardly ever wait), a few reader threads for the rest (`readers`
+has their connections), and the writer. Does not know any table. There is no engine and no pool of
+SQLAlchemy in between: its Core makes the statements, and they run on raw connections, which costs a tenth.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ from watcherd.store.cursor import Cursor, read_one_state, refused, run
 from watcherd.store.dialect import SQLITE
 from watcherd.store.hold import Hold, Tenure
 from watcherd.store.place import Place
+from watcherd.store.readers import Readers
 from watcherd.store.session import Body, interact
 from watcherd.store.sqlite_session import SESSIONS, Connections, SqliteSession
 from watcherd.store.sqlite_stream import SqliteStream
@@ -77,21 +77,27 @@ class SqliteDatabase:
             "PRAGMA cache_size=-16384",
             "PRAGMA journal_size_limit=67108864",
         )
-        self._readers: list[sqlite3.Connection] = []
-        self._own = threading.local()
+        self._readers = Readers(self._connect_reader)
+        self._waking: Future[None] | None = None
         self._reading: set[Future[Any]] = set()
         self._streams: set[SqliteStream] = set()
         self._closing = False
         self._abandoned = False
         self._place: Place | None = None
         try:
-            self.at_once = AtOnce(self._connect_reader(), self._wake_reader_soon)
+            self.at_once = AtOnce(self._readers.connected(), self._wake_reader_soon, self._readers.learning)
             self._place = Place(path, saves=tenure == "leading")
             log = path.with_name(f"{path.name}-wal") if durability == "full" else None
-            self._writer = Writer(self._connect, self._place, max_waiting=max_waiting, reader=self.at_once, log=log)
+            self._writer = Writer(
+                self._connect,
+                self._place,
+                max_waiting=max_waiting,
+                reader=self.at_once,
+                renew_others=self._renew_readers,
+                log=log,
+            )
         except sqlite3.Error as error:
-            for connection in self._readers:
-                connection.close()
+            self._readers.close()
             self._hold.release()
             raise StoreError(f"cannot open the database {path}: {error}") from error
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="watcherd-reader")
@@ -105,7 +111,21 @@ class SqliteDatabase:
         try:
             return self.at_once.fetch_row(sql, parameters)
         except TooMuchError:
-            return await self.read(lambda cursor: run(cursor, sql, parameters).fetchone())
+            pass
+        if await self.awake():
+            with contextlib.suppress(TooMuchError):
+                return self.at_once.fetch_row(sql, parameters)
+        return await self.read(lambda cursor: run(cursor, sql, parameters).fetchone())
+
+    async def awake(self) -> bool:
+        """As `Database`: it takes as long as it would take another connection, once for all who wait."""
+        if not self.at_once.is_behind:
+            return False
+        if self._waking is None or self._waking.done():
+            self._waking = self._submit(self._wake_reader)
+        # Whoever gives up waiting does so for itself alone.
+        await asyncio.shield(asyncio.wrap_future(self._waking))
+        return True
 
     async def read(self, read: Callable[[Cursor], T]) -> T:
         """Run a read in a thread, in one transaction: it sees one state of the database."""
@@ -218,12 +238,11 @@ class SqliteDatabase:
         self._connections.close()
         for stream in tuple(self._streams):
             stream.end()
-        for connection in self._readers:
-            connection.close()
+        self._readers.close()
 
     def _reading_connections(self) -> list[sqlite3.Connection]:
         streams = [stream.connection for stream in self._streams if stream.connection is not None]
-        return [*self._readers, *streams]
+        return [*self._readers.connections, *streams]
 
     def _wake_reader_soon(self) -> None:
         """Have the event loop's reader read the definitions anew in a thread; refused by a pool that is closed."""
@@ -234,6 +253,18 @@ class SqliteDatabase:
         """What it cannot do now, its next read tries again."""
         with contextlib.suppress(sqlite3.Error):
             self.at_once.wake()
+        self._renew_readers()
+
+    def _renew_readers(self) -> None:
+        """Have the other readers know the tables before anybody needs them: one after the other, between reads."""
+        with contextlib.suppress(RuntimeError):
+            self._threads.submit(self._renew_one)
+
+    def _renew_one(self) -> None:
+        """What it cannot do now, the next read does."""
+        with contextlib.suppress(sqlite3.Error):
+            if not self._abandoned and self._readers.renew():
+                self._renew_readers()
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         """Run a read in a thread. The future is the thread's own: it lives on when its caller is cancelled."""
@@ -253,14 +284,12 @@ class SqliteDatabase:
             raise refused(error) from error
 
     def _read_in_thread(self, read: Callable[[Cursor], T]) -> T:
-        if not hasattr(self._own, "connection"):
-            self._own.connection = self._connect_reader()
-        return read_one_state(self._own.connection, read)
+        with self._readers.lent() as connection:
+            return read_one_state(connection, read)
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = self._connect_to_read()
         connection.execute(_LOOK).fetchall()  # opens all its files: they may be gone when it is first used
-        self._readers.append(connection)
         return connection
 
     def _connect_to_read(self) -> sqlite3.Connection:

@@ -59,25 +59,27 @@ class _Job:
 class Writer:
     """Runs writes one after another, in groups; made and closed on the event loop's thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a writer works with, composed once by its database
         self,
         connect: Callable[[], sqlite3.Connection],
         place: Place,
         *,
         max_waiting: int,
         reader: AtOnce | None = None,
+        renew_others: Callable[[], None] = lambda: None,
         log: Path | None = None,
     ) -> None:
-        """`reader` rests while the tables change, and is woken here, where nobody waits for it.
+        """`reader` rests while the tables change, and is woken here, where nobody waits for it; then the others.
 
         `log` is the write-ahead log that commits wait for; None: they do not wait for the disk.
         """
         self._connect = connect
         self._place = place
         self._reader = reader
+        self._renew_others = renew_others
         self._log = log
         self._owes_sync = False
-        self._altered = False
+        self._altered = self._has_woken = False
         self._is_behind = False
         self._connection: sqlite3.Connection | None = connect()
         self.max_waiting = max_waiting
@@ -150,6 +152,7 @@ class Writer:
                 if self._reader is not None and self._reader.used:
                     self._wake_reader()
                 self._catch_up()
+                self._renew()
                 self._make_up()
         self._disconnect()
         self._tell(_finish, self._ended)
@@ -180,6 +183,7 @@ class Writer:
                 return self._waiting.get(timeout=_STILL_SECONDS)
             except queue.Empty:
                 self._wake_reader()
+                self._renew()
         return self._waiting.get()
 
     def _settle(self, group: list[_Job]) -> None:
@@ -259,7 +263,15 @@ class Writer:
             if self._reader is not None:
                 self._reader.rest()
                 self._altered = True
-        cursor.execute("COMMIT")
+        self._commit(cursor)
+
+    def _commit(self, cursor: Cursor) -> None:
+        """End the transaction; whatever comes of it, nothing is about to change any more."""
+        try:
+            cursor.execute("COMMIT")
+        finally:
+            if self._reader is not None:
+                self._reader.changed()
 
     def _note(self, error: BaseException | None) -> None:
         """Remember what is wrong with the files, if that is what the error is about."""
@@ -269,9 +281,15 @@ class Writer:
     def _wake_reader(self) -> None:
         """What it cannot do now, the reader's next read does."""
         if self._reader is not None and self._altered:
-            self._altered = False
+            self._altered, self._has_woken = False, True
             with contextlib.suppress(sqlite3.Error):
                 self._reader.wake()
+
+    def _renew(self) -> None:
+        """Have the other readers see the tables, too: after the two that requests wait for."""
+        if self._has_woken:
+            self._has_woken = False
+            self._renew_others()
 
     def _make_up(self) -> None:
         """Have the disk get what was told before it had it."""

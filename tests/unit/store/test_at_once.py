@@ -168,7 +168,13 @@ def test_while_tables_change_every_read_is_left_to_others_and_then_their_number_
             read()
     # Their definitions alone are more steps than a read may have.
     laid.fill()
+    assert not laid.now.is_behind
     laid.now.wake()
+    assert laid.now.resting, "the change is not there yet"
+    laid.now.changed()
+    assert laid.now.is_behind
+    laid.now.wake()
+    assert not laid.now.is_behind
     assert laid.page() == list(range(20))
 
 
@@ -230,6 +236,8 @@ def test_a_read_that_goes_on_when_tables_change_is_waited_for_and_stays_bounded(
     assert laid.now.read(PAGE, read) == list(range(20))
     waking.join(120)
     assert not waking.is_alive()
+    laid.now.changed()
+    laid.now.wake()
     assert laid.page() == list(range(20))
 
 

@@ -23,7 +23,7 @@ from watcherd.store.at_once import TooMuchError
 from watcherd.store.cursor import Cursor, run
 from watcherd.store.database import database_path
 from watcherd.store.hold import Tenure
-from watcherd.store.sqlite import SqliteDatabase
+from watcherd.store.sqlite import READERS, SqliteDatabase
 
 
 @pytest.fixture
@@ -305,8 +305,7 @@ async def test_closing_says_what_it_cannot_end(tmp_path: Path, monkeypatch: pyte
         await database.close(0)
     reader.open.set()
     await reading
-    for connection in database._readers:
-        connection.close()
+    database._readers.close()
 
 
 async def test_a_cancelled_reader_is_waited_for_when_closing(tmp_path: Path) -> None:
@@ -462,17 +461,69 @@ async def test_while_tables_change_the_event_loop_leaves_its_reads_to_threads(da
     await database.change(lambda cursor: cursor.execute("ALTER TABLE t ADD COLUMN y").rowcount)
     assert await database.fetch_row("SELECT y FROM t WHERE x = ?", (1,)) == (None,)
     await woken.wait()
-    assert told == [("rest", "watcherd-writer"), ("wake", "watcherd-writer")]
-    assert database.at_once.fetch_row("SELECT y FROM t WHERE x = ?", (2,)) == (None,)
+    assert told[0] == ("rest", "watcherd-writer")
+    assert {what for what, _ in told[1:]} == {"wake"}
+    assert {thread for _, thread in told} <= {"watcherd-writer", *(f"watcherd-reader_{n}" for n in range(READERS))}
+    assert await database.fetch_row("SELECT y FROM t WHERE x = ?", (2,)) == (None,)
 
     rest()
     assert await database.health() is None, "nothing is wrong"
     assert await database.fetch_row("SELECT y FROM t WHERE x = ?", (2,)) == (None,)
-    wake()
+    database.at_once.changed()
+    await asyncio.to_thread(wake)
 
     with pytest.raises(StoreUnavailableError):
         await database.change(_add_and_fail)
-    assert told[2:] == [], "what was rolled back changed no table"
+    assert [what for what, _ in told].count("rest") == 1, "what was rolled back changed no table"
+
+
+async def test_reads_that_come_after_a_change_wait_for_one_look_at_the_tables_together(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake, held = database.at_once.wake, threading.Event()
+
+    def slow() -> None:
+        assert held.wait(30)
+        wake()
+
+    async def refuse(_: object) -> None:
+        raise AssertionError("another connection was asked to know the tables")
+
+    await database.write(partial(insert, value=1))
+    database.at_once.fetch_row("SELECT x FROM t", ())
+    database.at_once.wake = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(database, "read", refuse)
+    await database.change(lambda cursor: cursor.execute("ALTER TABLE t ADD COLUMN y").rowcount)
+    reading = [asyncio.create_task(database.fetch_row("SELECT y FROM t", ())) for _ in range(5)]
+    while not reading[0].done() and database._waking is None:
+        await asyncio.sleep(0)
+    reading[1].cancel()
+    await asyncio.gather(reading[1], return_exceptions=True)
+    assert not any(one.done() for one in reading if one is not reading[1])
+    held.set()
+    answers = await asyncio.gather(*reading, return_exceptions=True)
+    assert [answer for answer in answers if not isinstance(answer, asyncio.CancelledError)] == [(None,)] * 4
+    database.at_once.wake = wake  # type: ignore[method-assign]
+
+
+async def test_readers_that_nobody_uses_know_the_tables_before_they_are_asked(database: SqliteDatabase) -> None:
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    renew = database._readers.renew
+
+    def noted() -> bool:
+        more = renew()
+        if not more:
+            loop.call_soon_threadsafe(done.set)
+        return more
+
+    barrier = threading.Barrier(READERS)
+    await asyncio.gather(*(database.read(lambda _: barrier.wait(30)) for _ in range(READERS)))
+    await database.fetch_row("SELECT x FROM t", ())
+    database._readers.renew = noted  # type: ignore[method-assign]
+    await database.change(lambda cursor: cursor.execute("ALTER TABLE t ADD COLUMN y").rowcount)
+    await done.wait()
+    now = database._readers._idle[0].tables()
+    assert [one.known for one in database._readers._idle] == [now] * READERS
 
 
 async def test_a_reader_that_nobody_uses_sees_the_tables_again_once_they_stand_still(
