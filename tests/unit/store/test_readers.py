@@ -84,14 +84,15 @@ def test_reads_one_after_the_other_need_one_connection_that_looks_once(laid: Lai
 
 
 def test_a_read_gets_a_connection_that_knows_the_tables_where_one_is_free(laid: Laid) -> None:
-    laid.together(3)
-    laid.change()
-    assert laid.readers.renew()
-    assert sorted(laid.looks()) == [1, 1, 2]
-    for _ in range(5):
-        laid.read()
+    laid.together(2)
+    with laid.readers.lent() as outdated:
+        laid.change()
+        assert laid.readers.renew()
+    laid.looks()
+    assert laid.read() is not outdated, "it was the last to be given back"
+    assert laid.looks() == [0, 0]
     with laid.readers.lent(), laid.readers.lent():
-        assert sum(laid.looks()) == 1, "it was the one that was free, and then one more"
+        assert sum(laid.looks()) == 1, "two at the same time have to be two"
 
 
 def test_those_that_nobody_uses_are_brought_up_to_date_one_by_one(laid: Laid) -> None:

@@ -480,30 +480,28 @@ async def test_while_tables_change_the_event_loop_leaves_its_reads_to_threads(da
 async def test_reads_that_come_after_a_change_wait_for_one_look_at_the_tables_together(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wake, held = database.at_once.wake, threading.Event()
-
-    def slow() -> None:
-        assert held.wait(30)
-        wake()
-
     async def refuse(_: object) -> None:
         raise AssertionError("another connection was asked to know the tables")
 
+    gates = [Gate() for _ in range(READERS)]
+    held = [asyncio.create_task(database.read(gate)) for gate in gates]
+    for gate in gates:
+        await asyncio.to_thread(gate.entered.wait, 30)
     await database.write(partial(insert, value=1))
-    database.at_once.fetch_row("SELECT x FROM t", ())
-    database.at_once.wake = slow  # type: ignore[method-assign]
     monkeypatch.setattr(database, "read", refuse)
+    monkeypatch.setattr(writer, "_STILL_SECONDS", 30.0)
+    database.at_once.used = False  # the writer does not wake it
     await database.change(lambda cursor: cursor.execute("ALTER TABLE t ADD COLUMN y").rowcount)
     reading = [asyncio.create_task(database.fetch_row("SELECT y FROM t", ())) for _ in range(5)]
-    while not reading[0].done() and database._waking is None:
+    while database._waking is None:
         await asyncio.sleep(0)
     reading[1].cancel()
-    await asyncio.gather(reading[1], return_exceptions=True)
-    assert not any(one.done() for one in reading if one is not reading[1])
-    held.set()
-    answers = await asyncio.gather(*reading, return_exceptions=True)
-    assert [answer for answer in answers if not isinstance(answer, asyncio.CancelledError)] == [(None,)] * 4
-    database.at_once.wake = wake  # type: ignore[method-assign]
+    await asyncio.wait([reading[1]])
+    assert [one.done() for one in reading] == [False, True, False, False, False]
+    for gate in gates:
+        gate.open.set()
+    assert await asyncio.gather(*(one for one in reading if one is not reading[1])) == [(None,)] * 4
+    await asyncio.gather(*held)
 
 
 async def test_readers_that_nobody_uses_know_the_tables_before_they_are_asked(database: SqliteDatabase) -> None:
