@@ -3,7 +3,8 @@
 The walk, each stage a module::
 
     text -> syntax (parsed by the native CEL library -> nodes with offsets)
-         -> checking (nodes + scope -> typed nodes, or the first fault with its offset)
+         -> checking (nodes + scope -> typed nodes, or the first fault with its offset;
+            `operator_types` says which types an operator has)
          -> lowering (typed nodes -> a function over the values of a scope)
 
 The grammar, the literals and the macros (`has`, `all`, `exists`, `exists_one`, `map`, `filter`)
@@ -38,11 +39,11 @@ Bounds
 Pure: knows no file, no model, no database.
 """
 
-from watcherd.expressions.checking import Typed
 from watcherd.expressions.compiled import Expression, check_syntax, compile_expression, constant_of
 from watcherd.expressions.evaluation import MAX_WORK
 from watcherd.expressions.functions import pattern_fault, pattern_validator
 from watcherd.expressions.syntax import MAX_DEPTH, MAX_LENGTH
+from watcherd.expressions.typed import Typed
 from watcherd.expressions.types import (
     ANY,
     BOOL,

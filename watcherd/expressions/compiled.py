@@ -13,10 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 from watcherd.errors import EvaluationError
-from watcherd.expressions.checking import Typed, check, demand
+from watcherd.expressions.checking import check, demand
 from watcherd.expressions.evaluation import Run, Values
 from watcherd.expressions.lowering import lower
 from watcherd.expressions.syntax import Node, parse
+from watcherd.expressions.typed import Typed
 from watcherd.expressions.types import BOOL, TIMESTAMP, Scope, Type, wire
 
 NOW = "now"

@@ -13,11 +13,11 @@ from decimal import Decimal, DecimalException
 from typing import Any, Final
 
 from watcherd.errors import EvaluationError
-from watcherd.expressions.checking import Typed
 from watcherd.expressions.evaluation import Run, Values
 from watcherd.expressions.functions import Function, midnight, whole
 from watcherd.expressions.macros import FOLDS
 from watcherd.expressions.operators import ORDER, are_ordered, as_float, named, operation, same
+from watcherd.expressions.typed import Typed
 from watcherd.expressions.types import ANY, Type, read_decimal, reader
 
 
