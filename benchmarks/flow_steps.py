@@ -24,7 +24,7 @@ from pydantic_core import to_json
 from watcherd.behind import loaded
 from watcherd.compile import Options, compile_model
 from watcherd.pim import gather, link, parse
-from watcherd.pim.spec import Code, LinkedModel
+from watcherd.pim.linked import Code, LinkedModel
 from watcherd.revision import Revision
 from watcherd.store import Cursor, Filter, ModelTables, Record, Select, Store
 from watcherd.wire import Call, Message

@@ -12,7 +12,7 @@ from typing import Final
 from watcherd.errors import WatcherdError
 from watcherd.pim import CODES, CodeFault, Parsed, handlers
 from watcherd.pim.diagnostics import Diagnostic, Position
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.services import NO_HANDLERS, HandlerError, HandlerFailedError, Handlers, in_thread, load_handlers
 
 LOAD_SECONDS: Final = 10.0

@@ -25,7 +25,7 @@ from watcherd.gate import Gate
 from watcherd.ledger import Live, Refusal, World, as_diagnostic
 from watcherd.pace import Turns
 from watcherd.pim import CodeFault, Diagnostic, Parsed, code_diagnostics, ways
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.report import Stages
 from watcherd.services import NO_HANDLERS, Handlers
 from watcherd.store import Rejection, StalePlanError, Store

@@ -26,7 +26,8 @@ from watcherd.pim import (
     parse,
 )
 from watcherd.pim.diagnostics import Diagnostic
-from watcherd.pim.spec import EMPTY, NO_CODE, Code, EntityRef, LinkedModel, ModelSpec, fold
+from watcherd.pim.linked import NO_CODE, Code, LinkedModel
+from watcherd.pim.spec import EMPTY, EntityRef, ModelSpec, fold
 from watcherd.revision import Revision
 from watcherd.store import Applied, Rejection, SchemaPlan
 

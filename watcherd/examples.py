@@ -26,7 +26,8 @@ from watcherd.errors import StoreError, WatcherdError, words_of
 from watcherd.feeds import Feeds
 from watcherd.pim import CODES, Diagnostic, Parsed
 from watcherd.pim.flow_types import handler_behind
-from watcherd.pim.spec import Attribute, Entity, Example, LinkedModel, ModelSpec
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Entity, Example, ModelSpec
 from watcherd.problems import Problem
 from watcherd.revision import Revision
 from watcherd.services import Handlers

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from watcherd.directory import SourceFile
 from watcherd.pim import CODES, Parsed
 from watcherd.pim.diagnostics import Diagnostic
-from watcherd.pim.spec import EMPTY, NO_CODE, Code, LinkedModel, ModelSpec, fold
+from watcherd.pim.linked import NO_CODE, Code, LinkedModel
+from watcherd.pim.spec import EMPTY, ModelSpec, fold
 from watcherd.revision import Revision
 from watcherd.store import Notice, SchemaPlan
 

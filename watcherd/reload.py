@@ -37,7 +37,7 @@ from watcherd.holds import RELOAD, START, Closely, nobody_looks
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, copied
 from watcherd.pace import Pauses, Turns
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.progress import Progress
 from watcherd.report import Report, Stages, compare, finished, tell

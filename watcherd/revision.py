@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.wire import Answer, Call
 
 Handle = Callable[[Call], Awaitable[Answer]]

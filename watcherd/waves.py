@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 
 FIRST_BYTES: Final = 128 * 1024
 """How much the first wave weighs: about half a second. What weighs less is no wave of its own."""

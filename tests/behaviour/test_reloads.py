@@ -17,7 +17,7 @@ from watcherd.errors import StoreUnavailableError
 from watcherd.events import ModelDrained, ModelSwapped, ReloadFinished, SchemaApplied
 from watcherd.gateway import RouteTable
 from watcherd.pim import Parsed
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.reload import SIDE_BY_SIDE
 from watcherd.store import Record, Rejection, SchemaPlan, StalePlanError, Store
 from watcherd.watch import ChangeSet, OvertakenError

@@ -11,7 +11,8 @@ import pytest
 
 from watcherd import events
 from watcherd.drain import Deadlines, Drains
-from watcherd.pim.spec import LinkedModel, ModelSpec
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import ModelSpec
 from watcherd.revision import InFlight, OpenApiFragment, Revision
 from watcherd.wire import Answer, Call
 

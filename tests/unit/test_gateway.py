@@ -15,7 +15,8 @@ from watcherd.drain import cut
 from watcherd.errors import StoreUnavailableError
 from watcherd.feeds import Feed, Readers
 from watcherd.gateway import TABLE, Gateway, Limits, RouteTable
-from watcherd.pim.spec import LinkedModel, ModelSpec
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import ModelSpec
 from watcherd.problems import Problem
 from watcherd.revision import OpenApiFragment, Revision
 from watcherd.wire import Answer, Call, Message, Receive, Scope, Send

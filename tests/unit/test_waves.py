@@ -9,7 +9,8 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcherd.pim.spec import EntityRef, LinkedModel, ModelSpec, Target
+from watcherd.pim.linked import LinkedModel, Target
+from watcherd.pim.spec import EntityRef, ModelSpec
 from watcherd.waves import FIRST_BYTES, GROWTH, MODEL_BYTES, MOST_BYTES, Wave, by_size, one_wave
 
 SMALL = 300

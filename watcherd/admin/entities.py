@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from watcherd.admin.samples import curl
-from watcherd.pim.spec import Attribute, Entity, LinkedModel, ModelSpec, OnDelete, ValueType
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Entity, ModelSpec, OnDelete, ValueType
 from watcherd.revision import Operation, Revision
 
 

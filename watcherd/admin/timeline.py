@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 
 from watcherd import events
 from watcherd.ledger import World
-from watcherd.pim.spec import LinkedModel, fold
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import fold
 from watcherd.plan import ApiChange
 from watcherd.plan.api import api_changes
 from watcherd.revision import Operation

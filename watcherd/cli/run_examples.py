@@ -47,7 +47,7 @@ async def _failures(
     from watcherd.behind import CodeRefusedError, loaded
     from watcherd.compile import Options
     from watcherd.examples import as_diagnostics, examples, failures
-    from watcherd.pim.spec import NO_CODE, Code, LinkedModel
+    from watcherd.pim.linked import NO_CODE, Code, LinkedModel
 
     assert source.content is not None  # noqa: S101 - it was parsed
     parsed = pim.parse(source.content, source.file)

@@ -22,8 +22,9 @@ from watcherd.compile.options import Options
 from watcherd.compile.query import is_scalar
 from watcherd.compile.reading import nearest
 from watcherd.errors import TooManyRowsError
+from watcherd.pim.linked import LinkedModel
 from watcherd.pim.operators import MEMBERSHIP, ORDER, TEXT
-from watcherd.pim.spec import Attribute, Entity, LinkedModel
+from watcherd.pim.spec import Attribute, Entity
 from watcherd.problems import Finding, Problem
 from watcherd.services.access import Found, Plain, Step, plain
 from watcherd.services.context import MAX_FOUND

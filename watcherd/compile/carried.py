@@ -14,19 +14,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from watcherd.compile.options import Options
 from watcherd.compile.validators import Targets
-from watcherd.pim.spec import (
-    Code,
-    Entity,
-    EntityRef,
-    Flow,
-    Kind,
-    LinkedModel,
-    Method,
-    ModelRule,
-    Parameter,
-    Service,
-    Target,
-)
+from watcherd.pim.flow_spec import Flow
+from watcherd.pim.linked import Code, LinkedModel, Target
+from watcherd.pim.spec import Entity, EntityRef, Kind, Method, ModelRule, Parameter, Service
 
 T = TypeVar("T")
 

@@ -34,7 +34,8 @@ from watcherd.compile.relations import expose
 from watcherd.compile.remembering import turn_all
 from watcherd.compile.service import MethodBody, any_has_code
 from watcherd.compile.writes import Admit, Prepare
-from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec, Service
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import EMPTY, ModelSpec, Service
 from watcherd.revision import Revision
 from watcherd.services import NO_HANDLERS, Handlers
 from watcherd.store import ModelTables

@@ -39,7 +39,8 @@ from watcherd.compile.relations import Exposed, Relation, compile_relations, sho
 from watcherd.compile.values import Reader, text_reader
 from watcherd.compile.writes import Work
 from watcherd.errors import ConstraintError, TooManyRowsError
-from watcherd.pim.spec import Entity, LinkedModel
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Entity
 from watcherd.problems import Finding, Problem
 from watcherd.store import Cursor, Filter, ModelTables, Page, Row, Select
 from watcherd.wire import JSON, Answer, Call

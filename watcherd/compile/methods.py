@@ -39,7 +39,8 @@ from watcherd.compile.service import (
 from watcherd.compile.transitions import StateChange, compile_transition
 from watcherd.compile.writes import Admit, Keep, Performance
 from watcherd.pim.flow_types import method_of
-from watcherd.pim.spec import Attribute, LinkedModel, Method, Parameter, Service
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Method, Parameter, Service
 from watcherd.problems import Finding, Problem
 from watcherd.services import (
     Calls,

@@ -34,7 +34,8 @@ from watcherd.compile.options import Options
 from watcherd.compile.parameters import entity_parameters, shared_parameters
 from watcherd.compile.schemas import Schema, entity_schemas, listed_rules, view_schema
 from watcherd.compile.service import any_has_code
-from watcherd.pim.spec import EMPTY, LinkedModel, ModelSpec
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import EMPTY, ModelSpec
 from watcherd.revision import OpenApiFragment, Operation, Section
 
 PROBLEM_SCHEMA: Schema = {

@@ -19,7 +19,8 @@ from watcherd.compile.options import Options
 from watcherd.compile.parameters import FILTERS, list_parameters, row_parameters
 from watcherd.compile.schemas import Schema, listed_rules, method_schema, parameter_schema, result_schema
 from watcherd.compile.service import is_executable
-from watcherd.pim.spec import Entity, LinkedModel, Method, ModelSpec, Service
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Entity, Method, ModelSpec, Service
 from watcherd.revision import Operation
 
 SECURITY_SCHEMES: Mapping[str, Any] = {

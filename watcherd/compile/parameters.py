@@ -21,8 +21,9 @@ from watcherd.compile.query import MAX_SKIP, RESERVED, is_scalar
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.schemas import Schema, bare_schema
 from watcherd.expressions import MAX_LENGTH
+from watcherd.pim.linked import LinkedModel
 from watcherd.pim.operators import MEMBERSHIP, ORDER, TEXT, operators_of
-from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, ModelSpec
+from watcherd.pim.spec import Attribute, Entity, Kind, ModelSpec
 
 # What text is compared with need not be a value itself: the empty text, or a part of an email address.
 _ANY_TEXT: Schema = {"type": "string"}

@@ -16,7 +16,8 @@ from enum import Enum
 from typing import Any
 
 from watcherd.compile.bodies import Bodies
-from watcherd.pim.spec import Entity, EntityRef, LinkedModel, ModelSpec, OnDelete
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Entity, EntityRef, ModelSpec, OnDelete
 from watcherd.store import ModelTables, Related, Row, RowList, Rows
 
 

@@ -16,7 +16,8 @@ from watcherd.compile import reading
 from watcherd.compile.relations import hidden_of
 from watcherd.compile.validators import any_json, attribute_schema
 from watcherd.errors import WatcherdError
-from watcherd.pim.spec import Attribute, Entity, Kind, LinkedModel, Method
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Entity, Kind, Method
 from watcherd.problems import Finding
 from watcherd.services.access import wire
 from watcherd.wire import Answer

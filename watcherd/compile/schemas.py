@@ -20,18 +20,8 @@ from watcherd.compile.naming import one, schema_ref, title
 from watcherd.compile.remembering import Remembered
 from watcherd.compile.service import as_attribute, entity_of, given_attributes, required_attributes
 from watcherd.compile.validators import Targets, takes_null
-from watcherd.pim.spec import (
-    Attribute,
-    Entity,
-    Kind,
-    LinkedModel,
-    Method,
-    ModelRule,
-    ModelSpec,
-    Parameter,
-    States,
-    ValueType,
-)
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Entity, Kind, Method, ModelRule, ModelSpec, Parameter, States, ValueType
 
 Schema = dict[str, Any]
 Direction = Literal["in", "out"]

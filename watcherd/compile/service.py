@@ -23,7 +23,8 @@ from watcherd.compile.rules import Held, broken_rules, compile_method_rules
 from watcherd.compile.validators import Targets, any_json, attribute_schema, takes_null
 from watcherd.compile.writes import Admit, Performance, Work
 from watcherd.pim.flow_types import handler_behind
-from watcherd.pim.spec import Attribute, Entity, Json, Kind, LinkedModel, Method, ModelSpec, Parameter, Service
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Entity, Json, Kind, Method, ModelSpec, Parameter, Service
 from watcherd.problems import Finding, Problem
 from watcherd.wire import Call
 

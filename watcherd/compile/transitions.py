@@ -19,7 +19,8 @@ from watcherd.compile.entity import Rules
 from watcherd.compile.reading import STATE, pointer
 from watcherd.compile.relations import hidden_of, shown
 from watcherd.compile.writes import Work
-from watcherd.pim.spec import LinkedModel, Method, Transition
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Method, Transition
 from watcherd.problems import Finding, Problem
 from watcherd.store import Cursor, ModelTables, Row, Rows
 from watcherd.wire import JSON, Answer, Call

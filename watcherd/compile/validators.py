@@ -20,7 +20,8 @@ from typing import Any
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from watcherd.compile import values
-from watcherd.pim.spec import Attribute, EntityRef, Kind, Target
+from watcherd.pim.linked import Target
+from watcherd.pim.spec import Attribute, EntityRef, Kind
 
 Targets = Mapping[EntityRef, Target]
 

@@ -16,7 +16,8 @@ from typing import Any, Self
 import email_validator
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
-from watcherd.pim.spec import Attribute, EntityRef, Kind, Target
+from watcherd.pim.linked import Target
+from watcherd.pim.spec import Attribute, EntityRef, Kind
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 DEFAULT_PRECISION = 18

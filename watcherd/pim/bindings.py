@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from watcherd.pim.document import StepDoc
 from watcherd.pim.findings import Nearest, quote
+from watcherd.pim.flow_spec import Binding, Step
 from watcherd.pim.names import name_fault, nfc
-from watcherd.pim.spec import Binding, Step
 
 if TYPE_CHECKING:
     from watcherd.pim.document import ActionDoc

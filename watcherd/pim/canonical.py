@@ -9,10 +9,13 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from watcherd.pim.spec import NO_CODE, Attribute, Entity, Flow, ModelRule, Service
+from watcherd.pim.flow_spec import Flow
+from watcherd.pim.linked import NO_CODE
+from watcherd.pim.spec import Attribute, Entity, ModelRule, Service
 
 if TYPE_CHECKING:
-    from watcherd.pim.spec import Code, ModelSpec
+    from watcherd.pim.linked import Code
+    from watcherd.pim.spec import ModelSpec
 
 
 def fingerprint(spec: ModelSpec, code: Code = NO_CODE) -> str:

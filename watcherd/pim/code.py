@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from watcherd.pim.codes import CODES
 from watcherd.pim.diagnostics import Diagnostic, Position
 from watcherd.pim.findings import quote
-from watcherd.pim.spec import NO_CODE, Code, HandlerRef, ModelSpec
+from watcherd.pim.linked import NO_CODE, Code
+from watcherd.pim.spec import HandlerRef, ModelSpec
 
 if TYPE_CHECKING:
     from watcherd.pim.parsing import Parsed

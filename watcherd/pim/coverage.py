@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from watcherd.pim.flow_spec import Flow
 from watcherd.pim.flow_types import handler_behind
-from watcherd.pim.spec import Flow, Method, ModelSpec
+from watcherd.pim.spec import Method, ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

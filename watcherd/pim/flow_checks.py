@@ -17,8 +17,9 @@ from watcherd.pim.scopes import fault_span
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from watcherd.pim.flow_spec import Flow
     from watcherd.pim.shapes import Draft
-    from watcherd.pim.spec import Entity, Flow, Service
+    from watcherd.pim.spec import Entity, Service
 
 _NAMED = frozenset({"where", "values", "with", "set"})
 """Keys below which names are keys: what is wrong with a name is found there."""

@@ -14,21 +14,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from watcherd.expressions import ANY, BOOL, NULL, Expression, Scope, Type, list_of
+from watcherd.pim.flow_spec import IMPLIED_STEPS, Binding, Flow, Step
 from watcherd.pim.operators import operators_of
 from watcherd.pim.scopes import attribute_type, parameter_scope, row_type, value_type
-from watcherd.pim.spec import (
-    IMPLIED_STEPS,
-    Attribute,
-    Binding,
-    Entity,
-    Flow,
-    HandlerRef,
-    Method,
-    ModelSpec,
-    Service,
-    Step,
-    ValueType,
-)
+from watcherd.pim.spec import Attribute, Entity, HandlerRef, Method, ModelSpec, Service, ValueType
 
 Slot = tuple[str | int, ...]
 """Where an expression is: the place of its step (indexes, `do` in between), then the keys to it."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from watcherd.pim.bindings import binding
 from watcherd.pim.findings import Nearest, quote
-from watcherd.pim.spec import IMPLIED_STEPS, STEP_TYPES, Flow, Json, Step
+from watcherd.pim.flow_spec import IMPLIED_STEPS, STEP_TYPES, Flow, Step
+from watcherd.pim.spec import Json
 from watcherd.pim.values import ValueFault, free_value
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from watcherd.pim.flow_spec import STEP_TYPES
 from watcherd.pim.kinds import KINDS
-from watcherd.pim.spec import STEP_TYPES, Kind, OnDelete
+from watcherd.pim.spec import Kind, OnDelete
 
 
 class Key(NamedTuple):

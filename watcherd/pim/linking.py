@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from watcherd.pim.codes import CODES
 from watcherd.pim.diagnostics import Diagnostic, Position, Related
 from watcherd.pim.findings import Nearest, quote
-from watcherd.pim.spec import NO_CODE, Code, Entity, EntityRef, LinkedModel, ModelSpec, Target, fold
+from watcherd.pim.linked import NO_CODE, Code, LinkedModel, Target
+from watcherd.pim.spec import Entity, EntityRef, ModelSpec, fold
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -3,7 +3,8 @@
 Specs are immutable and compare by value, so "the file means the same as before" is `==`:
 attributes, rules and flows are read-only mappings, which compare without regard to order;
 free-form values are canonical JSON text, so that `1`, `1.0` and `true` stay different.
-A spec knows neither positions (those are in `Parsed`) nor any web framework or database.
+A spec knows neither positions (those are in `Parsed`) nor other models (`linked`), nor any web
+framework or database. What a flow means is `flow_spec`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
+
+from watcherd.pim.flow_spec import Flow
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 _Value = TypeVar("_Value")
@@ -365,79 +368,6 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """What a step does.
-
-    `does` is the key of the format: get, find, create, update, delete, set, each, assert, call, emit,
-    raise, return, or when (a decision). `target` is what it does it to: an entity, a method
-    (`Service.method`), an event, the code of a refusal. `expression` is the one that it has for
-    itself, `values` are those by name, in the order of the file: conditions, attributes, parameters,
-    the outcomes of a decision. `key` finds a row; `name` is under what the result is known from then
-    on. `guard` is the condition without which the step is passed over; `otherwise` the outcome of a
-    decision of which no condition is met.
-    """
-
-    does: str
-    target: str = ""
-    expression: str | None = None
-    values: tuple[tuple[str, str], ...] = ()
-    key: str | None = None
-    name: str | None = None
-    guard: str | None = None
-    otherwise: str | None = None
-    steps: tuple[Step, ...] = ()
-    sort: str | None = None
-    limit: int | None = None
-    optional: bool = False
-    message: str | None = None
-    code: str | None = None
-    status: int | None = None
-    pointer: str | None = None
-
-
-STEP_TYPES = ("start", "action", "decision", "end")
-IMPLIED_STEPS = frozenset({"start", "end"})
-"""Steps that `next` may name, in any case, though nobody wrote them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of a flow; `next` are (outcome or None, id of the next step). Without `binding` it is prose."""
-
-    id: str
-    type: str = "action"
-    label: str = ""
-    description: str = ""
-    next: tuple[tuple[str | None, str], ...] = ()
-    binding: Binding | None = None
-
-    @property
-    def is_marker(self) -> bool:
-        """Whether it only marks where a flow begins or ends."""
-        return self.binding is None and (self.type in IMPLIED_STEPS or self.id.lower() in IMPLIED_STEPS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """One flow; a step without a binding is prose, and a flow with such a step cannot run."""
-
-    name: str
-    description: str = ""
-    diagram: str = ""
-    steps: tuple[Step, ...] = ()
-
-    @property
-    def prose(self) -> tuple[Step, ...]:
-        """The steps that do nothing, although they stand for something to be done."""
-        return tuple(step for step in self.steps if step.binding is None and not step.is_marker)
-
-    @property
-    def is_executable(self) -> bool:
-        """Whether it can run: every step does something, and there is one."""
-        return not self.prose and any(step.binding is not None for step in self.steps)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """One parsed, validated model.
 
@@ -461,65 +391,3 @@ class ModelSpec:
     def name(self) -> str:
         """The folded domain."""
         return fold(self.domain)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What another entity's key needs to know of the entity that it refers to.
-
-    `formerly` are the names that a rename in its file says it had: where its rows may still be.
-    They do not matter to what is compiled.
-    """
-
-    ref: EntityRef
-    domain: str
-    plural: str
-    key: Attribute
-    formerly: tuple[EntityRef, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """The Python files that a model's handlers need: path -> source, relative to the models directory.
-
-    `folder` is where the model's file is, from where its handlers are named; empty for that directory.
-    """
-
-    folder: str = ""
-    files: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)
-
-    def path(self, handler: HandlerRef) -> str:
-        """Where the file of a handler is."""
-        return f"{self.folder}/{handler.file}" if self.folder else handler.file
-
-    def as_text(self) -> str | None:
-        """The same as text, for the catalog; None where there is nothing."""
-        if not self.files:
-            return None
-        files = {path: source.decode("utf-8", "surrogateescape") for path, source in sorted(self.files.items())}
-        return json.dumps({"folder": self.folder, "files": files})
-
-    @classmethod
-    def of_text(cls, text: str | None) -> Code:
-        """What `as_text` made."""
-        if text is None:
-            return NO_CODE
-        kept = json.loads(text)
-        files = {path: source.encode("utf-8", "surrogateescape") for path, source in kept["files"].items()}
-        return cls(kept["folder"], MappingProxyType(files))
-
-
-NO_CODE = Code()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkedModel:
-    """A spec with every reference resolved, those into other models too.
-
-    `code` is what its handlers need; nothing where they are not allowed. Two linked models that are
-    equal compile to the same revision.
-    """
-
-    spec: ModelSpec
-    targets: Mapping[EntityRef, Target]
-    code: Code = NO_CODE

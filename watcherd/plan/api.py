@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from watcherd.pim.spec import Attribute, Constraint, Entity, Kind, LinkedModel, Method
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Constraint, Entity, Kind, Method
 from watcherd.plan.value import ApiChange, Change
 from watcherd.revision import Operation
 from watcherd.store import stricter

@@ -13,7 +13,8 @@ from typing import Any
 from watcherd.compile import Options, describe
 from watcherd.ledger import as_diagnostic
 from watcherd.pim import Diagnostic, link, link_diagnostics, parse
-from watcherd.pim.spec import LinkedModel, ModelSpec, fold
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import ModelSpec, fold
 from watcherd.plan.api import api_changes
 from watcherd.plan.tables import table_changes
 from watcherd.plan.value import ModelPlan

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.store import Rejection
 
 

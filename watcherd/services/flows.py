@@ -13,8 +13,9 @@ from typing import Any
 
 from watcherd.errors import InvalidExpressionError
 from watcherd.expressions import Expression, compile_expression
+from watcherd.pim.flow_spec import Flow, Step
 from watcherd.pim.flow_types import Slot, Walk, first_step, successors
-from watcherd.pim.spec import Flow, Method, ModelSpec, Step
+from watcherd.pim.spec import Method, ModelSpec
 from watcherd.services.access import EntityAccess
 from watcherd.services.runs import Callee, Node, Returned, Run, Values, perform
 from watcherd.services.steps import StepMaker

@@ -24,7 +24,8 @@ from types import CodeType, MappingProxyType, ModuleType, TracebackType
 from typing import Any, Final
 
 from watcherd.errors import WatcherdError, words_of
-from watcherd.pim.spec import Code, HandlerRef
+from watcherd.pim.linked import Code
+from watcherd.pim.spec import HandlerRef
 
 PREFIX: Final = "watcherd_handlers_"
 """What the name of every copy's package begins with."""

@@ -12,8 +12,8 @@ from pydantic_core import to_json
 
 from watcherd.errors import EvaluationError
 from watcherd.expressions import Expression
+from watcherd.pim.flow_spec import Binding
 from watcherd.pim.flow_types import BRACED, Slot
-from watcherd.pim.spec import Binding
 from watcherd.problems import NO_SUCH_ROW, Problem
 from watcherd.services.access import EntityAccess
 from watcherd.services.context import MAX_EMITTED, refusal

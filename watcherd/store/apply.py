@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.store import catalog, checks, foreign_keys, records, remake
 from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ, former_name

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from watcherd.errors import StoreError
-from watcherd.pim.spec import EntityRef, OnDelete, Target
+from watcherd.pim.linked import Target
+from watcherd.pim.spec import EntityRef, OnDelete
 from watcherd.store import old_checks
 from watcherd.store.cursor import Cursor, any_among, insert, put
 from watcherd.store.layout import Layout, Referrer, StoredAttribute, StoredConstraint, StoredEntity, Surroundings

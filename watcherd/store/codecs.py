@@ -19,7 +19,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from watcherd.errors import StoreError
-from watcherd.pim.spec import Attribute, Kind, LinkedModel
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Kind
 
 TEXT_KINDS: Final = frozenset({Kind.STRING, Kind.TEXT, Kind.EMAIL, Kind.URL, Kind.ENUM})
 TIME_KINDS: Final = frozenset({Kind.DATETIME, Kind.DATE, Kind.TIME})

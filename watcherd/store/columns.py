@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from watcherd.errors import InvalidExpressionError
-from watcherd.pim.spec import EMPTY, Attribute, Entity, EntityRef, Kind, LinkedModel
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import EMPTY, Attribute, Entity, EntityRef, Kind
 from watcherd.store import tables
 from watcherd.store.checks import Check
 from watcherd.store.codecs import physical, same_type, signature

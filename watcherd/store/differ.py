@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from watcherd.pim.spec import EMPTY, Entity, EntityRef, LinkedModel, Target, fold
+from watcherd.pim.linked import LinkedModel, Target
+from watcherd.pim.spec import EMPTY, Entity, EntityRef, fold
 from watcherd.store import sync, tables
 from watcherd.store.codecs import same_type, signature
 from watcherd.store.columns import ColumnChanges, SameColumn, Setting

@@ -11,7 +11,8 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from watcherd.pim.spec import Attribute, LinkedModel
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute
 from watcherd.store.codecs import signature
 from watcherd.store.constraints import Wanted
 from watcherd.store.dialect import Dialect

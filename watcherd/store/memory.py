@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 
-from watcherd.pim.spec import LinkedModel, Target
+from watcherd.pim.linked import LinkedModel, Target
 from watcherd.store import catalog
 from watcherd.store.database import Database
 from watcherd.store.differ import Settled

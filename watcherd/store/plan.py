@@ -12,7 +12,8 @@ from typing import Final
 
 from watcherd.errors import StoreError
 from watcherd.expressions import Expression
-from watcherd.pim.spec import Attribute, LinkedModel
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute
 from watcherd.store.checks import Check
 from watcherd.store.layout import Layout, Surroundings
 from watcherd.store.limits import Limit

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from watcherd.errors import StoreError
-from watcherd.pim.spec import NO_CODE, Code
+from watcherd.pim.linked import NO_CODE, Code
 from watcherd.store.cursor import Cursor, any_among, insert
 
 KEPT_REVISIONS: Final = 20

@@ -18,7 +18,8 @@ from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from watcherd.errors import HeldElsewhereError, StoreError
-from watcherd.pim.spec import Attribute, LinkedModel
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute
 from watcherd.store import answers, apply, catalog, drift, holders, prune, records, scratch
 from watcherd.store.answers import Answers
 from watcherd.store.codecs import Codec, codec_for, physical

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 
 from watcherd.errors import WatcherdError
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.store import SchemaPlan
 from watcherd.store.layout import Layout, Surroundings
 from watcherd.store.plan import Base, EntityNames

@@ -14,7 +14,8 @@ from fastapi import Request
 from tests.helpers import counting_rounds
 from watcherd.admin.document import Document, Text, pieces_of
 from watcherd.gateway import TABLE, RouteTable
-from watcherd.pim.spec import LinkedModel, ModelSpec
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import ModelSpec
 from watcherd.revision import OpenApiFragment, Revision
 from watcherd.wire import Answer, Call, Message
 

@@ -16,19 +16,9 @@ from watcherd.admin.drawing.layers import Box, Placement, place, place_sideways
 from watcherd.admin.drawing.relations import MOST_ENTITIES, draw_relations
 from watcherd.admin.drawing.states import draw_states
 from watcherd.pim import link, parse
-from watcherd.pim.spec import (
-    Attribute,
-    Entity,
-    Flow,
-    Kind,
-    LinkedModel,
-    Method,
-    ModelSpec,
-    Service,
-    States,
-    Step,
-    Transition,
-)
+from watcherd.pim.flow_spec import Flow, Step
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Entity, Kind, Method, ModelSpec, Service, States, Transition
 
 NAMES = [f"n{number}" for number in range(12)]
 SIZES = st.tuples(st.floats(20, 300), st.floats(20, 200))

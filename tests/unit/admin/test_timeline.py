@@ -11,7 +11,7 @@ import pytest
 from tests.helpers import Walk, drained, model_text, serving
 from watcherd.admin.timeline import KEPT, MOST_CHANGES, MOST_MODELS, Entry, Timeline
 from watcherd.errors import StoreUnavailableError
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.store import SchemaPlan, Store
 from watcherd.waves import FIRST_BYTES
 

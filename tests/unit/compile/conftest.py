@@ -15,7 +15,8 @@ from urllib.parse import unquote
 import pytest
 
 from watcherd.compile import Options, compile_model
-from watcherd.pim.spec import Attribute, Entity, EntityRef, Json, Kind, LinkedModel, ModelSpec, Target, ToOne
+from watcherd.pim.linked import LinkedModel, Target
+from watcherd.pim.spec import Attribute, Entity, EntityRef, Json, Kind, ModelSpec, ToOne
 from watcherd.problems import Problem
 from watcherd.revision import Revision
 from watcherd.store import Record, Store

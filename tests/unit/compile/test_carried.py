@@ -20,7 +20,8 @@ from watcherd.compile.carried import Parts
 from watcherd.compile.compiler import Carried
 from watcherd.compile.openapi import document
 from watcherd.pim import link, parse, shared
-from watcherd.pim.spec import LinkedModel, ModelSpec
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import ModelSpec
 from watcherd.revision import Revision
 from watcherd.store import Record, SchemaPlan, Store
 

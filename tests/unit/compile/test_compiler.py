@@ -16,7 +16,8 @@ from watcherd.compile.bodies import Bodies, compile_bodies
 from watcherd.compile.dispatch import Dispatcher
 from watcherd.compile.entity import EntityEndpoints
 from watcherd.compile.service import MethodEndpoint
-from watcherd.pim.spec import Attribute, EntityRef, Json, Kind, LinkedModel, Method, Service
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, EntityRef, Json, Kind, Method, Service
 from watcherd.store import Record, Store
 
 

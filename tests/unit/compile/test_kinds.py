@@ -11,7 +11,8 @@ from pydantic_core import SchemaValidator
 from watcherd.compile import values
 from watcherd.compile.reading import check, parse
 from watcherd.compile.validators import attribute_schema, body_schema
-from watcherd.pim.spec import Attribute, EntityRef, Kind, Target
+from watcherd.pim.linked import Target
+from watcherd.pim.spec import Attribute, EntityRef, Kind
 
 ON_BOTH_DATABASES = True
 

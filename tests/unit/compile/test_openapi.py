@@ -20,18 +20,17 @@ from watcherd.compile.openapi import describe, document
 from watcherd.compile.query import FILTERING, PAGING, VIEWING, compile_query
 from watcherd.compile.schemas import attribute_schema, entity_schemas
 from watcherd.compile.validators import attribute_schema as core_attribute_schema
+from watcherd.pim.linked import LinkedModel, Target
 from watcherd.pim.spec import (
     Attribute,
     Constraint,
     EntityRef,
     Json,
     Kind,
-    LinkedModel,
     Method,
     Parameter,
     Rule,
     Service,
-    Target,
     ToMany,
     ValueType,
 )

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from watcherd.pim.flow_spec import Flow, Step
 from watcherd.pim.spec import (
     Attribute,
     Constraint,
     EntityRef,
-    Flow,
     Json,
     Kind,
     Method,
@@ -17,7 +17,6 @@ from watcherd.pim.spec import (
     Parameter,
     Rule,
     Service,
-    Step,
     ValueType,
 )
 

@@ -8,7 +8,8 @@ import pytest
 
 from watcherd.pim import gather, parse
 from watcherd.pim.code import CodeFault
-from watcherd.pim.spec import NO_CODE, Code, ModelSpec
+from watcherd.pim.linked import NO_CODE, Code
+from watcherd.pim.spec import ModelSpec
 
 MODEL = """\
 domain: shop

@@ -4,7 +4,8 @@ from decimal import Decimal
 from jsonschema import Draft202012Validator
 
 from watcherd.pim import fingerprint, json_schema, link, parse
-from watcherd.pim.spec import EntityRef, LinkedModel, ModelSpec
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import EntityRef, ModelSpec
 
 SHOP = """
 domain: web-shop

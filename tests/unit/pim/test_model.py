@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from watcherd.pim import Parsed
-from watcherd.pim.spec import Entity, EntityRef, Json, Kind, ModelSpec, OnDelete, Rule, Step, ToMany, ToOne, ValueType
+from watcherd.pim.flow_spec import Step
+from watcherd.pim.spec import Entity, EntityRef, Json, Kind, ModelSpec, OnDelete, Rule, ToMany, ToOne, ValueType
 
 ACCOUNTS = """
 # Accounts

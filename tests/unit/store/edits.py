@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from tests.unit.store.models import attribute, entity, key, model, sentence
-from watcherd.pim.spec import Attribute, Constraint, Entity, LinkedModel, Rule
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Constraint, Entity, Rule
 
 T = TypeVar("T")
 

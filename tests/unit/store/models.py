@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from watcherd.pim.linked import LinkedModel, Target
 from watcherd.pim.linking import former_names
-from watcherd.pim.spec import (
-    Attribute,
-    Constraint,
-    Entity,
-    EntityRef,
-    Index,
-    Json,
-    Kind,
-    LinkedModel,
-    ModelSpec,
-    Rule,
-    Target,
-)
+from watcherd.pim.spec import Attribute, Constraint, Entity, EntityRef, Index, Json, Kind, ModelSpec, Rule
 from watcherd.store import Record, Rejection, Rows, SchemaPlan, Store
 
 ID = Attribute(name="id", kind=Kind.UUID, primary_key=True, required=True, read_only=True, implied=True)

@@ -14,7 +14,8 @@ import pytest
 
 from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
 from watcherd.errors import ConstraintError, StoreError
-from watcherd.pim.spec import Constraint, LinkedModel, OnDelete, Rule
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Constraint, OnDelete, Rule
 from watcherd.store import Select, Store, catalog, checks, rewording
 from watcherd.store.cursor import Cursor
 from watcherd.store.sqlite import SqliteDatabase

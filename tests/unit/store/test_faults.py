@@ -18,7 +18,8 @@ from tests.postgres import Postgres
 from tests.unit.store.conftest import Objects, Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
 from watcherd.errors import ConstraintError
-from watcherd.pim.spec import LinkedModel, Rule
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Rule
 from watcherd.store import Select, Store
 from watcherd.store import apply as applying
 

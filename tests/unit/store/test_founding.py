@@ -12,7 +12,8 @@ import pytest
 from tests.unit.store.conftest import Objects, Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
 from watcherd.errors import StoreError, StoreUnavailableError
-from watcherd.pim.spec import Index, LinkedModel, Rule
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Index, Rule
 from watcherd.store import Rejection, SchemaPlan, StalePlanError, Store, catalog, founding
 from watcherd.store import apply as applying
 

@@ -10,7 +10,8 @@ import pytest
 from tests.unit.store.conftest import Objects
 from tests.unit.store.models import apply, attribute, entity, key, model, record, refuse, sentence
 from watcherd.errors import ConstraintError
-from watcherd.pim.spec import LinkedModel, OnDelete, Rule
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import OnDelete, Rule
 from watcherd.store import Row, Rows, Select, StepKind, Store
 
 TEAM = entity("Team", attribute("name"))

@@ -7,7 +7,8 @@ import pytest
 from tests.unit.store.conftest import Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record, refuse, sentence
 from watcherd.errors import ConstraintError
-from watcherd.pim.spec import LinkedModel, Rule
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Rule
 from watcherd.store import Row, Rows, Select, StepKind, Store, catalog
 
 MAIL = model(entity("User", attribute("mail", unique=True)))

@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.store.models import apply, attribute, entity, key, model, refuse
 from watcherd.errors import ConstraintError
-from watcherd.pim.spec import Attribute, LinkedModel
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute
 from watcherd.store import Rows, Select, Store
 
 TEXT = attribute("size")

@@ -12,7 +12,7 @@ import pytest
 
 from watcherd.compile import Options, compile_model
 from watcherd.pim import link, parse
-from watcherd.pim.spec import LinkedModel
+from watcherd.pim.linked import LinkedModel
 from watcherd.store import Store
 from watcherd.store.layout import Layout
 from watcherd.workers.packing import Build, UnreadableBuildError, pack, unpack

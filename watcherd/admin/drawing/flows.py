@@ -7,7 +7,7 @@ from markupsafe import Markup
 from watcherd.admin.drawing import svg
 from watcherd.admin.drawing.layers import Box, Point, place
 from watcherd.admin.drawing.text import width, wrap
-from watcherd.pim.spec import Flow, Step
+from watcherd.pim.flow_spec import Flow, Step
 
 MOST_STEPS = 150
 """A flow with more steps is told as a list alone: nobody finds his way in such a drawing."""

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from watcherd.admin.drawing import svg
 from watcherd.admin.drawing.layers import Box, Point, place_sideways
 from watcherd.admin.drawing.text import shorten, width
-from watcherd.pim.spec import Attribute, Entity, EntityRef, LinkedModel, ToOne
+from watcherd.pim.linked import LinkedModel
+from watcherd.pim.spec import Attribute, Entity, EntityRef, ToOne
 
 MOST_ENTITIES = 120
 MOST_ATTRIBUTES = 8

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from markupsafe import Markup
 
 from watcherd.admin.drawing.flows import draw_flow
-from watcherd.pim.spec import Entity, Flow, ModelSpec, Step
+from watcherd.pim.flow_spec import Flow, Step
+from watcherd.pim.spec import Entity, ModelSpec
 
 BY_ANYBODY = "by a write"
 """What a line is called that any client may go."""
