@@ -136,7 +136,7 @@ class Builder:
             return None, (clash,)
         while True:
             with at.stages.timed("plan"):
-                plan = await self._store.plan(linked)
+                plan = draft.asking(await self._store.plan(linked))
             if plan.rejections:
                 return None, plan.rejections
             old = at.now.live.get(model)

@@ -29,7 +29,7 @@ from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.linked import NO_CODE, Code, LinkedModel
 from watcherd.pim.spec import EMPTY, EntityRef, ModelSpec, fold
 from watcherd.revision import Revision
-from watcherd.store import Applied, Rejection, SchemaPlan
+from watcherd.store import Applied, Notice, Rejection, SchemaPlan
 
 
 class RollbackRefusedError(WatcherdError):
@@ -67,6 +67,7 @@ class Draft:
         self._allow_handlers = allow_handlers
         self._sources: Mapping[str, bytes] | None = None
         self._kept_specs: dict[str, ModelSpec | None] = {}
+        self._by_file: dict[str, Applied] | None = None
         self.files = files
         self._behind = behind
         self.unloaded = unloaded
@@ -174,6 +175,35 @@ class Draft:
             message=f"{spec.renamed_from} cannot become {spec.domain}: {file} still speaks for {spec.renamed_from}",
             hint=f"remove {file}, or `renamed_from` from this file",
         )
+
+    def asking(self, plan: SchemaPlan) -> SchemaPlan:
+        """The plan, with the question whether a model without tables is one that its file spoke for, renamed."""
+        old = None if plan.base.layout.entities else self._perhaps_renamed(plan.linked.spec)
+        if old is None:
+            return plan
+        new = plan.linked.spec.domain
+        question = Notice(
+            code="PIM612",
+            entity=None,
+            attribute=None,
+            message=f"{new} is new and empty, and {old} is parked: "
+            "if it is a rename, the stored rows have not followed",
+            hint=f"take the change back, and write `renamed_from: {old}` beside the new domain",
+        )
+        return replace(plan, notices=(*plan.notices, question))
+
+    def _perhaps_renamed(self, spec: ModelSpec) -> str | None:
+        """The domain that the file of a model declared before, if half of the entities or more are the same."""
+        if self._by_file is None:
+            self._by_file = {one.file: one for one in self._applied.values() if one.state == "live"}
+        old = self._by_file.get(self.owners[spec.name])
+        if old is None or old.model == spec.name or old.model in self.owners:
+            return None
+        kept = self._kept(old)
+        shared = 0 if kept is None else len(kept.entities.keys() & spec.entities.keys())
+        if kept is None or not 0 < max(len(kept.entities), len(spec.entities)) <= 2 * shared:
+            return None
+        return old.domain
 
     def settle(self) -> bool:
         """Begin a round: say which file speaks for each model; False if files lost and are refused."""

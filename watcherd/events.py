@@ -202,7 +202,10 @@ class ModelRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class ModelUnloaded(Event):
-    """A model is out of service; `reason` is `file removed`, `admin` or `renamed to ...`. Its data stays."""
+    """A model is out of service; its data stays.
+
+    `reason` is `file removed`, `its file declares ...`, `admin` or `renamed to ...`.
+    """
 
     name: ClassVar[str] = "model.unloaded"
     model: str

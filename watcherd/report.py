@@ -127,7 +127,7 @@ def tell(before: World, report: Report) -> Iterator[events.Event]:
             yield events.ModelUnchanged(name, file)
     for model in report.gone:
         live = before.live[model]
-        reason = "admin" if model in after.unloaded else _renamed(after, model) or "file removed"
+        reason = "admin" if model in after.unloaded else _renamed(after, model) or _moved(after, live) or "file removed"
         yield events.ModelUnloaded(live.spec.domain, report.generation, reason)
     yield from _rolled_back(before, after, report.generation)
     for path in _newly_refused(before, after):
@@ -160,6 +160,12 @@ def _rolled_back(before: World, after: World, generation: int) -> Iterator[event
 def _renamed(after: World, old: str) -> str | None:
     new = next((live.spec.domain for live in after.live.values() if live.plan.renamed_model == old), None)
     return None if new is None else f"renamed to {new}"
+
+
+def _moved(after: World, old: Live) -> str | None:
+    """Where the file is still there, and speaks for another model now."""
+    new = after.live_of(old.path) if old.path in after.files else None
+    return None if new is None else f"its file declares {new.spec.domain}"
 
 
 def _newly_refused(before: World, after: World) -> Iterator[str]:

@@ -96,6 +96,57 @@ async def test_what_may_have_been_a_rename_is_a_warning_where_the_attribute_is(t
         assert await walk.state("shop.yaml") == "live"
 
 
+async def test_an_entity_whose_rename_was_forgotten_is_asked_about_and_renamed_after_all(tmp_path: Path) -> None:
+    thing = SHOP.replace("name: Item", "name: Thing")
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.post("/api/shop/items", {"name": "a"})
+        await walk.save("shop.yaml", thing)
+        (found,) = (await walk.listed("shop.yaml"))["diagnostics"]
+        assert (found["code"], found["severity"], found["line"]) == ("PIM612", "warning", 3)
+        assert "renamed_from: Item" in found["hint"]
+        await walk.save("shop.yaml", SHOP)
+        assert await names(walk, "/api/shop/items", "name") == ["a"]
+        await walk.save("shop.yaml", thing.replace("name: Thing", "name: Thing\n    renamed_from: Item"))
+        assert await walk.codes("shop.yaml") == []
+        assert await names(walk, "/api/shop/things", "name") == ["a"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_model_whose_rename_was_forgotten_is_asked_about_and_renamed_after_all(
+    tmp_path: Path, restart: bool
+) -> None:
+    store = model_text("store", "mail")
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.post("/api/shop/items", {"name": "a"})
+        if not restart:
+            await walk.save("shop.yaml", store)
+            gone = [event.reason for event in walk.events if isinstance(event, events.ModelUnloaded)]
+            assert gone == ["its file declares store"]
+            await asked_about_and_renamed(walk, store)
+    if restart:
+        async with serving(tmp_path, {"shop.yaml": store}) as again:
+            await asked_about_and_renamed(again, store)
+
+
+async def asked_about_and_renamed(walk: Walk, store: str) -> None:
+    """The file says `store` where it said `shop`: follow the hint of the warning."""
+    (found,) = (await walk.listed("shop.yaml"))["diagnostics"]
+    assert (found["code"], found["severity"], found["line"]) == ("PIM612", "warning", 1)
+    assert "renamed_from: shop" in found["hint"]
+    assert await names(walk, "/api/store/items", "name") == []
+    await walk.save("shop.yaml", SHOP)
+    assert await names(walk, "/api/shop/items", "name") == ["a"]
+    await walk.save("shop.yaml", store.replace("domain: store", "domain: store\nrenamed_from: shop"))
+    assert await walk.codes("shop.yaml") == []
+    assert await names(walk, "/api/store/items", "name") == ["a"]
+
+
+async def test_a_file_that_gets_another_model_is_not_asked_about(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        await walk.save("shop.yaml", model_text("store", "mail").replace("name: Item", "name: Thing"))
+        assert (await walk.listed("shop.yaml"))["diagnostics"] == []
+
+
 # -- plans --------------------------------------------------------------------------------------
 
 

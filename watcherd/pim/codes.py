@@ -134,7 +134,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "PIM610": Code("A rename onto a name that is taken"),
         "PIM611": Code("The model cannot be built, by a fault of watcherd"),
         "PIM613": Code("Values that cannot be computed from the old ones"),
-        "PIM612": _warning("An attribute that may have been renamed"),
+        "PIM612": _warning("Something that may have been renamed"),
         # The file itself
         "PIM701": Code("Not a regular file"),
         "PIM702": Code("The file cannot be read"),

@@ -222,7 +222,7 @@ def _remake(cursor: Cursor, plan: SchemaPlan) -> None:
 
 def _keep_writers_out(cursor: Cursor, plan: SchemaPlan) -> None:
     """Let nobody write between the look at the rows and the constraint that it allows."""
-    tables = {plan.names[scan.entity].table for scan in plan.scans}
+    tables = {plan.names[scan.entity].table for scan in plan.scans if scan.entity}
     tables |= {step.name for step in plan.steps if step.kind is StepKind.REWRITE}
     for table in sorted(tables):
         for statement in cursor.dialect.keep_writers_out(table):

@@ -22,11 +22,11 @@ from watcherd.store.conversions import Conversion, widening
 from watcherd.store.defaults import default_literal
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
-from watcherd.store.limits import RENAMED_FROM, Facts, facts_of, tightened
+from watcherd.store.limits import RENAMED_FROM, SUPERSEDED, Facts, facts_of, tightened
 from watcherd.store.looks import MEND_HINT, Looks
 from watcherd.store.names import Names, column_name, quoted
 from watcherd.store.plan import Notice, Rejection, Scan, Step, StepKind
-from watcherd.store.renames import Clash, look_alike, predecessor, same_id
+from watcherd.store.renames import Clash, look_alike, namesakes, predecessor, same_id
 from watcherd.store.rewrites import Rewrite, begun
 from watcherd.store.using import computed
 
@@ -86,6 +86,7 @@ class ColumnChanges:
         self.rewrites: dict[str, Rewrite] = {}
         self.referring: list[str] = []
         self.parked: list[str] = []
+        self.superseded: dict[str, str] = {}
         self.columns: dict[str, StoredAttribute] = {}
         self._checks: list[Check] = []
         self._linked = setting.linked
@@ -162,7 +163,7 @@ class ColumnChanges:
         found = predecessor(attribute.name, attribute.renamed_from, columns, names)
         live = self._before.live(attribute.name)
         if found is None and live is None:
-            found = same_id(attribute.name, attribute.stable_id, columns, names)
+            found = same_id(attribute.stable_id, columns, names)
         if isinstance(found, Clash):
             self._reject("PIM610", attribute, f"{self._entity.name}: {found.message}", found.hint)
             return wanted
@@ -321,6 +322,11 @@ class ColumnChanges:
         text = f"rename {self._entity.name}.{old.name} to {attribute.name}"
         step = Step(kind=StepKind.RENAME, entity=self._entity.name, name=old.column, text=text, statements=())
         self.column_steps.append(step)
+        assert self._before is not None  # noqa: S101 - something is renamed
+        for one in namesakes(attribute.name, old, [one for one in self._before.attributes if not one.is_rest]):
+            default = default_literal(attribute, self._held[attribute.name], self._now) if _fits(one, wanted) else None
+            self._looks.for_namesake(attribute, one, old.name, default)
+            self.superseded[one.column] = old.column
         serve = self._returned if old.parked else self._kept
         now = serve(attribute, old, wanted)
         return replace(now, facts=_with_old_name(now.facts, old.name))
@@ -376,7 +382,8 @@ class ColumnChanges:
                 kept.append(self.rewrites[one.column].left())
                 continue
             if one.parked:
-                kept.append(one)
+                by = self.superseded.get(one.column)
+                kept.append(one if by is None else replace(one, facts={**one.facts, SUPERSEDED: by}))
                 continue
             gone.append((place, one))
             kept.append(replace(one, parked=True))

@@ -8,7 +8,7 @@ and never guesses a rename: what a name continues is told by `renames`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -19,9 +19,10 @@ from watcherd.store.codecs import same_type, signature
 from watcherd.store.columns import ColumnChanges, SameColumn, Setting
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import Layout, StoredConstraint, StoredEntity, Surroundings
-from watcherd.store.names import Names, column_name, table_name
-from watcherd.store.plan import Base, EntityNames, Rejection, SchemaPlan, Step, StepKind
-from watcherd.store.renames import Clash, predecessor
+from watcherd.store.looks import MEND_HINT
+from watcherd.store.names import Names, column_name, quoted, table_name
+from watcherd.store.plan import KEY_ALIAS, Base, EntityNames, Notice, Rejection, Scan, SchemaPlan, Step, StepKind
+from watcherd.store.renames import Clash, look_alike_table, namesake_hint, namesakes, predecessor
 
 _FIRST = frozenset({StepKind.RENAME, StepKind.CREATE_TABLE})
 """What all other steps may build upon."""
@@ -64,10 +65,11 @@ def differ(
     settled = settled or Settled()
     if former is None or layout.renamed_from == former.model:
         return _differ(linked, layout, around, settled)
-    if not layout.entities:
-        return _differ(linked, former, around, settled)
-    plan = _differ(linked, layout, around, settled)
-    return replace(plan, rejections=(*plan.rejections, _model_clash(linked)))
+    plan = _differ(linked, former, around, settled)
+    # What is parked under the new name gives way if it is empty, in front of what is really there.
+    entities = (*(replace(one, parked=True) for one in layout.entities), *plan.after.entities)
+    scans = (_for_rows(one, "", str(linked.spec.renamed_from)) for one in layout.entities)
+    return replace(plan, after=replace(plan.after, entities=entities), scans=(*plan.scans, *scans))
 
 
 def former_name(linked: LinkedModel) -> str | None:
@@ -83,6 +85,7 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
     changes: list[ColumnChanges] = []
     names: dict[str, EntityNames] = {}
     after = {stored.table: stored for stored in layout.entities}
+    aside: list[tuple[StoredEntity, str, str]] = []
 
     if layout.model != linked.spec.name:
         steps.append(_rename("", layout.model, f"rename the model {layout.model} to {linked.spec.name}"))
@@ -95,6 +98,7 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
         assert not isinstance(before, Clash)  # noqa: S101 - a clash is refused
         if before is not None and before.name != entity.name:
             steps.append(_rename(entity.name, before.table, f"rename {before.name} to {entity.name}"))
+            aside += [(one, entity.name, before.name) for one in namesakes(entity.name, before, layout.entities)]
         table = setting.places[EntityRef(linked.spec.name, entity.name)][0]
         ends = tuple((setting.places[end.target], linked.targets.get(end.target)) for end in entity.to_one)
         known = settled.entities.get(table)
@@ -118,8 +122,11 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
         for stored in layout.entities
         if not stored.parked and stored.table not in served and stored.name not in linked.spec.entities
     ]
+    known_tables = {stored.table for stored in layout.entities}
     for stored in gone:
         after[stored.table] = replace(stored, parked=True)
+    made = [change.after for change in changes if change.after.table not in known_tables]
+    renamed = {new.name: old.name for new in made if (old := look_alike_table(gone, new)) is not None}
     for change in changes:
         steps += change.column_steps
     for change in changes:
@@ -127,13 +134,16 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
     return SchemaPlan(
         linked=linked,
         base=Base(layout=layout, around=around),
-        after=_layout_after(linked.spec.name, layout, tuple(after.values())),
+        after=_layout_after(linked.spec.name, layout, _ordered(after, [one.table for one, *_ in aside])),
         names=names,
         steps=tuple(sorted(steps, key=lambda step: step.kind not in _FIRST)),
-        scans=tuple(scan for change in changes for scan in change.scans),
+        scans=(
+            *(_for_rows(*one) for one in aside),
+            *(_asking(scan, linked, renamed) for change in changes for scan in change.scans),
+        ),
         again=tuple(scan for change in changes for scan in change.again),
         rejections=(*rejections, *(one for change in changes for one in change.rejections)),
-        notices=tuple(one for change in changes for one in change.notices),
+        notices=(*_questions(renamed), *(one for change in changes for one in change.notices)),
         parked=(*(stored.name for stored in gone), *(name for change in changes for name in change.parked)),
         loosen=tuple(
             step for stored in after.values() if not stored.parked for step in _loosen(around.dialect, stored)
@@ -188,15 +198,47 @@ def _layout_after(model: str, before: Layout, entities: tuple[StoredEntity, ...]
     return Layout(model, entities, before.renamed_from if before.model == model else before.model)
 
 
-def _model_clash(linked: LinkedModel) -> Rejection:
-    old, new = linked.spec.renamed_from, linked.spec.domain
-    return Rejection(
+def _ordered(after: Mapping[str, StoredEntity], aside: Sequence[str]) -> tuple[StoredEntity, ...]:
+    """The tables of a layout, those `aside` in front: what is really there is found first when both are parked."""
+    return (*(after[table] for table in aside), *(one for table, one in after.items() if table not in aside))
+
+
+def _for_rows(parked: StoredEntity, entity: str, old: str) -> Scan:
+    """Look for rows in what is parked under the name that an entity (none: the model) gets by a rename."""
+    return Scan(
         code="PIM610",
-        entity=None,
+        entity=entity,
         attribute=None,
-        message=f"{old} cannot become {new}: {new} has stored data of its own",
-        hint=f"remove `renamed_from: {old}`, or choose another domain",
+        source=f"(SELECT {quoted(parked.key.column)} AS {KEY_ALIAS} FROM {quoted(parked.table)})",  # noqa: S608 - quoted names
+        violation="1 = 1",
+        demand=f"are stored in what is parked as {parked.name}, so that {old} cannot get this name",
+        hint=namesake_hint(old),
     )
+
+
+def _questions(renamed: Mapping[str, str]) -> Iterator[Notice]:
+    """Ask about each new entity that may be one under another name, which is never guessed."""
+    for new, old in renamed.items():
+        yield Notice(
+            code="PIM612",
+            entity=new,
+            attribute=None,
+            message=f"{new} is new and empty, and {old} is parked: "
+            "if it is a rename, the stored rows have not followed",
+            hint=f"take the change back, and write `renamed_from: {old}` with {new}",
+        )
+
+
+def _asking(scan: Scan, linked: LinkedModel, renamed: Mapping[str, str]) -> Scan:
+    """Rows that would refer to nothing since an entity may have been renamed are not to be deleted for that."""
+    if scan.code != "PIM608":
+        return scan
+    reference = linked.spec.entities[scan.entity].attributes[str(scan.attribute)].reference
+    new = "" if reference is None or reference.model != linked.spec.name else reference.entity
+    if new not in renamed:
+        return scan
+    old = renamed[new]
+    return replace(scan, hint=f"if {new} is {old} under another name, write `renamed_from: {old}` with it; {MEND_HINT}")
 
 
 def _rename(entity: str, name: str, text: str) -> Step:

@@ -42,7 +42,7 @@ class StoredAttribute:
 
     @property
     def is_rest(self) -> bool:
-        """Whether it is what a change of type left behind, and holds nothing that could come back."""
+        """Whether it is what a change of type left behind, or a rename found empty: nothing that could come back."""
         return SUPERSEDED in self.facts or UNFILLED in self.facts
 
 

@@ -24,7 +24,9 @@ NARROWER: Final = "PIM605"
 MEMBER_REMOVED: Final = "PIM606"
 RENAMED_FROM: Final = "renamed_from"
 SUPERSEDED: Final = "superseded"
-"""Of a parked column: its attribute has another type by now, and the column that says all that this one says."""
+"""Of a parked column: the column that has its attribute now, of another type or under another name before.
+
+That one says all that this one says."""
 
 UNFILLED: Final = "unfilled"
 """Of a parked column that is being made: the column whose values it is going to have."""

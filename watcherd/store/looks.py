@@ -20,6 +20,7 @@ from watcherd.store.layout import StoredAttribute, StoredEntity
 from watcherd.store.limits import Facts, limits, tightened
 from watcherd.store.names import quoted
 from watcherd.store.plan import KEY_ALIAS, Scan
+from watcherd.store.renames import namesake_hint
 
 MEND_HINT: Final = "correct or delete these rows first, or take the change back"
 
@@ -78,6 +79,16 @@ class Looks:
         demand = f"refer to no {attribute.reference.entity if attribute.reference else ''}"
         self.scans.append(self._scan("PIM608", (attribute.name,), violation, demand, MEND_HINT))
 
+    def for_namesake(self, attribute: Attribute, parked: StoredAttribute, old: str, default: str | None) -> None:
+        """Look for values, other than the default, of what is parked under the new name of a renamed attribute."""
+        violation = f"{quoted(parked.name)} IS NOT NULL"
+        violation += f" AND {quoted(parked.name)} <> {default}" if default is not None else ""
+        scan = self._scan("PIM610", (), violation, "", namesake_hint(old))
+        values = f"{quoted(self._key)} AS {KEY_ALIAS}, {quoted(parked.column)} AS {quoted(parked.name)}"
+        source = f"(SELECT {values} FROM {quoted(self.table)})"  # noqa: S608 - quoted names
+        demand = f"have a value in what is parked as {parked.name}, so that {old} cannot get this name"
+        self.scans.append(replace(scan, attribute=attribute.name, source=source, demand=demand))
+
     def for_breaches(self, new: Wanted) -> None:
         """Look for rows that break a constraint, or share their values where they must not."""
         stored = new.stored
@@ -104,6 +115,10 @@ class Looks:
         values = "".join(f", {quoted(columns[name].column)} AS {quoted(name)}" for name in names)
         return f"(SELECT {quoted(columns[key].column)} AS {KEY_ALIAS}{values} FROM {quoted(self.table)})"  # noqa: S608 - quoted names
 
+    @property
+    def _key(self) -> str:
+        return self.before.key.column if self.before is not None else ""
+
     def _now_and_later(self, scan: Scan, involved: tuple[str, ...]) -> None:
         """Look now, and again later: the validators of this revision alone hold the rows to it."""
         self.scans.append(scan)
@@ -111,9 +126,8 @@ class Looks:
 
     def _scan(self, code: str, involved: tuple[str, ...], violation: str, demand: str, hint: str) -> Scan:
         """A look at the rows as they will be: `involved` are the attributes that the violation names."""
-        key = self.before.key.column if self.before is not None else ""
         values = "".join(f", {self.values[name]} AS {quoted(name)}" for name in involved)
-        source = f"(SELECT {quoted(key)} AS {KEY_ALIAS}{values} FROM {quoted(self.table)})"  # noqa: S608 - quoted names
+        source = f"(SELECT {quoted(self._key)} AS {KEY_ALIAS}{values} FROM {quoted(self.table)})"  # noqa: S608 - quoted names
         return Scan(
             code=code,
             entity=self.entity,

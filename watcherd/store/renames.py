@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final, Protocol, TypeVar
 
-from watcherd.store.layout import StoredAttribute
+from watcherd.store.layout import StoredAttribute, StoredEntity
 
 _SIMILAR: Final = 0.6
 """From this ratio on two names look alike; `mail` and `email` have 0.89, `name` and `title` 0.2."""
+
+_IMPLIED: Final = frozenset({"created_at", "updated_at"})
+"""What every entity has, alike or not."""
 
 
 class Named(Protocol):
@@ -48,7 +51,8 @@ class Clash:
 def predecessor(name: str, old: str | None, stored: Sequence[S], wanted: Container[str]) -> S | Clash | None:
     """What `name` continues under its declared old name; None where it is not a rename.
 
-    `wanted` are all names that the model has now. What is parked under the old name follows too.
+    `wanted` are all names that the model has now. What is parked under the old name follows too. What
+    is parked under the new one has to be empty, see `namesakes`.
     """
     live = {one.name: one for one in stored if not one.parked}
     parked = {one.name: one for one in stored if one.parked}
@@ -61,25 +65,41 @@ def predecessor(name: str, old: str | None, stored: Sequence[S], wanted: Contain
     source = live.get(old, parked.get(old))
     if source is not None and old in wanted:
         return _clash(name, old, f"{old} is still there", f"remove {old}, or `renamed_from: {old}` from {name}")
-    if source is not None and name in parked:
-        hint = f"choose another name, or drop what is parked with `watcherd prune`, or remove `renamed_from: {old}`"
-        return _clash(name, old, f"{name} is parked with stored data of its own", hint)
     return source
 
 
-def same_id(
-    name: str, stable_id: str | None, stored: Sequence[StoredAttribute], wanted: Container[str]
-) -> StoredAttribute | Clash | None:
+def same_id(stable_id: str | None, stored: Sequence[StoredAttribute], wanted: Container[str]) -> StoredAttribute | None:
     """The column in service whose attribute had this `id`, and whose name the model no longer has."""
     if stable_id is None:
         return None
-    found = next(
+    return next(
         (one for one in stored if not one.parked and one.name not in wanted and one.facts.get("id") == stable_id), None
     )
-    if found is not None and any(one.name == name for one in stored):
-        hint = f"choose another name, or drop what is parked with `watcherd prune`, or give {name} another `id`"
-        return _clash(name, found.name, f"{name} is parked with stored data of its own", hint)
-    return found
+
+
+def namesakes(name: str, continued: S, stored: Sequence[S]) -> list[S]:
+    """What is parked under the name that something else gets by a rename: it gives way where nothing is stored in it.
+
+    So it is with a rename that was forgotten to be declared: what that has made is empty.
+    """
+    return [one for one in stored if one.parked and one.name == name and one is not continued]
+
+
+def namesake_hint(old: str) -> str:
+    """What can be done about a namesake that is not empty."""
+    return f"choose another name, or drop what is parked with `watcherd prune`, or take back the rename from {old}"
+
+
+def look_alike_table(gone: Sequence[StoredEntity], new: StoredEntity) -> StoredEntity | None:
+    """What leaves service and may be the new entity under its old name: half of the attributes or more are the same."""
+    own = _told_by(new)
+    shared = {one.table: len(own & _told_by(one)) for one in gone}
+    alike = [one for one in gone if 0 < max(len(own), len(_told_by(one))) <= 2 * shared[one.table]]
+    return max(alike, key=lambda one: shared[one.table], default=None)
+
+
+def _told_by(entity: StoredEntity) -> set[tuple[str, str]]:
+    return {(one.name, one.type) for one in entity.attributes if not (one.parked or one.is_key or one.name in _IMPLIED)}
 
 
 def look_alike(gone: Sequence[tuple[int, StoredAttribute]], place: int, new: StoredAttribute) -> StoredAttribute | None:

@@ -102,12 +102,13 @@ def _predicate(limit: Limit) -> Callable[[Any], bool]:
 def _rejection(scan: Scan, count: int, first: list[Any]) -> Rejection:
     rows = "1 row" if count == 1 else f"{count} rows"
     ids = f"first ids {', '.join(map(str, first))}" if count > 1 else f"id {first[0]}"
-    place = scan.entity if scan.attribute is None else f"{scan.entity}.{scan.attribute}"
+    place = ".".join(name for name in (scan.entity, scan.attribute) if name)
+    found = f"{rows} in the way ({ids}): they {scan.demand}"
     return Rejection(
         code=scan.code,
-        entity=scan.entity,
+        entity=scan.entity or None,
         attribute=scan.attribute,
-        message=f"{place}: {rows} in the way ({ids}): they {scan.demand}",
+        message=f"{place}: {found}" if place else found,
         hint=scan.hint,
         rows=count,
         first_ids=tuple(map(str, first)),

@@ -8,7 +8,7 @@ from tests.unit.store.conftest import Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record, refuse, sentence
 from watcherd.errors import ConstraintError
 from watcherd.pim.linked import LinkedModel
-from watcherd.pim.spec import Rule
+from watcherd.pim.spec import Entity, Rule
 from watcherd.store import Row, Rows, Select, StepKind, Store, catalog
 
 MAIL = model(entity("User", attribute("mail", unique=True)))
@@ -114,12 +114,6 @@ MAIL_AND_EMAIL = model(entity("User", attribute("mail"), attribute("email")))
             id="onto an existing name",
         ),
         pytest.param(
-            [MAIL_AND_EMAIL, model(entity("User", attribute("mail")))],
-            model(entity("User", attribute("email", renamed_from="mail"))),
-            "email is parked with stored data of its own",
-            id="onto a parked name",
-        ),
-        pytest.param(
             [MAIL],
             model(entity("User", attribute("mail", unique=True), attribute("email", renamed_from="mail"))),
             "mail is still there",
@@ -136,6 +130,94 @@ async def test_two_attributes_never_get_one_name(
     assert (rejection.code, rejection.entity, rejection.attribute) == ("PIM610", "User", "email")
     assert why in rejection.message
     assert "renamed_from: mail" in str(rejection.hint)
+
+
+async def test_a_rename_never_covers_what_is_stored_under_a_parked_name(store: Store) -> None:
+    rows = (await apply(store, MAIL_AND_EMAIL))["User"]
+    await rows.insert([{"id": key(1), "mail": "a"}, {"id": key(2), "mail": "b", "email": "c"}])
+    await apply(store, model(entity("User", attribute("mail"))), 2)
+    rejection, _ = await refuse(store, model(entity("User", attribute("email", renamed_from="mail"))))
+    assert (rejection.code, rejection.attribute, rejection.first_ids) == ("PIM610", "email", (key(2),))
+    assert "parked as email" in rejection.message
+    assert "watcherd prune" in str(rejection.hint)
+
+
+@pytest.mark.parametrize("default", [None, "none"])
+async def test_a_rename_that_was_forgotten_to_be_declared_can_be_made_up_for(store: Store, default: str | None) -> None:
+    mail = model(entity("User", attribute("mail"), attribute("name")))
+    forgotten = model(entity("User", attribute("email", default=default), attribute("name")))
+    declared = model(entity("User", attribute("email", renamed_from="mail", default=default), attribute("name")))
+    rows = (await apply(store, mail))["User"]
+    await rows.insert([{"id": key(1), "mail": "a", "name": "n"}])
+    await apply(store, forgotten, 2)
+    await apply(store, mail, 3)
+    new = (await apply(store, declared, 4))["User"]
+    assert await values(new) == [{"email": "a", "name": "n"}]
+    assert (await store.plan(declared)).changes_schema is False
+    # What is there returns, and not the empty one of the same name, also after it has been parked.
+    await apply(store, model(entity("User", attribute("name"))), 5)
+    assert await values((await apply(store, forgotten, 6))["User"]) == [{"email": "a", "name": "n"}]
+
+
+async def test_an_entity_whose_rename_was_forgotten_can_be_renamed_after_all(store: Store) -> None:
+    user = entity("User", attribute("name"))
+    rows = (await apply(store, model(user, entity("Loan"))))["User"]
+    await rows.insert([{"id": key(1), "name": "a"}])
+    forgotten = model(entity("Person", attribute("name")), entity("Loan"))
+    await apply(store, forgotten, 2)
+    await apply(store, model(user, entity("Loan")), 3)
+    declared = model(entity("Person", attribute("name"), renamed_from="User"), entity("Loan"))
+    new = await apply(store, declared, 4)
+    assert await values(new["Person"]) == [{"name": "a"}]
+    assert (await store.plan(declared)).changes_schema is False
+    await apply(store, model(entity("Loan")), 5)
+    assert await values((await apply(store, forgotten, 6))["Person"]) == [{"name": "a"}]
+
+
+async def test_a_model_whose_rename_was_forgotten_can_be_renamed_after_all(store: Store) -> None:
+    user = entity("User", attribute("name"))
+    rows = (await apply(store, model(user)))["User"]
+    await rows.insert([{"id": key(1), "name": "a"}])
+    await apply(store, model(user, domain="store"))
+    declared = model(user, domain="store", renamed_from="shop")
+    new = await apply(store, declared, 2)
+    assert await values(new["User"]) == [{"name": "a"}]
+    plan = await store.plan(declared)
+    assert (plan.changes_schema, plan.rejections, plan.steps) == (False, (), ())
+    await apply(store, model(entity("Other"), domain="store"), 3)
+    assert await values((await apply(store, model(user, domain="store"), 4))["User"]) == [{"name": "a"}]
+
+
+async def test_an_entity_that_may_have_been_renamed_is_asked_about(store: Store) -> None:
+    await apply(store, model(entity("User", attribute("name"), attribute("phone"))))
+    plan = await store.plan(model(entity("Person", attribute("name"), attribute("phone"), attribute("mail"))))
+    (notice,) = plan.notices
+    assert (notice.code, notice.entity, notice.attribute) == ("PIM612", "Person", None)
+    assert "renamed_from: User" in str(notice.hint)
+    assert (plan.rejections, plan.parked) == ((), ("User",))
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        pytest.param(entity("Person", attribute("given"), attribute("phone", "integer")), id="nothing in common"),
+        pytest.param(entity("Person"), id="no attributes"),
+    ],
+)
+async def test_an_entity_that_is_another_one_is_not_asked_about(store: Store, new: Entity) -> None:
+    await apply(store, model(entity("User", attribute("name"), attribute("phone"))))
+    assert (await store.plan(model(new))).notices == ()
+
+
+async def test_rows_that_refer_to_what_may_have_been_renamed_need_not_be_deleted(store: Store) -> None:
+    loan = entity("Loan", attribute("user", "reference", to="User"))
+    rows = await apply(store, model(entity("User", attribute("name")), loan))
+    await rows["User"].insert([{"id": key(1), "name": "a"}])
+    await rows["Loan"].insert([{"id": key(1), "user": key(1)}])
+    loan = entity("Loan", attribute("user", "reference", to="Person"))
+    rejection, _ = await refuse(store, model(entity("Person", attribute("name")), loan))
+    assert rejection.code == "PIM608"
+    assert str(rejection.hint).startswith("if Person is User under another name, write `renamed_from: User` with it")
 
 
 async def test_a_rename_to_another_type_is_rejected(store: Store) -> None:
@@ -175,11 +257,13 @@ async def test_an_entity_takes_its_table_its_parked_columns_and_its_references_a
 
 @pytest.mark.parametrize("parked", [True, False])
 async def test_two_entities_never_get_one_name(store: Store, parked: bool) -> None:
-    await apply(store, model(entity("User"), entity("Person")))
+    rows = await apply(store, model(entity("User"), entity("Person")))
+    await rows["Person"].insert([{"id": key(1)}])
     if parked:
         await apply(store, model(entity("User")), 2)
     rejection, _ = await refuse(store, model(entity("Person", renamed_from="User")))
     assert (rejection.code, rejection.entity, rejection.attribute) == ("PIM610", "Person", None)
+    assert "watcherd prune" in str(rejection.hint) or not parked
 
 
 async def test_an_entity_whose_rename_is_taken_back_is_there_again(store: Store) -> None:
@@ -220,10 +304,12 @@ async def test_a_new_model_may_take_the_name_that_another_has_left(store: Store)
 
 async def test_a_model_never_gets_the_name_of_one_that_has_data(store: Store) -> None:
     await apply(store, model(entity("User")))
-    await apply(store, model(entity("User"), domain="store"))
+    rows = await apply(store, model(entity("User"), domain="store"))
+    await rows["User"].insert([{"id": key(1)}])
     rejection, _ = await refuse(store, model(entity("User"), domain="store", renamed_from="shop"))
-    assert (rejection.code, rejection.entity) == ("PIM610", None)
-    assert "store has stored data of its own" in rejection.message
+    assert (rejection.code, rejection.entity, rejection.rows) == ("PIM610", None, 1)
+    assert "1 row in the way" in rejection.message
+    assert "parked as User" in rejection.message
 
 
 async def test_references_of_other_models_follow_a_rename_also_before_it_is_applied(store: Store) -> None:
