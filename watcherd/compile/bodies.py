@@ -7,7 +7,9 @@ or sentences (constraints).
 What the server sets (`id`, `created_at`, `updated_at`, `read_only`) is refused in a body of a
 create, except as null or as the value it will get anyway; in a replace or a patch it is accepted
 when it equals what is stored, so that a client may send back what it has read. A replace leaves it
-as it is. A declared key must be sent on create, but for a declared UUID: without one it is made.
+as it is, and so it does what is write-only and was not sent: whoever sends back what it has read
+cannot send that, and must not lose it. Null empties it. A declared key must be sent on create, but for
+a declared UUID: without one it is made.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class InvalidDefaultError(WatcherdError):
 class Bodies:
     """One entity's rules for bodies, compiled.
 
-    `required` must be sent by create and replace; `blank` are the wire values of a row of which
+    `required` must be sent by create, and by replace what of it is no key and not `hidden`, which nobody can read and
+    send back; `blank` are the wire values of a row of which
     nothing was sent; `locked` cannot be changed by a client, `unsent` cannot be given on create;
     `stamps_create` and `stamps_write` are the attributes that get the time of day; `documents`
     are JSON attributes, which a patch merges. `exact` says that long numbers keep their digits;
@@ -63,6 +66,7 @@ class Bodies:
     names: tuple[str, ...]
     key: str
     required: frozenset[str]
+    hidden: frozenset[str]
     blank: Values
     locked: frozenset[str]
     unsent: frozenset[str]
@@ -97,6 +101,7 @@ def compile_bodies(entity: Entity, targets: Targets, options: Options) -> Bodies
         names=tuple(entity.attributes),
         key=key.name,
         required=required_on_create(entity),
+        hidden=frozenset(item.name for item in attributes if item.write_only),
         blank=dict.fromkeys(name for name in entity.attributes if name != key.name) | _defaults(entity, validator),
         locked=unsent | {key.name},
         unsent=unsent,
@@ -135,7 +140,7 @@ def makes_key(key: Attribute) -> bool:
 
 
 def required_on_create(entity: Entity) -> frozenset[str]:
-    """The attributes that a client must give on create, and on replace but for the key."""
+    """The attributes that a client must give on create; on replace neither the key nor what is write-only."""
     unsent = unsent_on_create(entity)
     return frozenset(
         item.name
@@ -202,7 +207,9 @@ def changed(
     ]
     change = {name: value for name, value in sent.items() if name not in bodies.locked}
     if whole:
-        kept = bodies.locked if bodies.states is None else bodies.locked | {bodies.states.field}
+        kept = bodies.locked | bodies.hidden
+        if bodies.states is not None:
+            kept |= {bodies.states.field}
         change = {name: value for name, value in bodies.blank.items() if name not in kept} | change
     else:
         for name in bodies.documents & change.keys():

@@ -305,7 +305,7 @@ class EntityEndpoints:
     def _change(self, body: Any, wanted: Wanted, *, whole: bool) -> tuple[Change, bool]:
         """What a body makes of a row, and whether it is valid so far: if not, the change raises."""
         bodies = self._bodies
-        sent, known = read(bodies, body, bodies.required - {bodies.key} if whole else frozenset())
+        sent, known = read(bodies, body, bodies.required - bodies.hidden - {bodies.key} if whole else frozenset())
 
         def change(row: Row) -> Values:
             """What to set, decided on the row as it is inside the write."""

@@ -63,9 +63,10 @@ def entity_schemas(linked: LinkedModel, entity: Entity) -> dict[str, Schema]:
         ),
         "Replace": _object(
             f"{named}: replace",
-            "What is not sent gets its default or null. Read-only attributes may be sent as they are stored.",
+            "What is not sent gets its default or null, but what is write-only stays as it is. "
+            "Read-only attributes may be sent as they are stored.",
             {item.name: _property(item, targets, "in", locked) for item in attributes},
-            [item.name for item in given if item.name in required and item.name != key],
+            [item.name for item in given if item.name in required and item.name != key and not item.write_only],
             closed=True,
         ),
         "Patch": _object(

@@ -210,7 +210,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
             pattern=_loose(OnDelete),
         ),
         "read_only": Key("Whether clients cannot set it; equal values are accepted.", (True,)),
-        "write_only": Key("Whether it is never shown, as a password.", (True,)),
+        "write_only": Key("Whether it is never shown, as a password; a PUT without it leaves it as it is.", (True,)),
         "renamed_from": Key("The old name, when it is changed: the stored data follows.", ("mail",), pattern=_NAME),
         "using": Key(
             "When the type changes: an expression over the row as it was, for the value as it is to be. "

@@ -145,12 +145,11 @@ export class RowForm {
         typed[name] = valueOf(attribute, field.value);
         patch[name] = this.known === null ? typed[name] : patchOf(this.known.value[name], typed[name]);
       } catch (reason) {
-        const unseen = reason instanceof NotByPatch ? this.#unseen() : [];
-        if (reason instanceof NotByPatch && unseen.length === 0) {
+        if (reason instanceof NotByPatch) {
           method = "PUT";
           continue;
         }
-        mark(field, error, explained(reason, attribute, unseen));
+        mark(field, error, explained(reason, attribute));
         valid = false;
       }
     }
@@ -161,15 +160,10 @@ export class RowForm {
     return { method, body: method === "PUT" ? this.#whole(typed) : patch };
   }
 
-  // The whole row as a PUT wants it: what was typed, and the rest as it was read.
+  // The whole row as a PUT wants it: what was typed, and the rest as it was read. What is never shown stays as it is.
   #whole(typed) {
-    const names = [...this.fields.keys()];
-    return Object.fromEntries(names.map((name) => [name, Object.hasOwn(typed, name) ? typed[name] : this.known.value[name]]));
-  }
-
-  // What is never shown and was not typed: nobody can send it with the rest, and a PUT without it would empty it.
-  #unseen() {
-    return [...this.fields].filter(([, { attribute, field, before }]) => attribute.hidden && field.value === before).map(([name]) => name);
+    const names = [...this.fields.keys()].filter((name) => Object.hasOwn(this.known.value, name));
+    return { ...Object.fromEntries(names.map((name) => [name, this.known.value[name]])), ...typed };
   }
 
   // Somebody else has written the row: what was not touched here becomes what he wrote.
@@ -228,10 +222,7 @@ function mark(field, error, message) {
   error.textContent = message;
 }
 
-function explained(reason, attribute, unseen) {
-  if (unseen.length > 0) {
-    return `${reason.message}: leave it out, or type ${unseen.join(", ")} as well, which would be emptied otherwise.`;
-  }
+function explained(reason, attribute) {
   return reason instanceof SyntaxError && attribute.kind === "json" ? `This is not JSON: ${reason.message}` : reason.message;
 }
 
