@@ -251,16 +251,17 @@ def statements(store: Store) -> Iterator[list[str]]:
 
 
 def _trace_sqlite(database: SqliteDatabase, note: Callable[[str], None], patch: pytest.MonkeyPatch) -> None:
-    connect = database._connect_reader
+    readers = database._readers
+    connect = readers._connect
 
     def traced() -> sqlite3.Connection:
         connection = connect()
         connection.set_trace_callback(note)
         return connection
 
-    for connection in database._readers:
+    for connection in readers.connections:
         connection.set_trace_callback(note)
-    patch.setattr(database, "_connect_reader", traced)
+    patch.setattr(readers, "_connect", traced)
 
 
 def _trace_postgres(note: Callable[[str], None], patch: pytest.MonkeyPatch) -> None:
