@@ -94,7 +94,9 @@ def get(name: str) -> FilteringBoundLogger:
 def show_where_it_ends() -> None:
     """Have a crash of the interpreter, and SIGABRT, write to standard error what each thread was doing.
 
-    SIGABRT is how the watchdog of systemd ends a process that hangs: nothing else would tell where.
+    SIGABRT is how the watchdog of systemd ends a process that hangs: nothing else would tell where. Frames of
+    other threads are looked at while these run: one that calls and returns at that moment can end the list early,
+    and the process with SIGSEGV instead. The manager starts the next one all the same.
     """
     faulthandler.enable(_STDERR)
 
