@@ -7,7 +7,8 @@ not own routing to models (gateway), rows (store) nor the modelling language (pi
 from watcherd.compile.access import Seeds
 from watcherd.compile.bodies import InvalidDefaultError
 from watcherd.compile.compiler import compile_model
-from watcherd.compile.openapi import PROBLEM_SCHEMA, describe
+from watcherd.compile.openapi import describe
+from watcherd.compile.openapi_shared import PROBLEM_SCHEMA
 from watcherd.compile.options import Options
 
 __all__ = ["PROBLEM_SCHEMA", "InvalidDefaultError", "Options", "Seeds", "compile_model", "describe"]

@@ -17,8 +17,8 @@ from pydantic_core import to_json
 
 from watcherd.compile.carried import Part, Parts, Sight, carried, carry_over, rest_sight, sights
 from watcherd.compile.naming import component, title
+from watcherd.compile.openapi_shared import SHARED_COMPONENTS
 from watcherd.compile.operations import (
-    HEADERS,
     SECURITY_SCHEMES,
     Paths,
     add_batch,
@@ -38,63 +38,7 @@ from watcherd.pim.linked import LinkedModel
 from watcherd.pim.spec import EMPTY, ModelSpec
 from watcherd.revision import OpenApiFragment, Operation, Section
 
-PROBLEM_SCHEMA: Schema = {
-    "title": "Problem",
-    "description": "What went wrong (RFC 9457). `type` is a path that answers with an explanation.",
-    "type": "object",
-    "properties": {
-        "type": {"type": "string", "examples": ["/problems/validation"]},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string", "description": "The path of the request."},
-        "request_id": {"type": "string", "description": "The log has lines with this id."},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "pointer": {
-                        "type": "string",
-                        "description": "A JSON pointer into the body, or the name of a parameter.",
-                    },
-                    "code": {"type": "string"},
-                    "message": {"type": "string"},
-                },
-                "required": ["pointer", "code", "message"],
-            },
-        },
-    },
-    "required": ["type", "title", "status", "detail", "instance", "request_id"],
-}
-
 OPENAPI_VERSION = "3.1.0"
-
-_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_ERRORS: Mapping[str, Schema] = {
-    f"Problem{status}": {"description": description, "content": _PROBLEM_CONTENT}
-    for status, description in {
-        401: "An API key is needed",
-        403: "The API key may not do this",
-        400: "Malformed JSON, or a query parameter that is unknown or not valid",
-        404: "No such row",
-        409: "A unique constraint, a foreign key or a check would be broken, or a request with the same key still runs",
-        412: "The row is not at the version that `If-Match` names",
-        413: "The body is too large",
-        415: "The body has another content type",
-        422: "The body is not valid; `errors` lists every finding",
-        500: "The server failed",
-        501: "Nothing executable stands behind the method; `lacks` lists what is missing",
-        503: "Try again after `Retry-After` seconds",
-    }.items()
-}
-
-SHARED_COMPONENTS: Mapping[str, Mapping[str, Schema]] = {
-    "schemas": {"Problem": PROBLEM_SCHEMA},
-    "responses": _ERRORS,
-    "headers": HEADERS,
-}
-"""What the fragments of all models refer to; whoever joins them adds it once."""
 
 
 @dataclass(frozen=True, slots=True)

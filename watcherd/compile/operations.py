@@ -73,6 +73,7 @@ _IF_NONE_MATCH: Schema = {
     "schema": _TEXT,
 }
 _ANYTHING: Schema = {"application/json": {"schema": {"type": "object"}}}
+_MODEL: Schema = {"application/json": {"schema": {"$ref": "#/components/schemas/Model"}}}
 
 
 class Paths:
@@ -124,7 +125,7 @@ def add_index(paths: Paths, spec: ModelSpec) -> None:
     """What the model consists of."""
     paths.add(
         "GET", "", "", "index", f"What {spec.title or spec.domain} consists of",
-        responses=_responses(200, _ANYTHING, "Entities and services with their links", 400, 500),
+        responses=_responses(200, _MODEL, "Entities and services with their links", 400, 500),
     )  # fmt: skip
 
 

@@ -183,7 +183,8 @@ def _complaint(message: str, source: _Source) -> InvalidExpressionError:
     if unexpected is None:
         if source.text[place : place + 1] == "=":
             return InvalidExpressionError("`=` does not belong here", place, "write `==`: nothing is assigned here")
-        return InvalidExpressionError(f"not an expression: {source.name(said)}", place)
+        hint = "write `has(self.x)` for an attribute, and `x != null` for all else" if "has()" in said else None
+        return InvalidExpressionError(f"not an expression: {source.name(said)}", place, hint)
     if unexpected["found"] == "<EOF>":
         return InvalidExpressionError("the expression ends too early", place)
     word = source.name(unexpected["found"])

@@ -58,7 +58,7 @@ def test_without_models_the_hosts_own_part_remains() -> None:
 
     assert document["x-watcherd-generation"] == 0
     assert list(document["paths"]) == ["/healthz"]
-    assert set(document["components"]["schemas"]) == {"Own", "Problem"}
+    assert set(document["components"]["schemas"]) == {"Own", "Problem", "Model"}
     assert document["components"]["securitySchemes"] == {"bearer": {}}
     assert document["tags"] == []
 
@@ -70,7 +70,7 @@ def test_fragments_are_joined_in_order_of_name_and_empty_ones_leave_no_trace() -
 
     assert list(document["paths"]) == ["/api/a", "/api/b", "/healthz"]
     assert [tag["name"] for tag in document["tags"]] == ["a", "b"]
-    assert {"a_A", "b_B", "Problem", "Own"} == set(document["components"]["schemas"])
+    assert {"a_A", "b_B", "Problem", "Model", "Own"} == set(document["components"]["schemas"])
 
 
 def test_a_host_without_components_joins_as_well() -> None:

@@ -32,6 +32,7 @@ HINTS = [
     (CHECK + "not n > 1", "PIM312", "write `!` for not"),
     (CHECK + "n = m", "PIM312", "write `==`: nothing is assigned here"),
     (CHECK + "n <> m", "PIM312", "write `!=`"),
+    (CHECK + "has(n)", "PIM312", "write `has(self.x)` for an attribute, and `x != null` for all else"),
     (CHECK + "n is null", "PIM312", "write `x == null`"),
     ("domain: s\x07hop\n", "PIM003", 'take it out, or write it as an escape in double quotes: "\\x07"'),
     ("domain: s\ud7ff\ufffehop\n", "PIM003", 'take it out, or write it as an escape in double quotes: "\\ufffe"'),
