@@ -13,7 +13,18 @@ from types import MappingProxyType
 
 from watcherd.directory import SourceFile
 from watcherd.errors import WatcherdError
-from watcherd.ledger import FileEntry, Live, Refusal, Rollback, World, copied, referred, referrers_of, settle_owners
+from watcherd.ledger import (
+    FileEntry,
+    Live,
+    Refusal,
+    Rollback,
+    World,
+    changed,
+    copied,
+    referred,
+    referrers_of,
+    settle_owners,
+)
 from watcherd.pim import (
     CodeFault,
     Parsed,
@@ -82,11 +93,16 @@ class Draft:
         self.expanded: list[tuple[SchemaPlan, Revision]] = []
         self.refusals: dict[str, Refusal] = {}
         self._specs: Mapping[str, ModelSpec] = world.specs
-        self._changed = [path for path, entry in files.items() if world.files.get(path) is not entry]
+        self._changed = list(changed(world.files, files))
         self.few = not full and self._changes_contents_alone()
         for path in self._perhaps_refused() if self.few else files:
             if files[path].spec is None:
                 self.refuse(path, files[path].own_diagnostics)
+
+    @property
+    def looks_at(self) -> int:
+        """How many files each step that looks at all of them together goes through."""
+        return len(self._changed) if self.few else len(self.files)
 
     def _changes_contents_alone(self) -> bool:
         """Whether each file still speaks for the model that it spoke for, and for that one alone.

@@ -1,8 +1,8 @@
 """How work on the event loop is parted: requests come in between.
 
-Owns the two ways to wait for them: by the clock, for many small things that one task does, and by turns,
-for what several tasks do side by side; and for how long a thread keeps the loop out. Does not own what
-is parted, nor how small its parts are.
+Owns the ways to wait for them: by the clock, for many small things that one task does; by turns, for what
+several tasks do side by side; by a thread, for what cannot be parted; and for how long that keeps the loop
+out. Does not own what is parted, nor how small its parts are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from typing import Final, TypeVar
 
 AT_A_TIME_SECONDS = 0.001
 """For so long many small things keep the event loop to themselves; then requests come first."""
@@ -22,6 +23,11 @@ AT_ONCE_SECONDS = 0.002
 THREAD_SECONDS = 0.0005
 """A thread that runs Python lets another one in after so long at most."""
 
+MANY: Final = 300
+"""To look at so many models one after the other, all of them, takes one or two milliseconds."""
+
+T = TypeVar("T")
+
 
 def share_with_threads() -> None:
     """Have the event loop wait less for threads at work, each time that it has been in the kernel.
@@ -29,6 +35,14 @@ def share_with_threads() -> None:
     With Python's own five milliseconds a request would wait three times as long beside one that reads a large file.
     """
     sys.setswitchinterval(THREAD_SECONDS)
+
+
+async def apart(work: Callable[[], T], things: int) -> T:
+    """What a piece of work answers that looks at so many models: in a thread, where requests would wait for it.
+
+    Nobody else may change meanwhile what it looks at.
+    """
+    return work() if things < MANY else await asyncio.to_thread(work)
 
 
 class Pauses:

@@ -36,7 +36,7 @@ from watcherd.gateway import Gateway, RouteTable
 from watcherd.holds import RELOAD, START, Closely, nobody_looks
 from watcherd.intake import Intake
 from watcherd.ledger import FileEntry, Live, Rollback, World, copied
-from watcherd.pace import Pauses, Turns
+from watcherd.pace import Pauses, Turns, apart
 from watcherd.pim.linked import LinkedModel
 from watcherd.plan import Preview, planned, preview
 from watcherd.progress import Progress
@@ -216,8 +216,9 @@ class Reloader:
         await self._turns.take()
         while not await self._build(draft, order, gate, in_waves=is_start):
             pass  # each round refuses one more file or gives up a rollback, so this ends
-        after, now = draft.world(), self.world
-        last = report = self._compare(now, after, change.reason)
+        now = self.world
+        after, last = await apart(lambda: self._compared(now, draft.world(), change.reason), draft.looks_at)
+        report = last
         if now is not before:
             report = replace(self._compare(before, after, change.reason), generation=last.generation)
         if taken.unread is not None:
@@ -257,10 +258,10 @@ class Reloader:
 
         A start serves each wave of it when that is built.
         """
-        if not draft.settle():
+        if not await apart(draft.settle, draft.looks_at):
             return False
         await self._turns.take()
-        linked = draft.link()
+        linked = await apart(draft.link, draft.looks_at)
         if linked is None:
             return False
         self.progress = Progress(0, len(linked), len(self.world.live))
@@ -301,13 +302,15 @@ class Reloader:
     async def _serve_so_far(self, draft: Draft, waiting: Mapping[str, LinkedModel]) -> None:
         """Put into service what a start has built by now; the models that are `waiting` come later."""
         now = self.world
-        after = draft.so_far(now, waiting)
-        report = self._compare(now, after, "start")
+        after, report = await apart(lambda: self._compared(now, draft.so_far(now, waiting), "start"), len(draft.files))
         if not report.changed:
             return  # a round that began anew has come to what serves already
         self._swap(after, report)
         self.progress = replace(self.progress, serving=len(after.live))
         await self._follow_up(now, report, chain(_told_of_plans(now, draft), tell(now, report)))
+
+    def _compared(self, now: World, after: World, reason: str) -> tuple[World, Report]:
+        return after, self._compare(now, after, reason)
 
     def _compare(self, before: World, after: World, reason: str) -> Report:
         generation = self._gateway.table.generation

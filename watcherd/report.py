@@ -108,8 +108,10 @@ def compare(before: World, after: World, *, reason: str, generation: int, stages
 
 def _gone(before: World, after: World) -> tuple[str, ...]:
     """The models that serve no more, in the order in which they were known."""
+    if before.live.keys() <= after.live.keys():
+        return ()
     missing = before.live.keys() - after.live.keys()
-    return tuple(model for model in before.live if model in missing) if missing else ()
+    return tuple(model for model in before.live if model in missing)
 
 
 def tell(before: World, report: Report) -> Iterator[events.Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 from tests.helpers import Walk, counting_rounds, model_text, serving
 from watcherd import build
-from watcherd.ledger import World
+from watcherd.draft import Draft
+from watcherd.ledger import World, changed
 from watcherd.store.differ import differ
 
 LIBRARY = model_text("library", "author", entity="Book")
@@ -71,6 +73,54 @@ async def test_the_owners_of_all_files_are_not_settled_for_one(tmp_path: Path, m
         assert (await walk.save("shop.yaml", model_text("shop", "size"))).swapped == ("shop",)
         monkeypatch.setattr("watcherd.draft.referrers_of", refuse)
         assert (await walk.save("library.yaml", EDITS["another attribute"][1])).swapped == ("library",)
+
+
+def test_what_has_changed_is_found_in_whatever_order_it_comes() -> None:
+    one, two, three = object(), object(), object()
+    before = {"a": one, "b": two, "c": three}
+    assert changed(before, dict(before)) == {}
+    assert changed(before, before | {"b": one}) == {"b": one}
+    assert changed(before, before | {"d": two}) == {"d": two}
+    assert changed(before, {"c": three, "b": two, "a": two}) == {"a": two}
+    assert changed(before, {"a": one, "b": three, "d": three}) == {"b": three, "d": three}
+    assert changed(before, {"b": two}) == {}
+
+
+async def test_looking_at_all_of_many_models_is_left_to_a_thread_and_an_edit_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, bool] = {}
+
+    def noted(name: str) -> Callable[[Draft], Any]:
+        step = getattr(Draft, name)
+
+        def note(draft: Draft) -> Any:
+            seen[name] = threading.current_thread() is threading.main_thread()
+            return step(draft)
+
+        return note
+
+    for name in ("settle", "link", "world"):
+        monkeypatch.setattr(Draft, name, noted(name))
+    async with serving(tmp_path, FILES) as walk:
+        assert set(seen.values()) == {True}, "three files are few"
+        monkeypatch.setattr("watcherd.pace.MANY", 3)
+        await walk.save("more.yaml", model_text("more"))
+        assert seen == {"settle": False, "link": False, "world": False}
+        await walk.save("more.yaml", model_text("more", "color"))
+        assert seen == {"settle": True, "link": True, "world": True}
+        await walk.unload("more")
+        assert seen == {"settle": False, "link": False, "world": False}
+
+
+async def test_the_list_of_all_models_is_made_with_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcherd.pace.AT_A_TIME_SECONDS", 0)  # however quick this machine is
+    async with serving(tmp_path, {f"m{number}.yaml": model_text(f"m{number}") for number in range(50)}) as walk:
+        for page in ("/admin/pim",):
+            async with counting_rounds() as rounds:
+                before = rounds()
+                await walk.get(page)
+                assert rounds() - before >= 50, page
 
 
 async def test_between_any_two_models_that_are_built_requests_have_their_turn(

@@ -189,7 +189,7 @@ class Api:
     async def list_all(self) -> dict[str, Any]:
         """One entry per file."""
         survey = await self._followers.survey()
-        return views.listing(self._reloader.world, self._drains, self._gateway.table.generation, survey)
+        return await views.listing(self._reloader.world, self._drains, self._gateway.table.generation, survey)
 
     async def show(self, name: str) -> dict[str, Any]:
         """One entry in full; of several files of a name, the one that speaks for it."""

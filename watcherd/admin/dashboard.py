@@ -86,7 +86,7 @@ class Dashboard:
         """Every model, and the last reloads."""
         parts = self._parts
         seen = await overview.look(parts)
-        every = overview.rows(seen)
+        every = await overview.rows(seen)
         text, state = request.query_params.get("q", ""), request.query_params.get("state", "")
         found = overview.chosen(every, text, state)
         limit = len(found) if "all" in request.query_params else overview.MOST_ROWS

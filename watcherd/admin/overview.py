@@ -17,6 +17,7 @@ from watcherd.admin.timeline import Timeline
 from watcherd.drain import Drains
 from watcherd.followers import Survey
 from watcherd.ledger import State, World
+from watcherd.pace import Pauses
 from watcherd.pim.diagnostics import Diagnostic
 
 STATES: Mapping[State, tuple[str, str]] = {
@@ -76,9 +77,13 @@ class Row:
     first: Diagnostic | None
 
 
-def rows(seen: Seen) -> list[Row]:
-    """One for each file: what needs attention first, then by name."""
-    found = [row(seen, path) for path in seen.world.files]
+async def rows(seen: Seen) -> list[Row]:
+    """One for each file: what needs attention first, then by name. Made with pauses for requests."""
+    pauses = Pauses()
+    found = []
+    for path in seen.world.files:
+        found.append(row(seen, path))
+        await pauses.take()
     return sorted(
         found,
         key=lambda one: (

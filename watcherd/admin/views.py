@@ -12,6 +12,7 @@ from watcherd.compile.values import wire_moment
 from watcherd.drain import Drains
 from watcherd.followers import Survey
 from watcherd.ledger import Live, World
+from watcherd.pace import Pauses
 from watcherd.pim.coverage import Coverage, coverage
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import Json
@@ -20,9 +21,13 @@ from watcherd.revision import Revision
 from watcherd.store import Difference
 
 
-def listing(world: World, drains: Drains, generation: int, survey: Survey) -> dict[str, Any]:
-    """`GET /admin/pim`: one entry per file, by name, and the workers where there are several."""
-    entries = [entry(world, path, drains, survey) for path in world.files]
+async def listing(world: World, drains: Drains, generation: int, survey: Survey) -> dict[str, Any]:
+    """`GET /admin/pim`: one entry per file, by name, and the workers where there are several. With pauses."""
+    pauses = Pauses()
+    entries = []
+    for path in world.files:
+        entries.append(entry(world, path, drains, survey))
+        await pauses.take()
     return {
         "generation": generation,
         "workers": [dataclasses.asdict(worker) for worker in survey.workers],
