@@ -16,6 +16,25 @@ from tests.postgres import Postgres, running
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+WAITS = (
+    "watcherd.store.sqlite_session.HOLD_SECONDS",
+    "watcherd.store.postgres.CONNECT_TIMEOUT",
+    "watcherd.store.postgres.CHANGE_TIMEOUT",
+    "watcherd.store.postgres._HEALTH_TIMEOUT",
+    "watcherd.services.runs.MAX_SECONDS",
+    "watcherd.behind.LOAD_SECONDS",
+)
+"""After so many seconds something in this process has waited, or worked, for too long."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unhurried() -> Iterator[None]:
+    """Wait longer than any machine is busy; a test of such a bound sets its own."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in WAITS:
+            patched.setattr(name, 120.0)
+        yield
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_url" in metafunc.fixturenames and getattr(metafunc.module, "ON_BOTH_DATABASES", False):
