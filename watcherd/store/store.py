@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 from watcherd.errors import HeldElsewhereError, StoreError
 from watcherd.pim.linked import LinkedModel
 from watcherd.pim.spec import Attribute
-from watcherd.store import answers, apply, catalog, drift, holders, prune, records, scratch
+from watcherd.store import answers, apply, catalog_tables, drift, holders, prune, records, scratch
 from watcherd.store.answers import Answers
 from watcherd.store.codecs import Codec, codec_for, physical
 from watcherd.store.conditions import Conditions
@@ -144,7 +144,7 @@ class Store:
             database_url, data_dir, durability=durability, max_waiting=max_waiting, tenure=tenure
         )
         try:
-            await database.change(catalog.create)
+            await database.change(catalog_tables.create)
             await database.change(partial(answers.create, now=int(time.time())))
         except StoreError as error:
             await database.close()

@@ -16,7 +16,7 @@ from tests.unit.store.models import apply, attribute, entity, key, model, record
 from watcherd.errors import ConstraintError, StoreError
 from watcherd.pim.linked import LinkedModel
 from watcherd.pim.spec import Constraint, OnDelete, Rule
-from watcherd.store import Select, Store, catalog, checks, rewording
+from watcherd.store import Select, Store, catalog_tables, checks, rewording
 from watcherd.store.cursor import Cursor
 from watcherd.store.sqlite import SqliteDatabase
 from watcherd.store.writer import Writer
@@ -391,7 +391,7 @@ async def test_a_database_from_before_gets_its_checks_into_its_tables(tmp_path: 
         await loosened(store, shop(POSITIVE), 2)
         await apply(store, shop(POSITIVE, NAMED), 3)
         assert table(other)[0] == text
-        assert other.execute("SELECT version FROM watcherd_catalog").fetchone() == (catalog.CATALOG_VERSION,)
+        assert other.execute("SELECT version FROM watcherd_catalog").fetchone() == (catalog_tables.CATALOG_VERSION,)
         await store.close()
 
 

@@ -9,7 +9,7 @@ from tests.unit.store.models import apply, attribute, entity, key, model, record
 from watcherd.errors import ConstraintError
 from watcherd.pim.linked import LinkedModel
 from watcherd.pim.spec import Entity, Rule
-from watcherd.store import Row, Rows, Select, StepKind, Store, catalog
+from watcherd.store import Row, Rows, Select, StepKind, Store, catalog_tables
 
 MAIL = model(entity("User", attribute("mail", unique=True)))
 EMAIL = model(entity("User", attribute("email", unique=True, renamed_from="mail")))
@@ -382,6 +382,6 @@ async def test_a_catalog_of_the_first_version_is_brought_to_this_one(store: Stor
     for table in ("watcherd_process", "watcherd_hold"):
         query(f"DROP TABLE {table}")
     query("UPDATE watcherd_catalog SET version = 1")
-    await store._database.write(catalog.create)
-    assert query("SELECT version FROM watcherd_catalog") == [(catalog.CATALOG_VERSION,)]
+    await store._database.write(catalog_tables.create)
+    assert query("SELECT version FROM watcherd_catalog") == [(catalog_tables.CATALOG_VERSION,)]
     assert await values((await apply(store, EMAIL, 2))["User"]) == [{"email": "a"}]
