@@ -1,7 +1,7 @@
-"""One entity of a plan: its attributes and constraints against its table.
+"""The attributes of one entity of a plan, each against the column that it has or will have.
 
-Owns the comparison within a table; what concerns the table as a whole is in `differ`, what has to be
-looked for in its rows in `looks`.
+Owns the comparison of an attribute, whatever became of it; what concerns the table as a whole is in
+`table_changes`, what has to be looked for in its rows in `looks`.
 """
 
 from __future__ import annotations
@@ -14,28 +14,20 @@ from watcherd.errors import InvalidExpressionError
 from watcherd.pim.linked import LinkedModel
 from watcherd.pim.spec import EMPTY, Attribute, Entity, EntityRef, Kind
 from watcherd.store import tables
-from watcherd.store.checks import Check
 from watcherd.store.codecs import physical, same_type, signature
 from watcherd.store.conditions import UntranslatableError
-from watcherd.store.constraints import Wanted, wanted_constraints
 from watcherd.store.conversions import Conversion, widening
 from watcherd.store.defaults import default_literal
 from watcherd.store.dialect import Dialect
-from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
-from watcherd.store.limits import RENAMED_FROM, SUPERSEDED, Facts, facts_of, tightened
+from watcherd.store.layout import StoredAttribute, StoredEntity
+from watcherd.store.limits import RENAMED_FROM, Facts, facts_of, tightened
 from watcherd.store.looks import MEND_HINT, Looks
 from watcherd.store.names import Names, column_name, quoted
-from watcherd.store.plan import Notice, Rejection, Scan, Step, StepKind
-from watcherd.store.renames import Clash, look_alike, namesakes, predecessor, same_id
+from watcherd.store.plan import Rejection, Step, StepKind
+from watcherd.store.renames import Clash, namesakes, predecessor, same_id
 from watcherd.store.rewrites import Rewrite, begun
 from watcherd.store.using import computed
 
-_CREATE = {
-    "check": StepKind.CREATE_CHECK,
-    "rule": StepKind.CREATE_CHECK,
-    "unique": StepKind.CREATE_UNIQUE,
-    "index": StepKind.CREATE_INDEX,
-}
 _REFERENCE = "reference:"
 
 
@@ -67,7 +59,12 @@ class SameColumn:
 
 
 class ColumnChanges:
-    """What one entity needs: filled once, attribute by attribute, then read by `differ`."""
+    """What the attributes of one entity need: filled once, attribute by attribute.
+
+    `columns` are those that serve from now on, by attribute; `added` those of them that are new, `rewrites`
+    (by old column) those whose type changes, `referring` the attributes that need a foreign key, `superseded`
+    the parked columns that others stand for now. `held` is what each column really holds.
+    """
 
     def __init__(
         self,
@@ -78,17 +75,23 @@ class ColumnChanges:
         same: Mapping[str, SameColumn] = EMPTY,
     ) -> None:
         """`same` is what was found of its attributes before; `self.same` is what holds now."""
-        self.column_steps: list[Step] = []
-        self.constraint_steps: list[Step] = []
+        self.steps: list[Step] = []
         self.rejections: list[Rejection] = []
-        self.notices: list[Notice] = []
         self.added: list[StoredAttribute] = []
         self.rewrites: dict[str, Rewrite] = {}
         self.referring: list[str] = []
-        self.parked: list[str] = []
         self.superseded: dict[str, str] = {}
         self.columns: dict[str, StoredAttribute] = {}
-        self._checks: list[Check] = []
+        self.held = {one.name: physical(setting.linked, one) for one in entity.attributes.values()}
+        self.looks = Looks(
+            entity=entity.name,
+            before=before,
+            table=table,
+            held=self.held,
+            linked=setting.linked,
+            made=setting.made,
+            dialect=setting.dialect,
+        )
         self._linked = setting.linked
         self._places = setting.places
         self._now = setting.now
@@ -96,64 +99,18 @@ class ColumnChanges:
         self._entity = entity
         self._before = before
         self._table = table
-        self._held = {one.name: physical(self._linked, one) for one in entity.attributes.values()}
         self._known = same
         self.same: dict[str, SameColumn] = {}
-        self._looks = Looks(
-            entity=entity.name,
-            before=before,
-            table=table,
-            held=self._held,
-            linked=setting.linked,
-            made=setting.made,
-            dialect=setting.dialect,
-        )
         self._taken = Names(one.column for one in (before.attributes if before is not None else ()))
         self._taken.add(tables.VERSION_COLUMN)
         for attribute in entity.attributes.values():
             self.columns[attribute.name] = self._attribute(attribute)
             self._taken.add(self.columns[attribute.name].column)
-        kept = self._kept_attributes()
-        constraints = self._constraints()
-        self.after = StoredEntity(
-            name=entity.name,
-            table=table,
-            renamed_from=_old_name(entity, before),
-            attributes=kept,
-            constraints=constraints,
-        )
-        if self.referring:
-            text = f"rebuild {table} with the foreign keys of {', '.join(self.referring)}"
-            columns = tuple(self.columns[name].column for name in self.referring)
-            self.column_steps.append(
-                Step(kind=StepKind.REFER, entity=entity.name, name=table, text=text, statements=(), columns=columns)
-            )
-        if before is None:
-            statements = (tables.create_table(self._dialect, self.after, self._checks),)
-            text = f"create the table {table} for {entity.name}"
-            step = Step(kind=StepKind.CREATE_TABLE, entity=entity.name, name=table, text=text, statements=statements)
-            self.column_steps.append(step)
-
-    @property
-    def scans(self) -> list[Scan]:
-        """What has to be looked for in the rows."""
-        return self._looks.scans
-
-    @property
-    def again(self) -> list[Scan]:
-        """What has to be looked for once more when the change is made and older revisions have drained."""
-        return self._looks.again(self._entity.key.name, self.columns)
-
-    @property
-    def needs_nothing(self) -> bool:
-        """Whether there is nothing to do, to look for, or to say."""
-        found = (self.column_steps, self.constraint_steps, self.scans, self.rejections, self.notices, self.parked)
-        return not any(found)
 
     def _attribute(self, attribute: Attribute) -> StoredAttribute:
         """The column that serves the attribute from now on."""
         if (known := self._still_the_same(attribute)) is not None:
-            self._looks.values[attribute.name] = quoted(known.column)
+            self.looks.values[attribute.name] = quoted(known.column)
             return known
         wanted = self._wanted(attribute)
         if self._before is None:
@@ -171,7 +128,7 @@ class ColumnChanges:
             before = self._said
             kept = self._kept(attribute, live, wanted)
             if kept == live and self._said == before:
-                held, end = self._held[attribute.name], self._end(attribute)
+                held, end = self.held[attribute.name], self._end(attribute)
                 self.same[attribute.name] = SameColumn(attribute, held, end, live)
             return kept
         if found is not None:
@@ -183,7 +140,7 @@ class ColumnChanges:
     def _still_the_same(self, attribute: Attribute) -> StoredAttribute | None:
         """The column of an attribute that was the same before, if neither of the two has changed."""
         known = self._known.get(attribute.name)
-        if known is None or known.attribute is not attribute or known.held is not self._held[attribute.name]:
+        if known is None or known.attribute is not attribute or known.held is not self.held[attribute.name]:
             return None
         live = None if self._before is None else self._before.live(attribute.name)
         if live != known.stored or known.end != self._end(attribute):
@@ -199,7 +156,7 @@ class ColumnChanges:
     @property
     def _said(self) -> int:
         """Grows with everything that is to be done, looked for or said."""
-        found = (self.column_steps, self.scans, self.rejections, self.notices, self.referring, self.rewrites)
+        found = (self.steps, self.looks.scans, self.rejections, self.referring, self.rewrites)
         return sum(len(one) for one in found)
 
     def _wanted(self, attribute: Attribute) -> StoredAttribute:
@@ -210,7 +167,7 @@ class ColumnChanges:
             name=attribute.name,
             column=column_name(attribute.name, self._taken),
             type=signature(self._linked, attribute),
-            facts=facts_of(attribute, self._held[attribute.name]),
+            facts=facts_of(attribute, self.held[attribute.name]),
             is_key=attribute.primary_key,
             target=target,
             target_table=table,
@@ -227,8 +184,8 @@ class ColumnChanges:
                 return self._rewritten(attribute, live, wanted, conversion)
             self._refuse_type(attribute, live, wanted)
             return live
-        self._looks.values[attribute.name] = quoted(live.column)
-        self._looks.for_limits(attribute, live.facts, wanted.facts)
+        self.looks.values[attribute.name] = quoted(live.column)
+        self.looks.for_limits(attribute, live.facts, wanted.facts)
         old_name = wanted.renamed_from or live.renamed_from
         return self._referring(attribute, live, replace(wanted, facts=_with_old_name(wanted.facts, old_name)))
 
@@ -285,17 +242,17 @@ class ColumnChanges:
         facts = _with_old_name(wanted.facts, wanted.renamed_from or live.renamed_from)
         new = replace(wanted, column=wanted.column if made is None else made.column, facts=facts)
         rewrite = Rewrite(before=before, old=live, new=new, conversion=conversion)
-        self._looks.values[attribute.name] = rewrite.value
+        self.looks.values[attribute.name] = rewrite.value
         if (scan := rewrite.scan(self._entity.name, MEND_HINT)) is not None:
-            self.scans.append(scan)
+            self.looks.scans.append(scan)
         # Whether the digits suffice is among the conversion's own demands.
         old_facts = {**live.facts, "precision": wanted.facts.get("precision")} if conversion.exact else {}
-        self._looks.for_limits(attribute, old_facts, wanted.facts)
+        self.looks.for_limits(attribute, old_facts, wanted.facts)
         if made is None:
             stored = StoredEntity(name=self._entity.name, table=self._table)
             text = f"add a column for {self._entity.name}.{attribute.name} as {wanted.type}"
             self._step(StepKind.ADD_COLUMN, new.column, text, tables.add_column(self._dialect, stored, new, None))
-        self.column_steps.append(rewrite.fill(self._entity.name))
+        self.steps.append(rewrite.fill(self._entity.name))
         self.rewrites[live.column] = rewrite
         return new
 
@@ -310,7 +267,7 @@ class ColumnChanges:
             )
         if not _same_reference(there, wanted):
             if there.target_table != wanted.target_table:
-                self._looks.for_orphans(attribute, wanted)
+                self.looks.for_orphans(attribute, wanted)
             self.referring.append(attribute.name)
         return replace(wanted, column=there.column)
 
@@ -321,11 +278,11 @@ class ColumnChanges:
             return wanted
         text = f"rename {self._entity.name}.{old.name} to {attribute.name}"
         step = Step(kind=StepKind.RENAME, entity=self._entity.name, name=old.column, text=text, statements=())
-        self.column_steps.append(step)
+        self.steps.append(step)
         assert self._before is not None  # noqa: S101 - something is renamed
         for one in namesakes(attribute.name, old, [one for one in self._before.attributes if not one.is_rest]):
-            default = default_literal(attribute, self._held[attribute.name], self._now) if _fits(one, wanted) else None
-            self._looks.for_namesake(attribute, one, old.name, default)
+            default = default_literal(attribute, self.held[attribute.name], self._now) if _fits(one, wanted) else None
+            self.looks.for_namesake(attribute, one, old.name, default)
             self.superseded[one.column] = old.column
         serve = self._returned if old.parked else self._kept
         now = serve(attribute, old, wanted)
@@ -337,8 +294,8 @@ class ColumnChanges:
             message = "it is new, and `using` is for an attribute whose type changes"
             hint = "remove `using`, and fill the attribute in by requests once it is there"
             self._refuse_using(attribute, attribute.using, message, 0, hint)
-        default = default_literal(attribute, self._held[attribute.name], self._now)
-        self._looks.values[attribute.name] = self._dialect.typed(default or "NULL", wanted.type)
+        default = default_literal(attribute, self.held[attribute.name], self._now)
+        self.looks.values[attribute.name] = self._dialect.typed(default or "NULL", wanted.type)
         # A foreign key can only be added with null; its default is filled in right after.
         in_ddl = default if wanted.target is None else None
         add = tables.add_column(self._dialect, StoredEntity(name=self._entity.name, table=self._table), wanted, in_ddl)
@@ -347,106 +304,25 @@ class ColumnChanges:
             self._fill(attribute, wanted, default)
         if attribute.required and default is None:
             hint = "give it a default, or make it optional until every row has a value"
-            self._looks.for_null("PIM609", attribute, hint)
+            self.looks.for_null("PIM609", attribute, hint)
         self.added.append(wanted)
         return wanted
 
     def _returned(self, attribute: Attribute, parked: StoredAttribute, wanted: StoredAttribute) -> StoredAttribute:
         """A column that was parked; rows written meanwhile have null in it, whatever its limits were."""
-        default = default_literal(attribute, self._held[attribute.name], self._now)
-        self._looks.values[attribute.name] = quoted(parked.column)
+        default = default_literal(attribute, self.held[attribute.name], self._now)
+        self.looks.values[attribute.name] = quoted(parked.column)
         if attribute.required and default is not None:
             self._fill(attribute, parked, default)
-            self._looks.values[attribute.name] = f"coalesce({quoted(parked.column)}, {default})"
+            self.looks.values[attribute.name] = f"coalesce({quoted(parked.column)}, {default})"
         old = {name: value for name, value in parked.facts.items() if name != "required"}
-        self._looks.for_limits(attribute, old, wanted.facts)
+        self.looks.for_limits(attribute, old, wanted.facts)
         return self._referring(attribute, parked, wanted)
 
     def _fill(self, attribute: Attribute, column: StoredAttribute, default: str) -> None:
         name = quoted(column.column)
         sql = f"UPDATE {quoted(self._table)} SET {name} = {default} WHERE {name} IS NULL"  # noqa: S608 - from literal()
         self._step(StepKind.FILL, column.column, f"fill {attribute.name} of {self._entity.name} with its default", sql)
-
-    def _kept_attributes(self) -> tuple[StoredAttribute, ...]:
-        """All columns of the table, those of attributes that are gone parked."""
-        if self._before is None:
-            return tuple(self.columns.values())
-        serving = {one.column: one for one in self.columns.values()}
-        kept = []
-        gone = []
-        for place, one in enumerate(self._before.attributes):
-            if one.column in serving:
-                kept.append(serving.pop(one.column))
-                continue
-            if one.column in self.rewrites:
-                kept.append(self.rewrites[one.column].left())
-                continue
-            if one.parked:
-                by = self.superseded.get(one.column)
-                kept.append(one if by is None else replace(one, facts={**one.facts, SUPERSEDED: by}))
-                continue
-            gone.append((place, one))
-            kept.append(replace(one, parked=True))
-        self.parked += [f"{self._entity.name}.{one.name}" for _, one in gone]
-        self._notice_look_alikes(gone)
-        return (*kept, *serving.values())
-
-    def _notice_look_alikes(self, gone: list[tuple[int, StoredAttribute]]) -> None:
-        """Ask about what leaves together with something alike that comes: a rename is never guessed."""
-        places = {name: place for place, name in enumerate(self._entity.attributes)}
-        for new in self.added:
-            old = look_alike(gone, places[new.name], new)
-            if old is not None:
-                self.notices.append(
-                    Notice(
-                        code="PIM612",
-                        entity=self._entity.name,
-                        attribute=new.name,
-                        message=f"{self._entity.name}.{new.name} is new and empty, and {old.name} is parked: "
-                        "if it is a rename, the stored data has not followed",
-                        hint=f"take the change back, and write `renamed_from: {old.name}` with {new.name}",
-                    )
-                )
-
-    def _constraints(self) -> tuple[StoredConstraint, ...]:
-        """All constraints of the table, those that the model no longer has retired."""
-        if self.rejections:
-            return self._before.constraints if self._before is not None else ()
-        names = {name: one.column for name, one in self.columns.items()}
-        wanted = {
-            one.stored.name: one
-            for one in wanted_constraints(self._dialect, self._entity, self._table, names, self._held)
-        }
-        kept = []
-        for old in self._before.constraints if self._before is not None else ():
-            same = wanted.pop(old.name, None)
-            if same is not None:
-                kept.append(same.stored)
-            else:
-                kept.append(old if old.retired else replace(old, retired=True))
-        for new in wanted.values():
-            self._constrain(new)
-            kept.append(new.stored)
-        for rewrite in self.rewrites.values():
-            serving = {*self.rewrites, *(one.column for one in self.columns.values())}
-            step, known = rewrite.keep_in_step(self._dialect, self._entity.name, serving)
-            self.constraint_steps.append(step)
-            kept.append(known)
-        return tuple(kept)
-
-    def _constrain(self, new: Wanted) -> None:
-        """Make a constraint, after a look at the rows where there can be any."""
-        stored = new.stored
-        kind = _CREATE[stored.kind]
-        text = f"{'index' if stored.kind == 'index' else 'demand'} in {self._entity.name}: {stored.label}"
-        step = Step(kind=kind, entity=self._entity.name, name=stored.name, text=text, statements=new.statements)
-        if new.check is not None and self._before is None:
-            self._checks.append(new.check)  # it comes with its table
-        elif new.check is not None:
-            step = replace(step, check=new.check)
-        self.constraint_steps.append(step)
-        if self._before is not None and stored.kind != "index":
-            self._looks.for_breaches(new)
 
     def _refuse_type(self, attribute: Attribute, live: StoredAttribute, wanted: StoredAttribute) -> None:
         name = f"{self._entity.name}.{attribute.name}"
@@ -465,16 +341,9 @@ class ColumnChanges:
         )
 
     def _step(self, kind: StepKind, name: str, text: str, statement: str) -> None:
-        self.column_steps.append(
+        self.steps.append(
             Step(kind=kind, entity=self._entity.name, name=name, text=text, statements=(statement,), table=self._table)
         )
-
-
-def _old_name(entity: Entity, before: StoredEntity | None) -> str | None:
-    """The name that the entity has left last, now or earlier."""
-    if before is None:
-        return entity.renamed_from
-    return before.name if before.name != entity.name else entity.renamed_from or before.renamed_from
 
 
 def _with_old_name(facts: Facts, old: str | None) -> Facts:

@@ -16,13 +16,14 @@ from watcherd.pim.linked import LinkedModel, Target
 from watcherd.pim.spec import EMPTY, Entity, EntityRef, fold
 from watcherd.store import sync, tables
 from watcherd.store.codecs import same_type, signature
-from watcherd.store.columns import ColumnChanges, SameColumn, Setting
+from watcherd.store.columns import SameColumn, Setting
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import Layout, StoredConstraint, StoredEntity, Surroundings
 from watcherd.store.looks import MEND_HINT
 from watcherd.store.names import Names, column_name, quoted, table_name
 from watcherd.store.plan import KEY_ALIAS, Base, EntityNames, Notice, Rejection, Scan, SchemaPlan, Step, StepKind
 from watcherd.store.renames import Clash, look_alike_table, namesake_hint, namesakes, predecessor
+from watcherd.store.table_changes import TableChanges
 
 _FIRST = frozenset({StepKind.RENAME, StepKind.CREATE_TABLE})
 """What all other steps may build upon."""
@@ -82,7 +83,7 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
     setting = Setting(linked, _places(linked, layout, around), around.tables, datetime.now(UTC), around.dialect)
     rejections: list[Rejection] = []
     steps: list[Step] = []
-    changes: list[ColumnChanges] = []
+    changes: list[TableChanges] = []
     names: dict[str, EntityNames] = {}
     after = {stored.table: stored for stored in layout.entities}
     aside: list[tuple[StoredEntity, str, str]] = []
@@ -106,7 +107,7 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
             after[table] = known.stored
             names[entity.name] = known.names
             continue
-        change = ColumnChanges(setting, entity, before, table, settled.columns.get(table, EMPTY))
+        change = TableChanges(setting, entity, before, table, settled.columns.get(table, EMPTY))
         settled.columns[table] = change.same
         changes.append(change)
         after[table] = change.after

@@ -60,7 +60,7 @@ def _breaking(cursor: Cursor, scan: Scan, limit: Limit) -> Iterator[Any]:
     passes = _predicate(limit)
     column = quoted(str(scan.column))
     rows = cursor.stream(
-        f"SELECT {KEY_ALIAS}, {column} FROM {scan.source} WHERE {column} IS NOT NULL ORDER BY {KEY_ALIAS}"  # noqa: S608 - built by `columns`
+        f"SELECT {KEY_ALIAS}, {column} FROM {scan.source} WHERE {column} IS NOT NULL ORDER BY {KEY_ALIAS}"  # noqa: S608 - built by `looks`
     )
     for key, stored in rows:
         items = [item for item in json.loads(stored) if item is not None] if scan.is_list else [stored]
@@ -72,7 +72,7 @@ def _failing(cursor: Cursor, scan: Scan, expression: Expression) -> Iterator[Any
     """The same for an expression that SQL does not answer; a row for which it fails is in the way as well."""
     codecs = [codec_for(one) for one in scan.held]
     columns = ", ".join(quoted(name) for name in scan.attributes)
-    for key, *stored in cursor.stream(f"SELECT {KEY_ALIAS}, {columns} FROM {scan.source} ORDER BY {KEY_ALIAS}"):  # noqa: S608 - built by `columns`
+    for key, *stored in cursor.stream(f"SELECT {KEY_ALIAS}, {columns} FROM {scan.source} ORDER BY {KEY_ALIAS}"):  # noqa: S608 - built by `looks`
         row = {name: codec.wire(one) for name, codec, one in zip(scan.attributes, codecs, stored, strict=True)}
         try:
             passes = expression.holds({**row, SELF: row}) is not False
