@@ -1,13 +1,14 @@
 """The endpoints of one entity: list, create, read, replace, patch, delete, and the lists below a row.
 
 Owns the order of what happens in a request to an entity and its answers' headers. Does not own
-what a body may say (bodies), what a query may say (query), nor how rows are kept (store).
+what a body may say (bodies), what a query may say (query), what a list shows (pages), nor how rows are
+kept (store).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -19,30 +20,25 @@ from watcherd.compile import etag, reading
 from watcherd.compile.bodies import Bodies, changed, compile_bodies, created, read
 from watcherd.compile.carried import Sight
 from watcherd.compile.conflicts import conflict
-from watcherd.compile.cursor import position, token_after
 from watcherd.compile.deletions import Deletions
 from watcherd.compile.export import Format, FormatName, formats
+from watcherd.compile.pages import Pages
 from watcherd.compile.query import (
-    Asked,
     ListQuery,
-    View,
     compile_query,
-    cursor_link,
-    page_links,
     read_query,
     read_view,
     reader_of,
     refuse_parameters,
-    refused,
 )
-from watcherd.compile.relations import Exposed, Relation, compile_relations, shown
+from watcherd.compile.relations import Exposed, compile_relations, shown
 from watcherd.compile.values import Reader, text_reader
 from watcherd.compile.writes import Work
-from watcherd.errors import ConstraintError, TooManyRowsError
+from watcherd.errors import ConstraintError
 from watcherd.pim.linked import LinkedModel
 from watcherd.pim.spec import Entity
 from watcherd.problems import Finding, Problem
-from watcherd.store import Cursor, Filter, ModelTables, Page, Row, Select
+from watcherd.store import Cursor, Filter, ModelTables, Row
 from watcherd.wire import JSON, Answer, Call
 
 Values = Mapping[str, Any]
@@ -54,8 +50,8 @@ Wanted = Collection[int] | None
 class EntityEndpoints:
     """One entity's operations on its rows; made once per revision, holds no state of a request."""
 
-    __slots__ = ("_asked", "_bodies", "_deletions", "_hidden", "_key", "_model", "_name", "_plural", "_query", "_rows",
-                 "_siblings", "_tables")  # fmt: skip
+    __slots__ = ("_asked", "_bodies", "_deletions", "_hidden", "_key", "_name", "_pages", "_plural", "_query", "_rows",
+                 "_tables")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of an entity, put together once
         self,
@@ -74,9 +70,8 @@ class EntityEndpoints:
         self._plural = quote(entity.plural)
         self._rows = own.rows
         self._hidden = own.hidden
-        self._siblings = siblings
+        self._pages = Pages(model, siblings, own, query)
         self._tables = tables
-        self._model = model
         self._bodies = bodies
         self._query = query
         self._asked = reader_of(query)
@@ -95,90 +90,18 @@ class EntityEndpoints:
 
     async def list(self, call: Call) -> Answer:
         """200: a page of rows."""
-        return await self._answer_page(call, self._asked(call.query), self._path(call))
+        return await self._pages.answer(call, self._asked(call.query), self._path(call))
 
     def list_at_once(self, call: Call) -> Answer | None:
         """The same without waiting; None where that cannot be."""
-        asked = self._asked(call.query)
-        if asked.at_row is not None or asked.view.expand:
-            return None
-        page = self._rows.list_at_once(asked.select)
-        return None if page is None else self._as_page(call, asked, asked.select, page, self._path(call))
+        return self._pages.at_once(call, self._asked(call.query), self._path(call))
 
     async def list_below(self, call: Call, within: Filter) -> Answer:
         """200: a page of the rows that belong to a row of another entity, at the path of the call."""
         asked = read_query(self._query, call.query, within)
         parent, key, children = call.segments[:3]
         path = "/".join([quote(call.base), *(quote(segment, safe="") for segment in (parent, key, children))])
-        return await self._answer_page(call, asked, path)
-
-    async def _answer_page(self, call: Call, asked: Asked, path: str) -> Answer:
-        select = asked.select
-        if asked.at_row is not None:
-            select = replace(select, after=await self._position(asked.at_row.key, select))
-        exposed = [self._exposed(call, relation) for relation in asked.view.expand]
-        page = await self._read_page(select, asked.view, exposed)
-        return self._as_page(call, asked, select, page, path, exposed)
-
-    def _as_page(  # noqa: PLR0913, PLR0917 - what was asked, and what was found
-        self, call: Call, asked: Asked, select: Select, page: Page, path: str, exposed: Sequence[Exposed] = ()
-    ) -> Answer:
-        query = self._query
-        rows = self._viewed(page, asked.view, exposed)
-        skip, limit = select.skip, select.limit or 0
-        token = token_after(page.rows[-1], select, query.owner, query.key) if page.more and page.rows else None
-        body = to_json(
-            {
-                "items": rows,
-                "total": page.total,
-                "skip": skip,
-                "limit": limit,
-                "next": token,
-            }
-        )
-        link = b""
-        if asked.by_cursor:
-            link = cursor_link(path, call.query, token) if token is not None else b""
-        elif skip or token is not None:
-            more = token is not None or (page.total is not None and skip + len(page.rows) < page.total)
-            link = page_links(path, call.query, skip=skip, limit=limit, more=more)
-        return Answer(200, body, JSON, [(b"link", link)] if link else ())
-
-    async def _read_page(self, select: Select, view: View, exposed: Sequence[Exposed]) -> Page:
-        """The rows of a page, and those that are related to them."""
-        related = [relation.related(one) for relation, one in zip(view.expand, exposed, strict=True)]
-        try:
-            return await self._rows.list(select, related, max_related=self._query.related_limit)
-        except TooManyRowsError as error:
-            message = f"expand: {error}; ask for fewer rows, or read them below each row"
-            raise refused([Finding("expand", "too_many", message)]) from error
-
-    def _exposed(self, call: Call, relation: Relation) -> Exposed:
-        """Where the rows of a relation are."""
-        model, entity = relation.target.model, relation.target.entity
-        found = self._siblings[entity] if model == self._model else call.neighbour(model, entity)
-        if not isinstance(found, Exposed):
-            message = f"expand={relation.name}: it leads into the model {model}, which is not in service"
-            raise refused([Finding("expand", "not_served", message)])
-        return found
-
-    async def _position(self, key: object, select: Select) -> tuple[Any, ...]:
-        row = await self._rows.get(key)
-        if row is None:
-            raise refused([Finding("cursor", "gone", "cursor: the row that it stands at is gone; begin again")])
-        return position(row, select, self._query.key)
-
-    def _viewed(self, page: Page, view: View, exposed: Sequence[Exposed]) -> Sequence[Values]:
-        if view.fields is None and not view.expand:
-            return [shown(row, self._hidden) for row in page.rows]
-        viewed = []
-        for row in page.rows:
-            values = shown(row, self._hidden)
-            picked = dict(values) if view.fields is None else {name: values[name] for name in view.fields}
-            for relation, one in zip(view.expand, exposed, strict=True):
-                picked[relation.name] = relation.shown(row, page.related[relation.name], one)
-            viewed.append(picked)
-        return viewed
+        return await self._pages.answer(call, asked, path)
 
     async def create(self, call: Call) -> Work:
         """201: the new row, or the new rows of an array: all or none."""
@@ -236,13 +159,8 @@ class EntityEndpoints:
         if not call.query:
             row = await self._rows.get(key)
             return self._as_read(call, text, row, None if row is None else shown(row, self._hidden))
-        view = read_view(self._query, call.query)
-        exposed = [self._exposed(call, relation) for relation in view.expand]
-        one = Select(filters=(Filter(self._query.key, "eq", key),), limit=1, count=False)
-        page = await self._read_page(one, view, exposed)
-        if not page.rows:
-            raise self._no_such_row(text)
-        return self._as_read(call, text, page.rows[0], self._viewed(page, view, exposed)[0])
+        found = await self._pages.row(call, key, read_view(self._query, call.query))
+        return self._as_read(call, text, *(found or (None, None)))
 
     def read_at_once(self, call: Call) -> Answer | None:
         """The same without waiting; None where that cannot be."""
