@@ -129,7 +129,7 @@ def test_one_at_a_time_reads_definitions(laid: Laid) -> None:
             met.append("two at a time")
 
     def read() -> None:
-        started.wait(30)
+        started.wait(120)
         laid.read()
 
     laid.together(3)
@@ -140,7 +140,7 @@ def test_one_at_a_time_reads_definitions(laid: Laid) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert not met
 
 
@@ -149,7 +149,7 @@ def test_who_waits_for_another_ones_look_takes_its_connection_where_that_is_free
 
     def look() -> None:
         looking.set()
-        assert go_on.wait(30)
+        assert go_on.wait(120)
 
     laid.together(2)
     laid.change()
@@ -158,12 +158,12 @@ def test_who_waits_for_another_ones_look_takes_its_connection_where_that_is_free
         one.look = look
     renewing = threading.Thread(target=laid.readers.renew)
     renewing.start()
-    assert looking.wait(30)
+    assert looking.wait(120)
     reading = threading.Thread(target=lambda: got.append(laid.read()))
     reading.start()
     go_on.set()
     for thread in (renewing, reading):
-        thread.join(30)
+        thread.join(120)
     assert sum(laid.looks()) == 1
     assert len(got) == 1
 

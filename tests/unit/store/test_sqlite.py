@@ -486,10 +486,10 @@ async def test_reads_that_come_after_a_change_wait_for_one_look_at_the_tables_to
     gates = [Gate() for _ in range(READERS)]
     held = [asyncio.create_task(database.read(gate)) for gate in gates]
     for gate in gates:
-        await asyncio.to_thread(gate.entered.wait, 30)
+        await asyncio.to_thread(gate.entered.wait, 120)
     await database.write(partial(insert, value=1))
     monkeypatch.setattr(database, "read", refuse)
-    monkeypatch.setattr(writer, "_STILL_SECONDS", 30.0)
+    monkeypatch.setattr(writer, "_STILL_SECONDS", 3600.0)
     database.at_once.used = False  # the writer does not wake it
     await database.change(lambda cursor: cursor.execute("ALTER TABLE t ADD COLUMN y").rowcount)
     reading = [asyncio.create_task(database.fetch_row("SELECT y FROM t", ())) for _ in range(5)]
@@ -515,7 +515,7 @@ async def test_readers_that_nobody_uses_know_the_tables_before_they_are_asked(da
         return more
 
     barrier = threading.Barrier(READERS)
-    await asyncio.gather(*(database.read(lambda _: barrier.wait(30)) for _ in range(READERS)))
+    await asyncio.gather(*(database.read(lambda _: barrier.wait(120)) for _ in range(READERS)))
     await database.fetch_row("SELECT x FROM t", ())
     database._readers.renew = noted  # type: ignore[method-assign]
     await database.change(lambda cursor: cursor.execute("ALTER TABLE t ADD COLUMN y").rowcount)
