@@ -16,6 +16,7 @@ import typer
 
 import watcherd
 from watcherd.cli import key
+from watcherd.cli.backup import backup
 from watcherd.cli.check import check
 from watcherd.cli.events import events
 from watcherd.cli.load import load, unload
@@ -40,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 _PANELS = {
-    "The daemon and its data": (serve, prune),
+    "The daemon and its data": (serve, backup, prune),
     "Model files": (new, check, plan, schema),
     "A running daemon": (status, show, events, load, unload, reload, revisions, rollback, drains),
 }

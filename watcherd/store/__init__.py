@@ -11,7 +11,7 @@ from watcherd.store.answers import AnswerName, Answers, KeptAnswer
 from watcherd.store.clauses import WHERE
 from watcherd.store.conditions import UntranslatableError, filter_expression
 from watcherd.store.cursor import Cursor
-from watcherd.store.database import database_exists
+from watcherd.store.database import database_exists, save_copy
 from watcherd.store.drift import Difference
 from watcherd.store.founding import MAX_TOGETHER
 from watcherd.store.hold import Tenure
@@ -71,5 +71,6 @@ __all__ = [
     "database_exists",
     "filter_expression",
     "ordering",
+    "save_copy",
     "stricter",
 ]

@@ -1,7 +1,8 @@
-"""What is saved before anything is dropped: a copy of an SQLite database, the rows themselves of a server's.
+"""What is saved when it is asked for, or before anything is dropped: an SQLite database, of a server's its rows.
 
-A copy is made by SQLite's own means. Of a server only what goes is saved, by whoever drops it and in
-the same transaction: NDJSON, a file for each table or column, with values as they are stored.
+A copy is made by SQLite's own means, as of one moment, also while a daemon writes. Of a server only
+what goes is saved, by whoever drops it and in the same transaction: NDJSON, a file for each table or
+column, with values as they are stored.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from watcherd.errors import StoreError
 from watcherd.store.cursor import Cursor
@@ -26,37 +28,52 @@ _PAGES: Final = 1_000
 """Copied between two questions whether to go on: milliseconds."""
 
 
-def back_up(path: Path) -> Path:
-    """Copy the database at `path` while nobody writes it; returns where the copy is. StoreError."""
+def back_up(path: Path, target: Path | None = None, go_on: Callable[[], bool] = lambda: True) -> Path:
+    """Copy the database at `path` as of one moment, whoever writes it meanwhile. Returns and raises as `copy_of`."""
     try:
-        with closing(sqlite3.connect(path)) as source:
-            return copy_of(source, path)
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None)) as source:
+            # One transaction: from a copy that sees what others commit, SQLite would begin anew each time.
+            source.execute("BEGIN")
+            source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            return copy_of(source, path, go_on, target)
     except sqlite3.Error as error:
         raise StoreError(f"cannot back up {path}: {error}") from error
 
 
-def copy_of(source: sqlite3.Connection, path: Path, go_on: Callable[[], bool] = lambda: True) -> Path:
+def copy_of(
+    source: sqlite3.Connection, path: Path, go_on: Callable[[], bool] = lambda: True, target: Path | None = None
+) -> Path:
     """Copy what a connection sees of the database at `path`; returns where the copy is. StoreError.
 
+    That is `target`, which must not be there yet, else a new file in `backups`; what is not whole is not left behind.
     `go_on` is asked now and then; false ends it.
     """
-    target = path.parent / BACKUPS / f"{path.stem}-{_now()}{path.suffix}"
+    if target is None:
+        target = path.parent / BACKUPS / f"{path.stem}-{_now()}{path.suffix}"
+    elif target.exists():
+        raise StoreError(f"cannot back up {path} to {target}: it is there already")
+    part = target.with_name(f"{target.name}.part")
 
     def ask(_: int, __: int, ___: int) -> None:
         if not go_on():
             raise StoreError(f"cannot back up {path} to {target}: there is no time left")
 
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _as_owned(target.parent)
-        with closing(sqlite3.connect(target)) as copy:
+        if not target.parent.exists():
+            target.parent.mkdir(mode=0o700, parents=True)
+            _as_owned(target.parent)
+        with closing(sqlite3.connect(part)) as copy:
             source.backup(copy, pages=_PAGES, progress=ask)
             (verdict,) = copy.execute("PRAGMA quick_check").fetchone()
-        _as_owned(target)
+        if verdict != "ok":
+            raise StoreError(f"cannot back up {path}: the copy is damaged: {verdict}")
+        _as_owned(part)
+        part.rename(target)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot back up {path} to {target}: {error}") from error
-    if verdict != "ok":
-        raise StoreError(f"cannot back up {path}: the copy at {target} is damaged: {verdict}")
+    finally:
+        with suppress(OSError):  # what there is to say of the place has been said
+            part.unlink()
     return target
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from watcherd.errors import StoreError
+from watcherd.store import backup
 from watcherd.store.at_once import AtOnce
 from watcherd.store.cursor import Cursor
 from watcherd.store.dialect import Dialect
@@ -119,6 +120,16 @@ def database_exists(database_url: str | None, data_dir: Path) -> bool:
     if database_url is None:
         return (data_dir / FILE_NAME).is_file()
     return urlsplit(database_url).scheme == POSTGRESQL_SCHEME or database_path(database_url, data_dir).is_file()
+
+
+def save_copy(database_url: str | None, data_dir: Path, target: Path | None = None) -> Path:
+    """Copy the SQLite database, also while a daemon uses it, to `target` or `backups` beside it. StoreError."""
+    if database_url is not None and urlsplit(database_url).scheme == POSTGRESQL_SCHEME:
+        raise StoreError("a PostgreSQL database is saved by its own means, such as pg_dump")
+    path = database_path(database_url, data_dir) if database_exists(database_url, data_dir) else None
+    if path is None:
+        raise StoreError(f"there is no database in {data_dir}: name the directory of one as --data-dir")
+    return backup.back_up(path, target)
 
 
 def database_path(database_url: str | None, data_dir: Path) -> Path:

@@ -129,6 +129,7 @@ def test_every_command_shows_an_example_and_how_it_ends(command: str) -> None:
 
 def test_the_commands_of_the_manual_are_all_there() -> None:
     assert {
+        "backup",
         "check",
         "drains",
         "events",
