@@ -11,6 +11,7 @@ to this machine alone, like the admin API (guard).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote
@@ -85,11 +86,12 @@ class Dashboard:
     async def first(self, request: Request) -> Response:
         """Every model, and the last reloads."""
         parts = self._parts
-        seen = await overview.look(parts)
+        seen, generation = await overview.look(parts), parts.gateway.table.generation
         every = await overview.rows(seen)
         text, state = request.query_params.get("q", ""), request.query_params.get("state", "")
         found = overview.chosen(every, text, state)
         limit = len(found) if "all" in request.query_params else overview.MOST_ROWS
+        counts = Counter(row.state for row in every)
         status, reasons = await parts.health()
         return await self.pages.answer(
             request,
@@ -104,10 +106,10 @@ class Dashboard:
                 "text": text,
                 "state": state,
                 "states": overview.STATES,
-                "counts": {known: sum(row.state is known for row in every) for known in overview.STATES},
-                "pulse": overview.pulse(seen),
+                "counts": {known: counts[known] for known in overview.STATES},
+                "pulse": await overview.pulse(seen),
                 "workers": seen.survey.workers,
-                "generation": parts.gateway.table.generation,
+                "generation": generation,
                 "status": status,
                 "reasons": reasons,
                 "entries": list(parts.timeline.entries)[:SHOWN_RELOADS],
@@ -121,10 +123,8 @@ class Dashboard:
 
     async def pulse(self, _request: Request) -> Response:
         """What the pages ask for every other second, as JSON: figures that change without an event."""
-        body = overview.pulse(await overview.look(self._parts)) | {
-            "version": watcherd.__version__,
-            "generation": self._parts.gateway.table.generation,
-        }
+        seen, generation = await overview.look(self._parts), self._parts.gateway.table.generation
+        body = await overview.pulse(seen) | {"version": watcherd.__version__, "generation": generation}
         return Response(pydantic_core.to_json(body), media_type="application/json", headers=dict(HEADERS))
 
 

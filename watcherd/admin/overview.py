@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from watcherd.admin.pages import q
@@ -17,8 +18,9 @@ from watcherd.admin.timeline import Timeline
 from watcherd.drain import Drains
 from watcherd.followers import Survey
 from watcherd.ledger import State, World
-from watcherd.pace import Pauses
+from watcherd.pace import Pauses, apart
 from watcherd.pim.diagnostics import Diagnostic
+from watcherd.pim.spec import fold
 
 STATES: Mapping[State, tuple[str, str]] = {
     State.STARTING: ("Starting", "The daemon starts, and has not built this model yet"),
@@ -84,14 +86,11 @@ async def rows(seen: Seen) -> list[Row]:
     for path in seen.world.files:
         found.append(row(seen, path))
         await pauses.take()
-    return sorted(
-        found,
-        key=lambda one: (
-            URGENCY.index(one.state) if one.state in URGENCY else len(URGENCY),
-            one.name,
-            one.file,
-        ),
-    )
+    return await apart(partial(sorted, found, key=_order), len(found))
+
+
+def _order(one: Row) -> tuple[int, str, str]:
+    return URGENCY.index(one.state) if one.state in URGENCY else len(URGENCY), one.name, one.file
 
 
 def chosen(found: Iterable[Row], text: str, state: str) -> list[Row]:
@@ -105,8 +104,9 @@ def chosen(found: Iterable[Row], text: str, state: str) -> list[Row]:
     ]
 
 
-def pulse(seen: Seen) -> dict[str, Any]:
+async def pulse(seen: Seen) -> dict[str, Any]:
     """What changes by itself, for every model that has something to say: in flight, draining, rates."""
+    pauses = Pauses()
     models: dict[str, Any] = {}
     in_flight, rates = 0, seen.rates
     for model, live in seen.world.live.items():
@@ -116,6 +116,7 @@ def pulse(seen: Seen) -> dict[str, Any]:
         in_flight += busy
         if busy or draining or rate:
             models[domain] = [busy, draining, *_numbers(rate)]
+        await pauses.take()
     total = None if rates is None else _numbers(sum(rates.values(), Rate()))
     return {"models": models, "in_flight": in_flight, "rates": total}
 
@@ -161,8 +162,8 @@ def _of_models(rates: Mapping[str, Rate] | None, world: World) -> Mapping[str, R
     """The rates of what is served now: neither the host's own, nor those of what has gone."""
     if rates is None:
         return None
-    served = {live.spec.domain for live in world.live.values()}
-    return {domain: rate for domain, rate in rates.items() if domain in served}
+    served = ((domain, world.live.get(fold(domain))) for domain in rates)
+    return {domain: rates[domain] for domain, live in served if live is not None and live.spec.domain == domain}
 
 
 def _numbers(rate: Rate | None) -> list[float]:

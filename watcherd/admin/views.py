@@ -6,13 +6,15 @@ import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from watcherd.compile.values import wire_moment
 from watcherd.drain import Drains
 from watcherd.followers import Survey
 from watcherd.ledger import Live, World
-from watcherd.pace import Pauses
+from watcherd.pace import Pauses, apart
 from watcherd.pim.coverage import Coverage, coverage
 from watcherd.pim.diagnostics import Diagnostic
 from watcherd.pim.spec import Json
@@ -31,7 +33,7 @@ async def listing(world: World, drains: Drains, generation: int, survey: Survey)
     return {
         "generation": generation,
         "workers": [dataclasses.asdict(worker) for worker in survey.workers],
-        "pims": sorted(entries, key=lambda item: (item["name"], item["file"])),
+        "pims": await apart(partial(sorted, entries, key=itemgetter("name", "file")), len(entries)),
     }
 
 

@@ -23,6 +23,7 @@ from watcherd.admin.rates import Rates
 from watcherd.admin.timeline import Timeline
 from watcherd.followers import Nobody
 from watcherd.metrics import Metrics
+from watcherd.pace import Pauses
 from watcherd.pim import parse
 from watcherd.settings import Settings
 
@@ -173,6 +174,22 @@ async def test_what_is_wrong_with_the_daemon_is_said(tmp_path: Path) -> None:
         assert "The daemon is" not in await made.page("/")
         made.reasons = ("the watcher polls",)
         assert "The daemon is degraded the watcher polls" in text_of(await made.page("/"))
+
+
+async def test_the_pages_of_many_models_are_made_with_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take, taken = Pauses.take, 0
+
+    async def counted(pauses: Pauses) -> None:
+        nonlocal taken
+        taken += 1
+        await take(pauses)
+
+    async with board(tmp_path, {f"m{number}.yaml": model_text(f"m{number}") for number in range(50)}) as made:
+        monkeypatch.setattr(Pauses, "take", counted)
+        for page, least in (("/", 100), ("/admin/pulse", 50)):  # the first has a line for each, and their figures
+            taken = 0
+            await made.client.get(page)
+            assert taken >= least, page
 
 
 async def test_the_example_for_an_empty_directory_has_no_finding(tmp_path: Path) -> None:
