@@ -40,6 +40,9 @@ def name_fault(name: str) -> str | None:
         return "a name cannot be empty"
     if len(name) > _LONGEST_NAME:
         return f"a name has at most {_LONGEST_NAME} characters"
+    hidden = next((letter for letter in name if letter != " " and (letter.isspace() or not letter.isprintable())), None)
+    if hidden is not None:
+        return f"it has the character U+{ord(hidden):04X}, which cannot be told from a space, or not be seen"
     if not name.isidentifier():
         return "a name is made of letters, digits and `_`, and begins with a letter"
     if name.startswith("_"):

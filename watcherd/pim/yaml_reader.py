@@ -230,7 +230,9 @@ class _Reader:
             frame.merges.append(value)
         elif key.text in mapping:
             first = self._findings.source.related(mapping.keys_at[key.text], "first written here")
-            self._findings.add("PIM010", key.span, f"the key {quote(key.text)} is here twice", related=(first,))
+            is_item = len(self._frames) > 1 and isinstance(self._frames[-2].measured.node, ListNode)
+            hint = "where another item of the list begins, write `- name:`" if is_item and key.text == "name" else None
+            self._findings.add("PIM010", key.span, f"the key {quote(key.text)} is here twice", hint, (first,))
         else:
             mapping[key.text] = value
             mapping.keys_at[key.text] = Span(key.start, key.end)

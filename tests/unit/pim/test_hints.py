@@ -34,13 +34,15 @@ HINTS = [
     (CHECK + "n <> m", "PIM312", "write `!=`"),
     (CHECK + "has(n)", "PIM312", "write `has(self.x)` for an attribute, and `x != null` for all else"),
     (CHECK + "n is null", "PIM312", "write `x == null`"),
+    (ENTITY + "    name: Other\n", "PIM010", "where another item of the list begins, write `- name:`"),
+    (ATTRIBUTES + "x: string\n      x: text", "PIM010", None),
     ("domain: s\x07hop\n", "PIM003", 'take it out, or write it as an escape in double quotes: "\\x07"'),
     ("domain: s\ud7ff\ufffehop\n", "PIM003", 'take it out, or write it as an escape in double quotes: "\\ufffe"'),
 ]
 
 
 @pytest.mark.parametrize(("text", "code", "hint"), HINTS, ids=[f"{code}-{hint}" for _, code, hint in HINTS])
-def test_a_finding_says_what_to_write_instead(text: str, code: str, hint: str) -> None:
+def test_a_finding_says_what_to_write_instead(text: str, code: str, hint: str | None) -> None:
     assert (code, hint) in [(one.code, one.hint) for one in parse(text.encode(), "f.yaml").diagnostics]
 
 
@@ -52,6 +54,13 @@ def test_a_file_in_utf_16_is_called_so_with_and_without_a_mark(encoding: str) ->
         "the file is encoded in UTF-16",
         "save it as UTF-8",
     )
+
+
+@pytest.mark.parametrize(("letter", "number"), [("\u00a0", "00A0"), ("\u200b", "200B"), ("\u3000", "3000")])
+def test_a_letter_of_a_name_that_cannot_be_seen_is_named(letter: str, number: str) -> None:
+    [finding] = parse((ATTRIBUTES + f"{letter}born: date").encode(), "f.yaml").diagnostics
+    assert finding.code == "PIM203"
+    assert f"it has the character U+{number}" in finding.message
 
 
 def test_an_entity_that_is_there_twice_is_called_so() -> None:
