@@ -6,17 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers import Walk, serving
-
-SAMPLES = Path(__file__).parents[2] / "pim_models"
-
-
-def samples() -> dict[str, str]:
-    return {file.name: file.read_text(encoding="utf-8") for file in SAMPLES.glob("*.yaml")}
+from tests.samples import sample_texts
 
 
 async def test_every_sample_goes_live_with_its_examples(tmp_path: Path) -> None:
-    async with serving(tmp_path, samples()) as walk:
-        for file in samples():
+    async with serving(tmp_path, sample_texts()) as walk:
+        for file in sample_texts():
             listed = await walk.listed(file)
             assert (listed["state"], [one for one in listed["diagnostics"] if one["severity"] == "error"]) == (
                 "live",
@@ -30,7 +25,7 @@ async def ordered(walk: Walk, product: str, customer: str, number: str, quantity
 
 
 async def test_an_order_reserves_adds_up_and_leaves_nothing_behind_when_it_is_refused(tmp_path: Path) -> None:
-    async with serving(tmp_path, samples()) as walk:
+    async with serving(tmp_path, sample_texts()) as walk:
         shop = "/api/order-management"
         customer = (await walk.post(f"{shop}/customers", {"name": "Grace", "email": "g@example.org"}))["id"]
         product = (await walk.post(f"{shop}/products", {"sku": "T", "name": "Trowel", "price": "0.10"}))["id"]
@@ -45,7 +40,7 @@ async def test_an_order_reserves_adds_up_and_leaves_nothing_behind_when_it_is_re
 
 
 async def test_a_copy_is_lent_and_given_back_once(tmp_path: Path) -> None:
-    async with serving(tmp_path, samples()) as walk:
+    async with serving(tmp_path, sample_texts()) as walk:
         author = (await walk.post("/api/library/authors", {"name": "Ursula"}))["id"]
         title = {"isbn": "9780061054884", "title": "The Dispossessed", "authorId": author}
         book = (await walk.post("/api/library/books", title))["id"]

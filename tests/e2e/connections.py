@@ -26,6 +26,13 @@ async def half_a_request(daemon: Process) -> tuple[asyncio.StreamReader, asyncio
     return reader, writer
 
 
+async def half_a_request_alone(daemon: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The same, the only one that is in flight: it has entered the live revision."""
+    reader, writer = await half_a_request(daemon)
+    await in_flight(daemon, 1)
+    return reader, writer
+
+
 async def send_half(writer: asyncio.StreamWriter) -> None:
     """The same on a connection that is open already."""
     head = b"POST /api/shop/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"

@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from tests.e2e.connections import REST, half_a_request, in_flight, never_reading
+from tests.e2e.connections import REST, half_a_request_alone, in_flight, never_reading
 from tests.e2e.models import shop
 from tests.e2e.process import Process, running
 
@@ -20,8 +20,7 @@ async def with_a_model(daemon: Process) -> None:
 
 async def test_a_request_in_flight_finishes_on_a_model_that_was_removed(daemon: Process) -> None:
     await with_a_model(daemon)
-    reader, writer = await half_a_request(daemon)
-    await in_flight(daemon, 1)
+    reader, writer = await half_a_request_alone(daemon)
     (daemon.models / "shop.yaml").unlink()
     await daemon.wait_for("model.unloaded")
     writer.write(REST)
@@ -38,8 +37,7 @@ async def test_a_request_that_stands_still_on_a_retired_revision_is_cut_and_told
     environment = {"WATCHERD_DRAIN_IDLE_SECONDS": "0.2"}
     async with running(tmp_path / "models", tmp_path / "data", environment=environment) as daemon:
         await with_a_model(daemon)
-        reader, writer = await half_a_request(daemon)
-        await in_flight(daemon, 1)
+        reader, writer = await half_a_request_alone(daemon)
         daemon.write("shop.yaml", shop("colour"))
         late = await daemon.wait_for("model.drain_timeout")
         assert late["revision"] == 1
@@ -54,8 +52,7 @@ async def test_a_request_that_stands_still_on_a_retired_revision_is_cut_and_told
 
 async def test_a_client_that_disconnects_in_the_middle_lets_its_revision_go(daemon: Process) -> None:
     await with_a_model(daemon)
-    _, writer = await half_a_request(daemon)
-    await in_flight(daemon, 1)
+    _, writer = await half_a_request_alone(daemon)
     since = len(daemon.lines)
     writer.transport.abort()
     gone = await daemon.wait_for("request", since, where=lambda line: line["method"] == "POST")

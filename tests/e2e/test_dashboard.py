@@ -15,9 +15,8 @@ from playwright.async_api import Browser, expect
 from tests.e2e.browser import needs_chromium, reading
 from tests.e2e.process import Process, running
 from tests.helpers import model_text
+from tests.samples import SAMPLES
 from tests.unit.admin.test_live import HEARD
-
-SAMPLES = Path(__file__).parents[2] / "pim_models"
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.connections import REST, cut, half_a_request, in_flight
+from tests.e2e.connections import REST, cut, half_a_request_alone
 from tests.e2e.models import BROKEN, shop
 from tests.e2e.process import Process, running
 from watcherd.settings import Settings
@@ -204,8 +204,7 @@ async def test_a_taken_port_is_one_clear_line(daemon: Process, tmp_path: Path) -
 async def test_a_half_sent_request_is_answered_by_the_old_revision_after_a_swap(daemon: Process) -> None:
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
-    reader, writer = await half_a_request(daemon)
-    await in_flight(daemon, 1)
+    reader, writer = await half_a_request_alone(daemon)
     daemon.write("shop.yaml", shop("colour"))
     await daemon.wait_for("model.swapped")
     async with daemon.client() as client:
@@ -234,8 +233,7 @@ async def test_a_stop_lets_requests_in_flight_finish_and_refuses_new_ones(
 ) -> None:
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
-    reader, writer = await half_a_request(daemon)
-    await in_flight(daemon, 1)
+    reader, writer = await half_a_request_alone(daemon)
     daemon.kill(which)
     started = await daemon.wait_for("shutdown.started")
     assert started["signal"] == which.name
@@ -261,8 +259,7 @@ async def test_a_request_over_the_graceful_time_is_cut_named_and_makes_the_exit_
     ) as daemon:
         daemon.write("shop.yaml", shop())
         await daemon.wait_for("model.loaded")
-        reader, writer = await half_a_request(daemon)
-        await in_flight(daemon, 1)
+        reader, writer = await half_a_request_alone(daemon)
         await cut(daemon, reader)
         writer.close()
 
@@ -270,8 +267,7 @@ async def test_a_request_over_the_graceful_time_is_cut_named_and_makes_the_exit_
 async def test_a_second_signal_skips_to_the_end(daemon: Process) -> None:
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
-    _, writer = await half_a_request(daemon)
-    await in_flight(daemon, 1)
+    _, writer = await half_a_request_alone(daemon)
     daemon.kill(signal.SIGTERM)
     await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
     await asyncio.sleep(2 * ONE_SIGNAL_SECONDS)
@@ -286,8 +282,7 @@ async def test_two_signals_at_once_are_one(daemon: Process) -> None:
     """As where a group is signalled, and a parent in it, such as make, passes the signal on."""
     daemon.write("shop.yaml", shop())
     await daemon.wait_for("model.loaded")
-    reader, writer = await half_a_request(daemon)
-    await in_flight(daemon, 1)
+    reader, writer = await half_a_request_alone(daemon)
     daemon.kill(signal.SIGSTOP)  # both are there when it goes on, however late this process sends the other one
     daemon.kill(signal.SIGTERM)
     daemon.kill(signal.SIGINT)

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from tests.e2e.connections import REST, half_a_request, in_flight, never_reading, place
+from tests.e2e.connections import REST, half_a_request, half_a_request_alone, in_flight, never_reading, place
 from tests.e2e.models import shop
 from tests.e2e.process import Process, running
 
@@ -75,8 +75,7 @@ async def test_a_stop_names_what_held_each_stage_and_goes_on_to_the_next(tmp_pat
 
 async def test_a_request_on_a_retired_revision_finishes_during_a_stop(daemon: Process) -> None:
     await with_a_model(daemon)
-    reader, writer = await half_a_request(daemon)
-    await in_flight(daemon, 1)
+    reader, writer = await half_a_request_alone(daemon)
     daemon.write("shop.yaml", shop("colour"))
     await daemon.wait_for("model.swapped")
     daemon.kill(signal.SIGTERM)
@@ -92,8 +91,7 @@ async def test_a_request_on_a_retired_revision_finishes_during_a_stop(daemon: Pr
 
 async def test_a_hangup_during_a_stop_changes_nothing(daemon: Process) -> None:
     await with_a_model(daemon)
-    reader, writer = await half_a_request(daemon)
-    await in_flight(daemon, 1)
+    reader, writer = await half_a_request_alone(daemon)
     daemon.kill(signal.SIGTERM)
     await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
     daemon.kill(signal.SIGHUP)

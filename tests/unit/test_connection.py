@@ -103,6 +103,19 @@ async def echo(call: Call) -> Answer:
     return Answer(200, await call.body() or b"nothing")
 
 
+class Held:
+    """Echoes as well, once it may go on."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, call: Call) -> Answer:
+        self.entered.set()
+        await self.go_on.wait()
+        return await echo(call)
+
+
 def problem_of(raw: bytes) -> dict[str, Any]:
     head, _, body = raw.partition(b"\r\n\r\n")
     assert b"content-type: application/problem+json" in head
@@ -481,18 +494,12 @@ async def test_an_old_client_is_told_of_the_end_of_an_answer_without_a_length_by
 
 
 async def test_an_old_client_does_not_keep_a_server_from_stopping() -> None:
-    entered, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(call: Call) -> Answer:
-        entered.set()
-        await go_on.wait()
-        return await echo(call)
-
-    async with serving(a_revision(slow)) as served, served.connected() as (reader, writer):
+    held = Held()
+    async with serving(a_revision(held)) as served, served.connected() as (reader, writer):
         writer.write(b"GET /api/shop/x HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
-        await entered.wait()
+        await held.entered.wait()
         served.begin_to_stop()
-        go_on.set()
+        held.go_on.set()
         assert b"connection: close\r\n" in await reader.read()
 
 
@@ -699,36 +706,22 @@ async def test_a_body_that_cannot_be_read_is_a_problem_and_its_request_is_abando
 
 @pytest.mark.parametrize("bad", [b"GET /api/shop/x HTTP/1.1\r\n\r\n", b"\x16\x03\x01"])
 async def test_a_head_that_is_refused_is_no_answer_to_the_request_before_it(bad: bytes) -> None:
-    entered, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(call: Call) -> Answer:
-        entered.set()
-        await go_on.wait()
-        return await echo(call)
-
-    async with serving(a_revision(slow)) as served, served.connected() as (reader, writer):
+    held = Held()
+    async with serving(a_revision(held)) as served, served.connected() as (reader, writer):
         writer.write(GET + b"\r\n")
-        await entered.wait()
+        await held.entered.wait()
         writer.write(bad)
         assert await reader.read() == b""
-        go_on.set()
+        held.go_on.set()
 
 
 async def test_a_body_that_cannot_be_read_ends_no_answer_that_comes_before_it() -> None:
-    entered, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(call: Call) -> Answer:
-        if call.path.endswith("/slow"):
-            entered.set()
-            await go_on.wait()
-        return await echo(call)
-
-    revision = a_revision(slow)
-    async with serving(revision) as served, served.connected() as (reader, writer):
-        writer.write(GET.replace(b"/x", b"/slow") + b"\r\n" + POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n")
-        await entered.wait()
+    held = Held()
+    async with serving(a_revision(held)) as served, served.connected() as (reader, writer):
+        writer.write(GET + b"\r\n" + POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n")
+        await held.entered.wait()
         assert await reader.read() == b"", "a refusal would be taken for the answer to the first"
-        go_on.set()
+        held.go_on.set()
 
 
 async def test_an_answer_that_breaks_off_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -136,11 +136,12 @@ async def test_without_a_prefix_models_and_system_routes_share_the_root() -> Non
     assert (await Client("/nothing").call(gateway)).status == 404
 
 
-async def test_a_request_sees_the_revision_that_it_entered_although_the_table_is_swapped_before_its_body_ends() -> None:
-    async def read(call: Call) -> Answer:
-        return Answer(200, await call.body())
+async def _reads(call: Call) -> Answer:
+    return Answer(200, await call.body())
 
-    old, new = a_revision(read, 1), a_revision(read, 2)
+
+async def test_a_request_sees_the_revision_that_it_entered_although_the_table_is_swapped_before_its_body_ends() -> None:
+    old, new = a_revision(_reads, 1), a_revision(_reads, 2)
     gateway = a_gateway(old, generation=1)
     client = Client("/api/shop/orders", "POST")
     client.send_body(b"half", more=True)
@@ -207,10 +208,7 @@ async def test_whatever_is_raised_leaves_the_revision_and_becomes_a_problem_body
 
 
 async def test_a_client_that_goes_away_leaves_the_revision() -> None:
-    async def read(call: Call) -> Answer:
-        return Answer(200, await call.body())
-
-    revision = a_revision(read)
+    revision = a_revision(_reads)
     client = Client("/api/shop", "POST")
     client.send_body(b"half", more=True)
     client.disconnect()
@@ -221,10 +219,7 @@ async def test_a_client_that_goes_away_leaves_the_revision() -> None:
 
 
 async def test_a_cancelled_request_leaves_the_revision() -> None:
-    async def read(call: Call) -> Answer:
-        return Answer(200, await call.body())
-
-    revision = a_revision(read)
+    revision = a_revision(_reads)
     answering = asyncio.create_task(Client("/api/shop", "POST").call(a_gateway(revision)))
     await asyncio.sleep(0)
     assert len(revision.in_flight) == 1
@@ -236,10 +231,7 @@ async def test_a_cancelled_request_leaves_the_revision() -> None:
 
 
 async def test_a_request_that_a_drain_cuts_is_told_so_and_leaves() -> None:
-    async def read(call: Call) -> Answer:
-        return Answer(200, await call.body())
-
-    revision = a_revision(read)
+    revision = a_revision(_reads)
     client = Client("/api/shop", "POST")
     answering = asyncio.create_task(client.call(a_gateway(revision)))
     await asyncio.sleep(0)
@@ -253,10 +245,7 @@ async def test_a_request_that_a_drain_cuts_is_told_so_and_leaves() -> None:
 
 
 async def test_a_body_over_the_limit_is_refused_as_soon_as_it_is_known() -> None:
-    async def read(call: Call) -> Answer:
-        return Answer(200, await call.body())
-
-    gateway = a_gateway(a_revision(read))
+    gateway = a_gateway(a_revision(_reads))
     declared = await Client("/api/shop", "POST", [(b"content-length", b"11")]).call(gateway)
     chunked = Client("/api/shop", "POST")
     chunked.send_body(b"12345678", more=True)

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import serving
+from tests.samples import sample_texts
 from watcherd.admin.samples import curl
 
-MODELS = Path(__file__).parents[3] / "pim_models"
 UNDERSTOOD = {200, 201, 204, 404, 409, 422, 501}
 """What a command with `ID` in place of a key, and with values that fit the types alone, may be answered."""
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in MODELS.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(sample_texts()))
 async def test_every_command_is_understood_by_the_model(name: str, tmp_path: Path) -> None:
-    async with serving(tmp_path, {path.name: path.read_text() for path in MODELS.glob("*.yaml")}) as walk:
+    async with serving(tmp_path, sample_texts()) as walk:
         live = next(live for live in walk.reloader.world.live.values() if live.path == name)
         base = f"/api/{live.spec.domain}"
         for operation in live.revision.operations:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.explanations import CODES, DEFAULT_FILE, read_page
+from tests.samples import SAMPLE_FILES
 from watcherd.cli import app
 from watcherd.pim import DEFAULT_LIMITS
 from watcherd.pim.findings import Findings, SourceText
@@ -22,7 +23,7 @@ from watcherd.pim.values import free_value
 from watcherd.pim.yaml_reader import read_tree
 
 ROOT = Path(__file__).parents[3]
-SAMPLES = sorted((ROOT / "pim_models").glob("*.yaml"))
+
 SHOWN_IN_AN_EDITOR = ["PIM101", "PIM102", "PIM103", "PIM201", "PIM203", "PIM207", "PIM409"]
 """Codes whose wrong examples a schema can tell of; the others are about several keys, or about the text."""
 
@@ -85,7 +86,7 @@ def test_what_has_a_fixed_set_of_values_lists_them(schema: dict[str, Any]) -> No
     }
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("sample", SAMPLE_FILES, ids=lambda path: path.stem)
 def test_the_sample_models_fit_the_schema(sample: Path, validator: jsonschema.Draft202012Validator) -> None:
     found = validator.iter_errors(as_editors_read_it(sample.read_text("utf-8")))
     assert [f"{list(error.path)}: {error.message}" for error in found] == []

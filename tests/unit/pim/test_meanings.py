@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.samples import sample_texts
 from watcherd.pim import Pieces, fingerprint, parse, shared, ways
 from watcherd.pim.parsing import Parsed
 from watcherd.pim.spec import ModelSpec
 
-MODELS = [
-    path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[3] / "pim_models").glob("*.yaml"))
-]
+MODELS = list(sample_texts().values())
 SHOP = """
 domain: shop
 entities:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import watcherd.pim.pieces
+from tests.samples import sample_texts
 from watcherd.pim import DEFAULT_LIMITS, Limits, Pieces, parse
 from watcherd.pim.findings import Findings, SourceText
 from watcherd.pim.nodes import ListNode, MapNode, Node, ScalarNode
 from watcherd.pim.yaml_reader import read_tree
 
-MODELS = [
-    path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[3] / "pim_models").glob("*.yaml"))
-]
+MODELS = list(sample_texts().values())
 ODD = """
 domain: odd
 # a comment at the edge

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
+from tests.samples import SAMPLE_FILES
 from watcherd.compile import Options, compile_model
 from watcherd.pim import link, parse
 from watcherd.pim.linked import LinkedModel
@@ -17,10 +18,8 @@ from watcherd.store import Store
 from watcherd.store.layout import Layout
 from watcherd.workers.packing import Build, UnreadableBuildError, pack, unpack
 
-SAMPLES = sorted((Path(__file__).parents[3] / "pim_models").glob("*.yaml"))
 
-
-@pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SAMPLE_FILES, ids=lambda file: file.stem)
 async def test_a_build_comes_out_as_it_went_in_and_compiles_to_the_same_api(file: Path, tmp_path: Path) -> None:
     spec = parse(file.read_bytes(), file.name).spec
     assert spec is not None
@@ -45,7 +44,7 @@ def test_a_build_comes_out_however_python_would_pickle_an_enumeration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Python 3.11.2, which Debian 12 has, pickles a member as a `getattr` of its class."""
-    spec = parse(SAMPLES[0].read_bytes(), SAMPLES[0].name).spec
+    spec = parse(SAMPLE_FILES[0].read_bytes(), SAMPLE_FILES[0].name).spec
     assert spec is not None
     linked = link(spec, {spec.name: spec})
     assert isinstance(linked, LinkedModel)
