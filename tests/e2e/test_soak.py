@@ -88,17 +88,18 @@ async def census(daemon: Process, client: httpx.AsyncClient, armed: Path, genera
     """Count once no request and no drain is under way; one swap of a third model is what lets us count inside."""
     counted = armed.with_name("census")
     counted.unlink(missing_ok=True)
+    os.mkfifo(counted)  # waited for without a request, which would be counted as well
+    counting = asyncio.create_task(asyncio.to_thread(counted.read_text))
     armed.write_text(f"census {counted}")
     daemon.write("third.yaml", shop(domain="third", version=str(generation)))
-    while not counted.exists():
-        await client.get("/readyz")
+    tasks = int(await counting)
     while any(entry["draining"] for entry in (await client.get("/admin/pim")).json()["pims"]):
         pass
     process = Path(f"/proc/{daemon.pid}")
     return Census(
         threads=len(list((process / "task").iterdir())),
         descriptors=len(list((process / "fd").iterdir())),
-        tasks=int(counted.read_text()),
+        tasks=tasks,
         resident=int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
     )
 
