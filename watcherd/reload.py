@@ -63,6 +63,9 @@ class Order:
 SIDE_BY_SIDE = 2 * MAX_TOGETHER
 """Models of one reload that are built at once: so many are compiled while as many are written."""
 
+FIRST_ANSWERS_SECONDS = 0.002
+"""For so long after a swap nothing is told, nor given back: whoever has waited for the change asks just now."""
+
 TELLING_SECONDS = 0.0002
 """For so long, about two events, requests wait for what is told."""
 
@@ -335,6 +338,7 @@ class Reloader:
         try:
             await asyncio.sleep(0)  # requests that have waited for the swap go first
             await self._followers.follow(report.generation, report.world)
+            await asyncio.sleep(FIRST_ANSWERS_SECONDS)
             await self._tell(told)
         finally:
             self._retire(before, report)  # the last that is told of a revision is that it has drained

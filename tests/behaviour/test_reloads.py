@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import Walk, counting_rounds, drained, model_text, serving
-from watcherd import intake, pace
+from watcherd import intake, pace, reload
 from watcherd.directory import look
 from watcherd.draft import Draft
 from watcherd.errors import StoreUnavailableError
@@ -727,6 +727,29 @@ async def test_requests_that_wait_for_a_swap_are_answered_before_it_is_told(tmp_
         assert [type(event) for event in walk.events[-4:]] == [
             SchemaApplied, ModelSwapped, ReloadFinished, ModelDrained,
         ]  # fmt: skip
+
+
+async def test_whoever_asks_right_after_a_swap_is_answered_before_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, {"shop.yaml": model_text("shop")}) as walk:
+        monkeypatch.setattr(reload, "FIRST_ANSWERS_SECONDS", 3600)
+        swapped = asyncio.Event()
+        swap, before = walk.gateway.swap, len(walk.events)
+
+        def noted(table: RouteTable) -> None:
+            swap(table)
+            swapped.set()
+
+        walk.gateway.swap = noted  # type: ignore[method-assign]
+        saving = asyncio.create_task(walk.save("shop.yaml", model_text("shop", "color")))
+        await swapped.wait()
+        assert (await walk.get("/api/shop")).revision == 2
+        told = {type(event) for event in walk.events[before:]}
+        assert not told & {SchemaApplied, ModelSwapped, ReloadFinished}
+        saving.cancel()  # as a stop does
+        await asyncio.wait([saving])
+        await drained(walk, "shop")
 
 
 async def test_many_small_files_are_read_and_their_old_revisions_let_go_in_turns_with_requests(
