@@ -1,7 +1,7 @@
 """What stands behind a model's methods, brought in during a reload: its handlers, loaded within a time.
 
 Owns the deadline of loading, and the words about handlers that may
-not run. Does not own the loading itself (services) nor when it happens (reload).
+not run. Does not own the loading itself (services) nor when it happens (build).
 """
 
 from __future__ import annotations

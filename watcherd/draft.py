@@ -1,7 +1,7 @@
 """A reload in the making: which file speaks for which model, what each would mean, who is refused.
 
 Owns settling and linking, the two steps that look at all files together. Does not own building
-what they lead to, nor when (reload).
+what they lead to (build), nor when (reload).
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Revision:
     """
 
     __slots__ = ("__weakref__", "_idle", "at_once", "carried", "domain", "exposed", "handle", "in_flight", "linked",
-                 "model", "number", "on_drained", "openapi", "operations", "retired_at")  # fmt: skip
+                 "model", "number", "on_drained", "openapi", "operations")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parts of a compiled model, put together once
         self,
@@ -156,7 +156,6 @@ class Revision:
         self.carried = carried
         self.on_drained = on_drained
         self.in_flight: set[InFlight] = set()
-        self.retired_at: float | None = None
         self._idle: asyncio.Event | None = None
 
     def enter(self, request: InFlight) -> None:
@@ -170,8 +169,7 @@ class Revision:
             self._idle.set()
 
     def retire(self) -> None:
-        """Mark that no new request can enter, since the route table names it no more; streams are to go."""
-        self.retired_at = time.monotonic()
+        """Ask what is in flight to go, streams above all: no new request enters, the route table names it no more."""
         for request in tuple(self.in_flight):
             request.ask_to_leave("the model has changed or was unloaded")
 

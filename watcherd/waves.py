@@ -9,7 +9,7 @@ that it refers to, unless that serves already.
 The first wave is as small as pays, and each later one much larger, up to a bound: there are few
 waves however many models, and nobody waits long for those that come in the same one.
 
-Owns both orders. Does not own what building is, nor the swap (reload).
+Owns both orders. Does not own what building is (build), nor the swap (reload).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ text of its own: read by itself it gives the nodes that it gives where it stands
 it reaches beyond it. So the nodes of entries are kept by their text, and an edit costs the reading of
 the entries that hold it.
 
-Owns the cutting, and when it is not to be relied upon: then nothing is answered, and `nodes` reads
-the text as a whole. The same goes for every text that has a finding, however small: nodes that are
+Owns the cutting, and when it is not to be relied upon: then nothing is answered, and `yaml_reader`
+reads the text as a whole. The same goes for every text that has a finding, however small: nodes that are
 taken up again know no places.
 """
 

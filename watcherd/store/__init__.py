@@ -1,8 +1,9 @@
 """The database: tables made from model specs, and the rows in them.
 
-The walk of a change: `differ` (spec and catalog -> plan) -> `scan` (rows in the way) -> `apply`
-(steps and catalog, one transaction) -> `rows` (the queries of a revision). Below them, `database`
-and `writer` own the connections and `catalog` what the database knows about itself.
+The walk of a change: `differ` (spec and catalog -> plan; each table by `table_changes`, its attributes
+by `columns`) -> `scan` (rows in the way) -> `apply` (steps and catalog, one transaction) -> `rows` (the
+queries of a revision). Below them, `database` and `writer` own the connections and `catalog` what the
+database knows about itself.
 
 Nothing else in the package imports SQLAlchemy or a driver.
 """

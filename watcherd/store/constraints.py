@@ -1,7 +1,7 @@
 """Which indexes and checks an entity should have.
 
 Owns the reading of `unique`, `index`, references, `indexes` and sentences as objects of the
-database. Does not compare them with what is there: `differ` does.
+database. Does not compare them with what is there: `table_changes` does.
 """
 
 from __future__ import annotations

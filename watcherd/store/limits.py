@@ -2,7 +2,7 @@
 
 Owns the facts of an attribute that the catalog remembers, the comparison "is it stricter than
 before", and the SQL of a value that breaks a limit or a sentence. Does not own when one looks
-(`differ`, `scan`). Limits stand in the validators alone; sentences that compare become triggers.
+(`differ`, `scan`). Limits stand in the validators alone; sentences that compare become checks of the table.
 
 Each condition is true for a value in the way, and null or false otherwise: null passes everything
 but `required`. Limits of a list are those of its items.

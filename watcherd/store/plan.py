@@ -176,8 +176,3 @@ class SchemaPlan:
         """The (folded) name that the model had, where this plan renames it."""
         old = self.base.layout.model
         return None if old == self.after.model else old
-
-    @property
-    def removes(self) -> bool:
-        """Whether it takes an attribute or an entity out of service."""
-        return bool(self.parked)
