@@ -62,6 +62,10 @@ def copy_of(
         if not target.parent.exists():
             target.parent.mkdir(mode=0o700, parents=True)
             _as_owned(target.parent)
+        part.touch(mode=0o600, exist_ok=False)  # for nobody else, also where the directory is open to all
+    except OSError as error:
+        raise StoreError(f"cannot back up {path} to {target}: {error}") from error
+    try:
         with closing(sqlite3.connect(part)) as copy:
             source.backup(copy, pages=_PAGES, progress=ask)
             (verdict,) = copy.execute("PRAGMA quick_check").fetchone()

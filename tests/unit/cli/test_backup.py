@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -58,6 +59,14 @@ def test_what_is_not_whole_is_not_left_behind(writer: sqlite3.Connection, tmp_pa
     assert rows(tmp_path / "watcherd.db") == [(0, PAGES)]
 
 
+def test_a_copy_that_somebody_else_makes_is_left_alone(writer: sqlite3.Connection, tmp_path: Path) -> None:
+    (tmp_path / "copy.db.part").write_bytes(b"half")
+    with pytest.raises(StoreError, match="File exists"):
+        backup.back_up(tmp_path / "watcherd.db", tmp_path / "copy.db")
+    assert (tmp_path / "copy.db.part").read_bytes() == b"half"
+    assert writer.in_transaction is False
+
+
 def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["backup", *arguments])
     if result.exception is not None:
@@ -75,6 +84,7 @@ def test_the_command_says_where_the_copy_is(tmp_path: Path) -> None:
     named = tmp_path / "far" / "copy.db"
     assert json.loads(run(str(named), "--data-dir", data, "--json")) == {"backup": str(named)}
     assert rows(named) == [(0, PAGES)]
+    assert stat.S_IMODE(named.stat().st_mode) == stat.S_IMODE(copy.stat().st_mode) == 0o600
     with pytest.raises(StoreError, match="it is there already"):
         run(str(named), "--data-dir", data)
 
