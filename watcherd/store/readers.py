@@ -3,8 +3,8 @@
 A connection reads the definitions of all tables again before its first statement after any of them has
 changed: with a thousand models six milliseconds of a processor. Where several do so at once it takes each of
 them a multiple of that, since SQLite has one lock around its memory, and all requests wait meanwhile. So one
-does it at a time; a read gets a connection that knows the tables, if any is free; and those that nobody
-uses are brought up to date in the background, so that hardly a request ever has to wait for it.
+does it at a time; a read gets a connection that knows the tables, if any is free; and those that are in use
+now and then are brought up to date in the background, so that hardly a request ever has to wait for it.
 
 Whether a connection knows the tables is asked of the database, by a number in the file's first page: other
 processes change tables, too. Owns the connections. Does not own the threads, nor the event loop's reader.
@@ -26,13 +26,14 @@ LOOK_AGAIN: Final = "SELECT 1 FROM sqlite_schema LIMIT 0"
 
 
 class _Reader:
-    """One connection, and the version of the tables that it knows."""
+    """One connection, the version of the tables that it knows, and whether anybody has used it since it was renewed."""
 
-    __slots__ = ("connection", "known")
+    __slots__ = ("connection", "known", "used")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.known: int | None = None
+        self.used = False
 
     def tables(self) -> int:
         """How the tables are now."""
@@ -75,15 +76,18 @@ class Readers:
     def lent(self) -> Iterator[sqlite3.Connection]:
         """One that knows the tables, for a read. sqlite3.Error."""
         reader = self._informed() or self._learned()
+        reader.used = True
         try:
             yield reader.connection
         finally:
             self._give(reader)
 
     def renew(self) -> bool:
-        """Bring one of those that nobody uses up to date; False if all of them are. sqlite3.Error.
+        """Bring one of those that nobody uses now up to date; False if all are that are worth it. sqlite3.Error.
 
-        Those that read now are left to the end of that. One call renews one, so that reads come in between.
+        Those that read now are left to the end of that, and so are those that nobody has used since the last
+        time: of many changes one after the other each would cost them the same. One call renews one, so that
+        reads come in between.
         """
         with self.learning:
             reader = self._outdated()
@@ -91,6 +95,7 @@ class Readers:
                 return False
             try:
                 reader.learn()
+                reader.used = False
             finally:
                 self._give(reader)
         return True
@@ -130,7 +135,7 @@ class Readers:
             return self._taken(lambda one: one.known == now)
 
     def _outdated(self) -> _Reader | None:
-        """One that nobody uses and that does not know the tables as they are now."""
+        """One that was used and is not now, and that does not know the tables as they are by now."""
         reader = self._take()
         if reader is None:
             return None
@@ -139,7 +144,7 @@ class Readers:
         finally:
             self._give(reader)
         with self._lock:
-            return self._taken(lambda one: one.known != now)
+            return self._taken(lambda one: one.used and one.known != now)
 
     def _take(self) -> _Reader | None:
         """The one that was used last: few are used where few suffice."""

@@ -108,6 +108,19 @@ def test_those_that_nobody_uses_are_brought_up_to_date_one_by_one(laid: Laid) ->
     assert laid.looks() == [0, 0, 0]
 
 
+def test_those_that_nobody_has_used_since_the_last_change_are_left_as_they_are(laid: Laid) -> None:
+    laid.together(2)
+    for _ in range(3):
+        laid.change()
+        while laid.readers.renew():
+            pass
+    assert laid.looks() == [2, 2], "once to begin with, once for the first change"
+    laid.read()
+    laid.change()
+    assert [laid.readers.renew() for _ in range(2)] == [True, False]
+    assert sum(laid.looks()) == 2, "for the read, and for the change after it"
+
+
 def test_one_that_reads_while_tables_change_looks_at_them_when_it_is_needed_next(laid: Laid) -> None:
     with laid.readers.lent():
         laid.change()
