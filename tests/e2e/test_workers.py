@@ -527,8 +527,9 @@ async def test_while_a_worker_gives_no_sign_of_life_the_service_manager_hears_no
                 os.kill(pid, signal.SIGSTOP)
             silent = await daemon.wait_for("watchdog.silent")
             for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-            assert "not answered" in silent["reason"]
+                with contextlib.suppress(ProcessLookupError):  # where it took long to come here it was replaced
+                    os.kill(pid, signal.SIGCONT)
+            assert "not answered" in silent["reason"] or "no sign of life" in silent["reason"]
             await manager.until("WATCHDOG")
 
 
