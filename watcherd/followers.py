@@ -66,7 +66,7 @@ class Figures:
     """What workers have in hand now, added up.
 
     `in_flight` by folded model, retired revisions too; `host` are requests that are not to models;
-    `waiting` to `connections` are those of the database. `cpu` (seconds) and `memory` (bytes) by worker.
+    `waiting` to `writer_failures` are those of the database. `cpu` (seconds) and `memory` (bytes) by worker.
     """
 
     in_flight: Mapping[str, int]
@@ -76,6 +76,7 @@ class Figures:
     waiting_max: int
     used: int
     connections: int
+    writer_failures: int
     workers: int
     restarts: int
     cpu: Mapping[str, float]

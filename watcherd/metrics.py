@@ -64,6 +64,7 @@ class State:
     database_waiting_max: int = 0
     database_used: int = 0
     database_connections: int = 0
+    database_writer_failures: int = 0
     workers: int = 1
     worker_restarts: int = 0
     worker_cpu: Mapping[str, float] = field(default_factory=dict)
@@ -230,6 +231,8 @@ class Metrics:
         yield _gauge("watcherd_database_waiting_max", "The bound of that queue", state.database_waiting_max)
         yield _gauge("watcherd_database_connections_used", "Connections in use", state.database_used)
         yield _gauge("watcherd_database_connections", "Connections at most", state.database_connections)
+        failures = state.database_writer_failures
+        yield _counter("watcherd_database_writer_failures", "Times that what writes ended by a fault", failures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ def state_of(  # noqa: PLR0913 - every part that can be asked
         database_waiting_max=usage.waiting_max,
         database_used=usage.used,
         database_connections=usage.connections,
+        database_writer_failures=usage.failures,
     )
 
 
@@ -87,6 +88,7 @@ def _of_the_whole(state: State, figures: Figures) -> State:
         database_waiting_max=state.database_waiting_max + figures.waiting_max,
         database_used=state.database_used + figures.used,
         database_connections=state.database_connections + figures.connections,
+        database_writer_failures=state.database_writer_failures + figures.writer_failures,
         workers=figures.workers,
         worker_restarts=figures.restarts,
         worker_cpu=figures.cpu,

@@ -177,7 +177,8 @@ class SqliteDatabase:
 
     def usage(self) -> Usage:
         """The queue of the writer, and the reader threads."""
-        return Usage(self._writer.waiting, self._writer.max_waiting, len(self._reading), READERS)
+        writer = self._writer
+        return Usage(writer.waiting, writer.max_waiting, len(self._reading), READERS, writer.failures)
 
     async def health(self) -> str | None:
         """Why a read fails now, or writes are refused; None when neither is so."""
@@ -192,14 +193,14 @@ class SqliteDatabase:
 
     async def _why_not_written(self) -> str | None:
         """Why the files take no write, after another try where they took none; None where they do."""
-        said = self._writer.medium_refuses
+        said = self._writer.failure or self._writer.medium_refuses
         if said is None:
             return None
         try:
             # What is little may still find a place on a disk that is full for most writes.
             if _free_bytes(self.path) >= _FREE_ENOUGH:
                 await self._writer.write(_write_little)
-                self._writer.medium_refuses = None
+                self._writer.failure = self._writer.medium_refuses = None
                 return None
         except (OSError, StoreError):
             pass  # it is as it was

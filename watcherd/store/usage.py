@@ -11,9 +11,13 @@ MAX_WAITING: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`waiting` requests of at most `waiting_max` (SQLite: writes for the one writer), `used` of `connections`."""
+    """`waiting` requests of at most `waiting_max` (SQLite: writes for the one writer), `used` of `connections`.
+
+    `failures` counts how often what writes has ended of the unforeseen, and was begun again.
+    """
 
     waiting: int
     waiting_max: int
     used: int
     connections: int
+    failures: int = 0

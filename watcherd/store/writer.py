@@ -6,6 +6,9 @@ in a savepoint of its own, one COMMIT (one fsync), one look whether the file is 
 that fails is rolled back alone; a COMMIT that fails, fails the group. A write that rebuilds tables
 runs apart: on a connection of its own, foreign keys off. What follows from the model files is told
 before the disk has it, see `late_sync`.
+
+A thread that ends of what nobody has thought of leaves nobody waiting: it is in the log, what waits is
+refused, and the next write begins another one.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import structlog
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import late_sync
@@ -85,6 +90,10 @@ class Writer:
         self.max_waiting = max_waiting
         self.medium_refuses: str | None = None
         """What SQLite said of its files when they could not store a write; who has found them well again clears it."""
+        self.failure: str | None = None
+        """What the thread ended of, if another has not been found well since; who has, clears it."""
+        self.failures = 0
+        """How many threads have ended so."""
         self.turn = Turn()
         """Who writes now: this thread, or one of those that interact."""
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -92,8 +101,10 @@ class Writer:
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closing = False
         self._abandoned = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watcherd-writer", daemon=True)
-        self._thread.start()
+        self._in_hand: list[_Job] = []
+        self._is_settled = False
+        self._runs = False
+        self._start()
 
     @property
     def waiting(self) -> int:
@@ -113,6 +124,8 @@ class Writer:
             raise StoreUnavailableError("the database is being closed")
         if self.waiting >= self.max_waiting:
             raise StoreUnavailableError(f"{self.max_waiting} writes are waiting for the database already")
+        if not self._runs:
+            self._start()
         job = _Job(write, self._loop.create_future(), apart=apart, alters=alters, from_files=from_files)
         self._waiting.put(job)
         return await job.future
@@ -125,6 +138,9 @@ class Writer:
         if self._closing:
             return
         self._closing = True
+        if not self._runs:
+            self._disconnect()
+            return
         self._waiting.put(None)
         await asyncio.wait([self._ended], timeout=timeout)
         if not self._ended.done():
@@ -133,8 +149,47 @@ class Writer:
             raise StoreError("cannot close the database: a write does not end")
         self._thread.join()
 
+    def _start(self) -> None:
+        """Begin the thread. StoreUnavailableError where there is none to be had."""
+        self._thread = threading.Thread(target=self._live, name="watcherd-writer", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise StoreUnavailableError(f"the database cannot be written now: {error}") from error
+        self._runs = True
+
+    def _live(self) -> None:
+        """The thread: nobody waits for one that has ended, whatever it was."""
+        try:
+            self._run()
+        except BaseException as error:  # noqa: BLE001 - nobody is above to hear of it: the loop is told
+            try:
+                self._disconnect()  # what is open is rolled back, and keeps no other from writing
+            finally:
+                self._tell(self._has_died, error)
+
+    def _has_died(self, error: BaseException) -> None:
+        """On the loop: answer those who wait, and say what it was."""
+        self._runs = False
+        self.failures += 1
+        self.failure = f"its writer ended of {type(error).__name__}: {error}"
+        _log().error("store.writer_failed", hint="the next write begins another one", exc_info=error)
+        if not self._is_settled:
+            unknown = "whether this was written is not known: look before it is sent again"
+            _refuse(self._in_hand, f"the database: {self.failure}; {unknown}")
+        waiting: list[_Job] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job = self._waiting.get_nowait()
+                waiting += [] if job is None else [job]
+        _refuse(waiting, f"the database: {self.failure}; this was not written")
+        _deliver([*self._in_hand, *waiting])
+        self._in_hand = []
+        if self._closing:
+            _finish(self._ended)
+
     def _run(self) -> None:
-        """The thread: groups until the end of the queue."""
+        """Groups until the end of the queue."""
         ending = False
         while not ending:
             group, ending = self._take()
@@ -142,11 +197,13 @@ class Writer:
                 self.turn.take()
                 try:
                     self._settle(group)
+                    self._is_settled = True
                 finally:
                     self.turn.give()
                 if not all(job.alters for job in group):
                     self._wake_reader()  # who writes rows is going to read them
                 self._tell(_deliver, group)
+                self._in_hand = []
                 if self._place.is_lost:
                     self._place.save(self._connection, lambda: not self._abandoned.is_set())
                 if self._reader is not None and self._reader.used:
@@ -159,7 +216,8 @@ class Writer:
 
     def _take(self) -> tuple[list[_Job], bool]:
         """All that waits, at least one, and whether the queue has ended."""
-        group: list[_Job] = []
+        self._is_settled = False
+        group = self._in_hand = []
         job = self._next()
         while job is not None:
             if not job.future.cancelled():
@@ -330,6 +388,11 @@ class Writer:
             self._loop.call_soon_threadsafe(callback, argument)
 
 
+def _log() -> structlog.stdlib.BoundLogger:
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("watcherd.store")
+    return logger
+
+
 def _tables(cursor: Cursor) -> int:
     """The version of the definitions of all tables."""
     version: int = cursor.execute("PRAGMA schema_version").fetchone()[0]
@@ -383,7 +446,10 @@ def _deliver(group: list[_Job]) -> None:
     for job in group:
         if job.error is None:
             for tell in job.after_commit.values():
-                tell()
+                try:
+                    tell()
+                except Exception as error:  # noqa: BLE001 - it is stored all the same, and others wait to be answered
+                    _log().error("store.not_told", hint="followers of rows have missed a write", exc_info=error)
         if job.future.done():
             continue
         if job.error is not None:

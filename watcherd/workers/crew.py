@@ -175,6 +175,7 @@ class Crew:
             waiting_max=sum(usage[1] for usage in usages),
             used=sum(usage[2] for usage in usages),
             connections=sum(usage[3] for usage in usages),
+            writer_failures=sum(usage[4] for usage in usages),
             workers=len(self._in_service()),
             restarts=self._restarts.total(),
             cpu={str(number): answer["cpu"] for number, answer in asked},

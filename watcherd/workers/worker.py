@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -255,7 +256,6 @@ class Worker:
         """What is in flight, and what was counted."""
         revisions = self._gateway.table.revisions
         draining = self._drains.revisions()
-        waiting = self._store.usage()
         return Said(
             {
                 "generation": self._gateway.table.generation,
@@ -263,7 +263,7 @@ class Worker:
                 "host": len(self._gateway.host_in_flight),
                 "held": [_held(revision, request) for revision in draining for request in revision.in_flight],
                 "streams": self._feeds.readers.open,
-                "usage": [waiting.waiting, waiting.waiting_max, waiting.used, waiting.connections],
+                "usage": astuple(self._store.usage()),
                 "tally": self._metrics.tally().as_json(),
                 "cpu": time.process_time(),
                 "memory": _resident_bytes(),
