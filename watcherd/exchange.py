@@ -56,6 +56,8 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{
 _NO_TRACE: Mapping[str, str] = MappingProxyType({})
 
 
+CACHE: Final = b"cache-control"
+
 FAILED: Final = "the server failed to answer; its log has a line with this request id"
 """What a client is told of a fault of ours: nothing of the inside."""
 
@@ -120,7 +122,7 @@ class Sender(NamedTuple):
 class Exchange:
     """One request and its answer: adds the system headers, notes progress, tells of its end once.
 
-    `shared` are further headers of its answer, whatever that is.
+    `shared` are further headers of its answer, whatever that is; what it says itself of caches counts.
     """
 
     __slots__ = (
@@ -282,7 +284,8 @@ class Exchange:
             headers.append((b"watcherd-generation", b"%d" % self.generation))
             if self.revision is not None:
                 headers.append((b"watcherd-revision", b"%d" % self.revision.number))
-            headers.extend(self.shared)
+            own = {name for name, _ in headers}
+            headers.extend(header for header in self.shared if header[0] != CACHE or CACHE not in own)
             message = {**message, "headers": headers}
         else:
             self.bytes_sent += len(message.get("body", b""))
@@ -313,7 +316,7 @@ class Exchange:
         """Send an answer: as one where the connection takes it so, else by messages."""
         hand_over: HandOver | None = self._scope.get(REPLY)
         if hand_over is not None and answer.stream is None and GONE not in self._scope:
-            lines = system_lines(self.request_id, self.generation, self.revision, self.shared)
+            lines = system_lines(self.request_id, self.generation, self.revision, as_lines(self.shared))
             if hand_over(self._scope, answer, lines):
                 self.status = answer.status
                 self.bytes_sent = len(answer.body)
@@ -360,14 +363,17 @@ def refuse_unread(problem: Problem, client: str, notes: Notes, fault: BaseExcept
     return replace(answer, headers=[*answer.headers, (b"x-request-id", request_id.encode("ascii"))])
 
 
-def system_lines(request_id: str, generation: int, revision: Revision | None, shared: Headers = ()) -> bytes:
-    """The system headers as they stand on the wire; the same as `Exchange.send` adds."""
+def as_lines(headers: Headers) -> bytes:
+    """Headers as they stand on the wire."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+def system_lines(request_id: str, generation: int, revision: Revision | None, shared: bytes = b"") -> bytes:
+    """The system headers as they stand on the wire, with `shared` lines; the same as `Exchange.send` adds."""
     lines = b"x-request-id: %b\r\nwatcherd-generation: %d\r\n" % (request_id.encode("ascii"), generation)
     if revision is not None:
         lines += b"watcherd-revision: %d\r\n" % revision.number
-    for header in shared:
-        lines += b"%b: %b\r\n" % header
-    return lines
+    return lines + shared
 
 
 def identify(scope: Scope) -> Sender:

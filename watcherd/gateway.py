@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 from urllib.parse import unquote
 
 import structlog
 
 from watcherd import problems, prompt
 from watcherd.cors import METHODS, Cors
-from watcherd.exchange import Exchange, Notes, refuse_unread
+from watcherd.exchange import CACHE, Exchange, Notes, as_lines, refuse_unread
 from watcherd.feeds import Readers
 from watcherd.keys import Keys
 from watcherd.metrics import Metrics
@@ -32,6 +33,15 @@ SYSTEM_SEGMENTS = frozenset(
     {"", "admin", "docs", "redoc", "healthz", "readyz", "metrics", "problems", "static", "openapi.json"}
 )
 """First path segments that are never a model, also where the API prefix is empty."""
+
+FOR_ANYBODY: Final = ((CACHE, b"no-cache"),)
+"""What caches are told: rows change, and models with them, so whoever keeps an answer asks before it uses it."""
+
+FOR_ONE_READER: Final = ((CACHE, b"private, no-cache"),)
+"""The same of what not everybody may read: no cache that others use may keep it."""
+
+FOR_ONE_KEY: Final = (*FOR_ONE_READER, (b"vary", b"authorization, x-api-key"))
+"""The same where API keys decide: nor does one client give an answer to another key of its own."""
 
 ANSWERED_WHILE_STOPPING = frozenset({"/healthz", "/readyz"})
 
@@ -116,6 +126,8 @@ class Gateway:
         self._busy = 0
         self._keys = keys
         self._cors = cors
+        self._for_caches = FOR_ANYBODY if keys is None else FOR_ONE_KEY
+        self._for_caches_lines = as_lines(self._for_caches)
         self._streams = streams or Readers()
         self._notes = Notes(structlog.stdlib.get_logger("watcherd.gateway"), metrics or Metrics())
 
@@ -202,7 +214,9 @@ class Gateway:
             base=base,
             segments=segments,
             notes=self._notes,
-            shared=() if self._cors is None else self._cors.headers(scope["headers"]),
+            shared=self._for_caches_lines
+            if self._cors is None
+            else self._for_caches_lines + as_lines(self._cors.headers(scope["headers"])),
         )
 
     def refuse_unread(self, problem: Problem, client: str, fault: BaseException | None = None) -> Answer:
@@ -212,6 +226,7 @@ class Gateway:
     async def _stopped_at_the_door(self, scope: Scope, exchange: Exchange, model: str) -> bool:
         """Answer a request to a model that must not, or need not, come in; False lets it in."""
         sent, method, generation = scope["headers"], scope["method"], self.table.generation
+        exchange.shared = (*exchange.shared, *self._for_caches)
         if self._cors is not None:
             exchange.shared = (*exchange.shared, *self._cors.headers(sent))
             preflight = self._cors.preflight(method, sent)
@@ -229,6 +244,8 @@ class Gateway:
 
     async def _serve_host(self, scope: Scope, exchange: Exchange) -> None:
         table = scope[TABLE] = self.table
+        is_admin = scope["path"].startswith("/admin")
+        exchange.shared = (*exchange.shared, *(FOR_ONE_READER if is_admin else FOR_ANYBODY))
         in_flight = exchange.begin(table.generation, None)
         self.host_in_flight.add(in_flight)
         try:

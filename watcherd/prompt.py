@@ -19,7 +19,7 @@ from watcherd.errors import StoreError
 from watcherd.exchange import Notes, identify, system_lines
 from watcherd.problems import Problem
 from watcherd.revision import Revision
-from watcherd.wire import Answer, Call, Headers, Message, Neighbour, Scope
+from watcherd.wire import Answer, Call, Message, Neighbour, Scope
 
 
 class Reply(NamedTuple):
@@ -43,9 +43,12 @@ def answer_at_once(  # noqa: PLR0913 - what a request meets, as in the gateway
     base: str,
     segments: list[str],
     notes: Notes,
-    shared: Headers,
+    shared: bytes,
 ) -> Reply | None:
-    """The answer of a revision to a GET; None where it has to take the usual way. Must not be awaited on the way."""
+    """The answer of a revision to a GET; None where it has to take the usual way. Must not be awaited on the way.
+
+    `shared` are further header lines.
+    """
     started = time.monotonic()
     sender = identify(scope)
     call = Call(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -634,3 +635,37 @@ async def test_every_line_of_the_log_is_whole_and_says_which_worker_wrote_it(
             assert await worker_of(crew, answer.headers["x-request-id"]) == worker
 
     await asyncio.gather(*(ask(worker) for worker in each))
+
+
+# ── what one of them meets ──────────────────────────────────────────────────────────────────────
+
+
+async def test_a_disk_that_only_one_worker_finds_full_is_told_of_by_all_until_there_is_room(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    [pid] = [one["pid"] for one in await workers(each[2]) if one["worker"] == 1]
+    await each[1].post("/api/shop/items", json={"name": "a"})
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))  # no file of this process may grow
+    refused = await each[1].post("/api/shop/items", json={"name": "b"})
+    assert refused.status_code == 503
+    assert (await each[2].post("/api/shop/items", json={"name": "c"})).status_code == 201
+    degraded = await crew.wait_for("database.degraded", where=lambda line: line.get("worker") == 1)
+    assert "cannot be written now" in degraded["reason"]
+    ready = await until_ready_is(each[2], "degraded")
+    assert ready["reasons"] == [f"worker 1: {degraded['reason']}"]
+
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    await crew.wait_for("database.recovered", where=lambda line: line.get("worker") == 1)
+    await until_ready_is(each[2], "ok")
+    assert (await each[1].post("/api/shop/items", json={"name": "b"})).status_code == 201
+
+
+async def until_ready_is(client: httpx.AsyncClient, status: str) -> dict[str, Any]:
+    """What `/readyz` says once the parent has heard of it: it asks the workers every other second."""
+    async with asyncio.timeout(60):
+        while True:
+            said: dict[str, Any] = (await client.get("/readyz")).json()
+            if said["status"] == status:
+                return said
+            await asyncio.sleep(0.05)

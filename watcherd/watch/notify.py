@@ -79,14 +79,13 @@ class Notifier:
         self._notify.close()
 
     def _wait_for_events(self) -> None:
-        while not self._pace.stopped:
-            try:
+        try:
+            while not self._pace.stopped:
                 batch = self._notify.watch(0, 0, 0, self._pace)
-            except (WatchfilesRustInternalError, OSError, RuntimeError) as error:
-                self._hand_over(_failure(error))
-                return
-            if isinstance(batch, set):
-                self._hand_over(self._relative(batch))
+                if isinstance(batch, set):
+                    self._hand_over(self._relative(batch))
+        except Exception as error:  # noqa: BLE001 - whatever it was, a thread that ends unheard hears of no save any more
+            self._hand_over(_failure(error))
 
     def _relative(self, batch: set[tuple[int, str]]) -> RawEvents:
         changed: set[str] = set()

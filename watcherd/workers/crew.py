@@ -146,8 +146,14 @@ class Crew:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why fewer processes serve than should."""
-        return tuple(f"worker {number} {reason}" for number, reason in sorted(self._failures.items()))
+        """Why fewer processes serve than should, and for whom the database is not as it should be: for one, maybe."""
+        ended = [f"worker {number} {reason}" for number, reason in sorted(self._failures.items())]
+        said: dict[str, list[int]] = defaultdict(list)
+        for member in self._members.values():
+            if member.database is not None:
+                said[member.database].append(member.number)
+        named = [f"worker {', '.join(map(str, sorted(numbers)))}: {reason}" for reason, numbers in said.items()]
+        return (*ended, *named)
 
     def silence(self) -> str | None:
         """Who gives no sign of life; None when all do."""

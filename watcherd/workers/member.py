@@ -70,6 +70,8 @@ class Member:
         self.began_at = time.monotonic()
         self.answered_at = time.monotonic()
         self.tally = Tally()
+        self.database: str | None = None
+        """Why its database is not as it should be, as of its last word; None where it is."""
         self.began = False
         self._ready: set[int] = set()
         self._serving: Mapping[str, int] = EMPTY
@@ -140,6 +142,7 @@ class Member:
             said: Said = await self.channel.call("survey")
         self.answered_at = time.monotonic()
         self.tally = Tally.from_json(said.fields["tally"])
+        self.database = said.fields["database"]
         return said.fields
 
     async def ask(self, kind: str, seconds: float | None, fields: Fields) -> Fields | None:

@@ -28,7 +28,7 @@ from watcherd.behind import loaded
 from watcherd.compile import compile_model
 from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys, reload_keys
 from watcherd.drain import Drains
-from watcherd.errors import WatcherdError
+from watcherd.errors import StoreError, WatcherdError
 from watcherd.garbage import keep_for_good, tidy
 from watcherd.gateway import RouteTable
 from watcherd.holds import RELOAD
@@ -41,7 +41,7 @@ from watcherd.revision import InFlight, Revision
 from watcherd.server import make_server
 from watcherd.settings import Settings
 from watcherd.stop import SPARE_SECONDS, LastResort, Requests
-from watcherd.store import Store
+from watcherd.store import BEAT_SECONDS, Store
 from watcherd.workers.channel import Channel, Said
 from watcherd.workers.packing import unpack
 from watcherd.workers.relay import Relay
@@ -141,6 +141,7 @@ class Worker:
         self._numbers: dict[Revision, int] = {}
         self._rejected: frozenset[str] = frozenset()
         self._starting = True
+        self._database: str | None = None
         channel.calls |= {
             "prepare": self._prepare,
             "swap": self._swap,
@@ -159,9 +160,12 @@ class Worker:
             self._accepting.set()
         serving = self._tasks.create_task(self._serve(), name="server")
         self._metrics.loop.start()
+        looking = self._tasks.create_task(self._look_at_database(), name="health of the database")
         leaving = asyncio.create_task(self._leaving.wait(), name="leave")
         await asyncio.wait({reading, leaving, serving}, return_when=asyncio.FIRST_COMPLETED)
         told = self._leaving.is_set()
+        if reading.done() and (fault := reading.exception()) is not None:
+            self._log.error("worker.channel_failed", hint="this worker ends, another one starts", exc_info=fault)
         self._last_resort.end_within(self._settings.cleanup_timeout + SPARE_SECONDS)
         if not told:
             # Nobody says any more who is to serve what. Before the next parent can change anything, what
@@ -171,6 +175,7 @@ class Worker:
             await self._requests.end(ORPHAN_SECONDS)
             await self._requests.cut()
         leaving.cancel()
+        looking.cancel()
         self._metrics.loop.stop()
         self._server.should_exit = True
         if self._accepting.is_set():
@@ -253,7 +258,7 @@ class Worker:
     # -- how it is ----------------------------------------------------------------------------
 
     async def _survey(self, _said: Said) -> Said:
-        """What is in flight, and what was counted."""
+        """What is in flight, what was counted, and why its database is not as it should be, if it is not."""
         revisions = self._gateway.table.revisions
         draining = self._drains.revisions()
         return Said(
@@ -264,11 +269,24 @@ class Worker:
                 "held": [_held(revision, request) for revision in draining for request in revision.in_flight],
                 "streams": self._feeds.readers.open,
                 "usage": astuple(self._store.usage()),
+                "database": self._database,
                 "tally": self._metrics.tally().as_json(),
                 "cpu": time.process_time(),
                 "memory": _resident_bytes(),
             }
         )
+
+    async def _look_at_database(self) -> None:
+        """See now and then whether the database is as it should be here: a disk may be full for one process alone."""
+        while True:
+            try:
+                reason = await self._store.health()
+            except StoreError as error:
+                reason = str(error)
+            if reason != self._database:
+                self._publish(events.DatabaseRecovered() if reason is None else events.DatabaseDegraded(reason))
+                self._database = reason
+            await asyncio.sleep(BEAT_SECONDS)
 
     def _publish(self, event: events.Event) -> None:
         getattr(self._log, event.level)(event.name, **event.as_fields())

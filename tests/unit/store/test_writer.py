@@ -61,7 +61,7 @@ BEFORE = [
 """Places where nothing is committed yet."""
 UNCLEAR = [(Place, "lost")]
 """Places where it is, and nobody has said so."""
-AFTER = [(Writer, "_wake_reader"), (Writer, "_catch_up"), (Writer, "_make_up"), (Writer, "_take")]
+AFTER = [(Writer, name) for name in ("_wake_reader", "_catch_up", "_renew", "_make_up", "_take")]
 """Places where it is certain what was committed."""
 
 
