@@ -89,7 +89,7 @@ class AtOnce:
         self._tables: int | None = None  # the version of the definitions that are known
         self._ticks = 0
         self._ticked = 0.0
-        self._patient = False
+        self._patient = self._ending = False
         self._counts: dict[Query, _Known] = {}
         self._too_much: dict[str, int] = {}
         self._alone = threading.Lock()
@@ -127,11 +127,27 @@ class AtOnce:
         self._refuse_known(sql)
         self._begin()
         try:
-            return read_one_state(self._connection, read)
+            return self._read(read)
         except sqlite3.Error as error:
-            return self._again(error, lambda: read_one_state(self._connection, read), sql)
+            return self._again(error, lambda: self._read(read), sql)
         finally:
             self._alone.release()
+
+    def _read(self, read: Callable[[Cursor], T]) -> T:
+        """One transaction, which has ended afterwards whatever has stopped it.
+
+        A tick may come with its last statement as well: where that was stopped, every later read by key would see
+        the database as it was then.
+        """
+        try:
+            return read_one_state(self._connection, read)
+        finally:
+            if self._connection.in_transaction:
+                self._ending = True
+                try:
+                    self._connection.execute("ROLLBACK")
+                finally:
+                    self._ending = False
 
     def rest(self) -> None:
         """Refuse every read from now on: the tables are about to change. For any thread; see `wake`."""
@@ -248,7 +264,7 @@ class AtOnce:
 
     def _tick(self) -> bool:
         """Called every so many steps; true stops the read."""
-        if self._waking:
+        if self._waking or self._ending:
             return False
         self._ticks += 1
         before, self._ticked = self._ticked, time.thread_time()

@@ -150,8 +150,8 @@ class SqliteCursor(sqlite3.Cursor):
 def read_one_state(connection: sqlite3.Connection, read: Callable[[Cursor], T]) -> T:
     """What a read of SQLite answers from one state of the database."""
     cursor = connection.cursor(SqliteCursor)
-    cursor.execute("BEGIN")
     try:
+        cursor.execute("BEGIN")  # inside: a progress handler may stop it once it has begun
         return read(cursor)
     finally:
         # Some errors end the transaction by themselves; all else must not hold a snapshot.

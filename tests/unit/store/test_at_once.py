@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,16 @@ def test_no_read_waits_for_another_thread_that_has_the_connection(laid: Laid) ->
     go_on.set()
     other.join(120)
     assert laid.page() == list(range(20))
+
+
+@pytest.mark.parametrize("stopped", ["BEGIN", "ROLLBACK"])
+def test_a_transaction_ends_whatever_statement_of_it_was_stopped(laid: Laid, stopped: str) -> None:
+    """One that went on would show each later read by key the rows as they were then, for good."""
+    laid.connection.set_progress_handler(laid.now._tick, 1)  # with each step, as it may be with any
+    laid.connection.set_trace_callback(lambda sql: setattr(laid.now, "_ticks", 10**9) if sql == stopped else None)
+    with suppress(TooMuchError):
+        laid.page()
+    laid.connection.set_trace_callback(None)
+    assert not laid.connection.in_transaction
+    laid.writer.execute("INSERT INTO numbers VALUES (5000)")
+    assert laid.now.fetch_row("SELECT n FROM numbers WHERE n = ?", (5000,)) == (5000,)
