@@ -30,6 +30,6 @@ What passes through a channel is JSON, and bytes beside it: of a body, of an eve
 the parent sends builds; they are pickled values, read back by a reader that knows a closed list of
 classes (`packing`), so that nothing in them is ever called.
 
-Modules: `crew` and `member` (the parent's side), `worker` (a worker's), `relay` and
+Modules: `crew`, `member` and `survey` (the parent's side), `worker` (a worker's), `relay` and
 `rows` (both sides), `channel` and `packing` (what passes between them).
 """

@@ -3,7 +3,8 @@
 Owns which generation is wanted, who serves it, and who holds which build. `follow` says what is
 wanted and waits until all that serve are there; a task for each worker brings it there, from
 wherever it is: a worker that has just begun lacks all builds, one that has followed so far only the
-new ones. Does not own what is wanted (reload), nor what is said to a worker (`member`).
+new ones. Does not own what is wanted (reload), what is said to a worker (`member`), nor what workers say
+of themselves (`survey`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from weakref import WeakKeyDictionary
 from watcherd import events
 from watcherd.balance import Balance
 from watcherd.errors import WatcherdError
-from watcherd.followers import Figures, FollowerError, Holder, Survey, WorkerSeen
+from watcherd.followers import Figures, FollowerError, Survey
 from watcherd.gateway import Gateway
 from watcherd.ledger import World
 from watcherd.revision import Revision
@@ -32,15 +33,13 @@ from watcherd.workers.member import Member, Wanted, how_it_ended
 from watcherd.workers.packing import Build, pack
 from watcherd.workers.relay import Relayed
 from watcherd.workers.rows import RowHub
+from watcherd.workers.survey import SURVEY_SECONDS, added_up, ask_all, surveyed
 
 LOOK_SECONDS: Final = 2.0
 """How often a worker is asked how it is: a crash loses no more of its counts than it makes in this time."""
 
 HUNG_SECONDS: Final = 20.0
 """A worker that gives none for this long is replaced."""
-
-SURVEY_SECONDS: Final = 2.0
-"""Whoever has not answered by then is left out of a sum."""
 
 BACKOFF_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0)
 """How long to wait before a worker is started again: longer each time that it did not live long."""
@@ -166,27 +165,8 @@ class Crew:
 
     async def figures(self) -> Figures:
         """What all have in hand; what they have counted is up to date afterwards."""
-        asked = [(member.number, answer) for member, answer in await self._ask_all() if answer is not None]
-        answers = [answer for _, answer in asked]
-        in_flight: Counter[str] = Counter()
-        for answer in answers:
-            in_flight.update(answer["in_flight"])
-            in_flight.update(model for model, *_ in answer["held"])
-        usages = [answer["usage"] for answer in answers]
-        return Figures(
-            in_flight=in_flight,
-            host=sum(answer["host"] for answer in answers),
-            streams=sum(answer["streams"] for answer in answers),
-            waiting=sum(usage[0] for usage in usages),
-            waiting_max=sum(usage[1] for usage in usages),
-            used=sum(usage[2] for usage in usages),
-            connections=sum(usage[3] for usage in usages),
-            writer_failures=sum(usage[4] for usage in usages),
-            workers=len(self._in_service()),
-            restarts=self._restarts.total(),
-            cpu={str(number): answer["cpu"] for number, answer in asked},
-            memory={str(number): answer["memory"] for number, answer in asked},
-        )
+        answers = await ask_all(self._members.values())
+        return added_up(answers, workers=len(self._in_service()), restarts=self._restarts.total())
 
     def tally(self) -> Tally:
         """What all had counted when they were last asked."""
@@ -194,33 +174,7 @@ class Crew:
 
     async def survey(self) -> Survey:
         """What is in flight, and each worker's generation."""
-        seen = {}
-        in_flight: Counter[str] = Counter()
-        held: dict[tuple[str, int], list[Holder]] = defaultdict(list)
-        for member, answer in await self._ask_all():
-            seen[member.number] = self._seen(member, answer)
-            if answer is not None:
-                in_flight.update(answer["in_flight"])
-                for model, revision, method, path, age in answer["held"]:
-                    held[model, revision].append(Holder(member.number, method, path, age))
-        workers = [
-            seen.get(number) or WorkerSeen(number, None, "gone", None, 0, self._restarts[number])
-            for number in range(1, self._settings.workers + 1)
-        ]
-        return Survey(tuple(workers), in_flight, {key: tuple(found) for key, found in held.items()})
-
-    def _seen(self, member: Member, answer: Fields | None) -> WorkerSeen:
-        state = "late" if answer is None else "starting" if member.at is None else "live"
-        generation = None if member.at is None else member.at.generation
-        in_flight = 0 if answer is None else sum(answer["in_flight"].values()) + len(answer["held"])
-        return WorkerSeen(
-            member.number, member.process.pid, state, generation, in_flight, self._restarts[member.number]
-        )
-
-    async def _ask_all(self) -> list[tuple[Member, Fields | None]]:
-        members = [member for member in self._members.values() if member.began]
-        answers = await asyncio.gather(*(_ask(member) for member in members))
-        return list(zip(members, answers, strict=True))
+        return surveyed(await ask_all(self._members.values()), self._settings.workers, self._restarts)
 
     def reload_keys(self) -> None:
         """Have all read the API keys again."""
@@ -408,13 +362,6 @@ async def _look_after(member: Member) -> None:
             await member.survey(HUNG_SECONDS)
         except TimeoutError:
             raise WorkerEndedError(f"gave no sign of life for {HUNG_SECONDS:g} s, and was ended") from None
-
-
-async def _ask(member: Member) -> Fields | None:
-    try:
-        return await member.survey(SURVEY_SECONDS)
-    except (CallFailedError, ChannelClosedError, TimeoutError):
-        return None
 
 
 def _is_at(member: Member | None, wanted: Wanted | None) -> bool:
