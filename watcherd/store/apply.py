@@ -22,6 +22,7 @@ from typing import Final
 
 from watcherd.pim.linked import LinkedModel
 from watcherd.store import catalog, checks, foreign_keys, records, remake
+from watcherd.store.at_once import TooMuchError
 from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ, former_name
 from watcherd.store.layout import Layout, Seen, StoredAttribute
@@ -34,6 +35,10 @@ from watcherd.store.tables import drop_column
 _INDEXES: Final = frozenset({StepKind.CREATE_INDEX, StepKind.CREATE_UNIQUE})
 _AFTER_THE_COLUMNS: Final = _INDEXES | {StepKind.CREATE_CHECK, StepKind.CREATE_SYNC}
 """Steps that need the columns, with what is in them."""
+
+SMALL_ATTRIBUTES: Final = 200
+SMALL_SOURCE_BYTES: Final = 32 * 1024
+"""Of a model whose record may be written on the event loop's thread: less than a millisecond."""
 
 _GROWS: Final = frozenset({StepKind.RENAME, StepKind.ADD_COLUMN, StepKind.CREATE_CHECK})
 """Steps that make no use of each other's columns; a check is in the same edited definition as they are."""
@@ -108,6 +113,20 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record, seen: Seen | None =
             if step.kind is StepKind.REWRITE:
                 remake.drop_defaults(cursor, step.name, step.columns)
     return plan.after
+
+
+def is_small(plan: SchemaPlan, record: Record) -> bool:
+    """Whether nothing but the catalog is to be written, and little of that."""
+    leaves_tables = not (plan.steps or plan.scans or plan.rejections or plan.renamed_model)
+    attributes = sum(len(entity.attributes) for entity in plan.after.entities)
+    return leaves_tables and attributes <= SMALL_ATTRIBUTES and len(record.source) <= SMALL_SOURCE_BYTES
+
+
+def expand_at_once(cursor: Cursor, plan: SchemaPlan, record: Record, seen: Seen | None) -> Layout:
+    """The same for a plan that is small: TooMuchError where what the catalog has of the model would have to be read."""
+    if not (_is_as_seen(cursor, plan, seen) and _fits_others(cursor, plan)):
+        raise TooMuchError("the plan may have to be made again")
+    return expand(cursor, plan, record, seen)
 
 
 @contextmanager
@@ -265,15 +284,18 @@ def _is_as_seen(cursor: Cursor, plan: SchemaPlan, seen: Seen | None) -> bool:
 
 def _as_of_now(cursor: Cursor, plan: SchemaPlan, *, is_as_seen: bool = False) -> SchemaPlan:
     """The plan, made again from what is there now (rows may have gone, too); its names must still hold."""
-    depends_on_others = plan.changes_schema and (not refers_as_planned(cursor, plan) or _names_are_taken(cursor, plan))
-    if not (depends_on_others or plan.rejections) and (
-        is_as_seen or catalog.layout(cursor, plan.after.model) == plan.base.layout
-    ):
+    fits_others = _fits_others(cursor, plan) and not plan.rejections
+    if fits_others and (is_as_seen or catalog.layout(cursor, plan.after.model) == plan.base.layout):
         return plan
     fresh = make_plan(cursor, plan.linked)
     if fresh.names != plan.names or (fresh.rebuilds and not plan.rebuilds):
         raise StalePlanError(f"the tables of {plan.linked.spec.domain} have changed since the plan was made")
     return fresh
+
+
+def _fits_others(cursor: Cursor, plan: SchemaPlan) -> bool:
+    """Whether other models, and the names of all tables, are as the plan takes them to be."""
+    return not plan.changes_schema or (refers_as_planned(cursor, plan) and not _names_are_taken(cursor, plan))
 
 
 def refers_as_planned(cursor: Cursor, plan: SchemaPlan) -> bool:

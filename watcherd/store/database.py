@@ -74,11 +74,19 @@ class Database(Protocol):
     async def interact(self, body: Body[T]) -> T:
         """What `body` answers, in a transaction of many steps; see `session.interact`."""
 
-    async def change(self, change: Callable[[Cursor], T], *, apart: bool = False, from_files: bool = False) -> T:
+    async def change(
+        self,
+        change: Callable[[Cursor], T],
+        *,
+        apart: bool = False,
+        from_files: bool = False,
+        at_once: Callable[[Cursor], T] | None = None,
+    ) -> T:
         """The same for what changes the schema: one at a time over all processes.
 
         `apart`: tables may have to be made again, see `remake`. `from_files`: all that it writes follows
-        from the model files, so that the disk may get it after the answer.
+        from the model files, so that the disk may get it after the answer. `at_once`: the same, where it takes
+        next to nothing and need not be waited for; it raises TooMuchError where it does not.
         """
 
     async def back_up(self) -> Path | None:

@@ -166,6 +166,7 @@ class PostgresDatabase:
         *,
         apart: bool = False,  # noqa: ARG002 - tables are altered here, not made again
         from_files: bool = False,  # noqa: ARG002 - every commit waits here
+        at_once: Callable[[Cursor], T] | None = None,  # noqa: ARG002 - and every statement
     ) -> T:
         """Run a schema change, one at a time over all processes.
 

@@ -163,11 +163,21 @@ class SqliteDatabase:
         async with self._sessions:
             return await interact(open_session, body, tries=2)
 
-    async def change(self, change: Callable[[Cursor], T], *, apart: bool = False, from_files: bool = False) -> T:
+    async def change(
+        self,
+        change: Callable[[Cursor], T],
+        *,
+        apart: bool = False,
+        from_files: bool = False,
+        at_once: Callable[[Cursor], T] | None = None,
+    ) -> T:
         """A write like any other: there is one writer at a time anyway, over all processes.
 
         With `apart` it runs on a connection of its own, with foreign keys off; for `from_files` see `late_sync`.
         """
+        if at_once is not None:
+            with contextlib.suppress(TooMuchError):
+                return self._writer.write_at_once(at_once)
         result: T = await self._writer.write(change, apart=apart, alters=True, from_files=from_files)
         return result
 
@@ -311,7 +321,7 @@ class SqliteDatabase:
         )
         try:
             for pragma in self._pragmas:
-                connection.execute(pragma)
+                connection.execute(pragma).fetchall()  # to its end: see `Writer`
             operators.install(connection)
         except sqlite3.Error:
             connection.close()

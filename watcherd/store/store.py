@@ -51,6 +51,9 @@ _ANY: Final = 2**63
 
 _LEAVE_SECONDS: Final = 1.0
 
+Expand = Callable[[Cursor, SchemaPlan, Record, Seen | None], Layout]
+"""`apply.expand`, or what does the same."""
+
 Asked = tuple[str, int, str]
 """A model, its revision, and what waits until no process has an older one."""
 
@@ -211,9 +214,9 @@ class Store:
         apart = self._database.dialect.readers_wait and apply.adds_to_rows(plan) and not plan.rejections
         seen = self._memory.take_seen(plan.after.model)
 
-        def change(cursor: Cursor) -> Seen:
+        def change(cursor: Cursor, how: Expand = apply.expand) -> Seen:
             moment = cursor.moment
-            return Seen(apply.expand(cursor, plan, record, seen), moment)
+            return Seen(how(cursor, plan, record, seen), moment)
 
         try:
             if apart:
@@ -223,7 +226,13 @@ class Store:
             else:
                 # That an older source speaks is an administrator's decision: it is kept here alone.
                 from_files = record.overrides is None
-                applied = await self._database.change(change, apart=plan.rebuilds, from_files=from_files)
+                at_once = partial(change, how=apply.expand_at_once)
+                applied = await self._database.change(
+                    change,
+                    apart=plan.rebuilds,
+                    from_files=from_files,
+                    at_once=at_once if from_files and apply.is_small(plan, record) else None,
+                )
         except apply.RejectedError as rejected:
             self._memory.forget(plan.after.model)
             if apart:

@@ -5,7 +5,9 @@ in a savepoint of its own, one COMMIT (one fsync), one look whether the file is 
 `place`), and only then are the callers answered, all with one wake-up of the event loop. A write
 that fails is rolled back alone; a COMMIT that fails, fails the group. A write that rebuilds tables
 runs apart: on a connection of its own, foreign keys off. What follows from the model files is told
-before the disk has it, see `late_sync`.
+before the disk has it, see `late_sync`; the least of it is written by the event loop's thread while
+this one has nothing to do, see `write_at_once`. Whoever uses the connection has the turn, and gives it
+with no statement unfinished: cursors are closed, and what is no transaction is read to its end.
 
 A thread that ends of what nobody has thought of leaves nobody waiting: it is in the log, what waits is
 refused, and the next write begins another one.
@@ -15,32 +17,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import itertools
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import late_sync
-from watcherd.store.at_once import AtOnce
+from watcherd.store.at_once import AtOnce, TooMuchError
 from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, is_of_the_medium, refused
 from watcherd.store.place import Place
 from watcherd.store.turn import Turn
+from watcherd.store.write_at_once import write_at_once
 
 MAX_GROUP: Final = 64
 """Writes in one transaction: more would make the first of them wait for nothing."""
+
+MOST_NOT_MOVED: Final = 100
+"""Writes of the event loop's thread, which leave the log as it is, before it is moved to the database here."""
 
 _STILL_SECONDS: Final = 0.2
 _INTERRUPTS: Final = 50
 _BETWEEN_INTERRUPTS: Final = 0.02
 """Seconds; together, what a close waits for beyond its deadline."""
 
+T = TypeVar("T")
 Write = Callable[[Cursor], Any]
+
+
+class _Signal(enum.Enum):
+    """What waits in the queue and is no write."""
+
+    LOOK = enum.auto()
+    """There is something to make up for."""
+    END = enum.auto()
 
 
 class _Job:
@@ -84,6 +100,7 @@ class Writer:
         self._renew_others = renew_others
         self._log = log
         self._owes_sync = False
+        self._not_moved = 0
         self._altered = self._has_woken = False
         self._is_behind = False
         self._connection: sqlite3.Connection | None = connect()
@@ -96,7 +113,7 @@ class Writer:
         """How many threads have ended so."""
         self.turn = Turn()
         """Who writes now: this thread, or one of those that interact."""
-        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Job | _Signal] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closing = False
@@ -130,6 +147,32 @@ class Writer:
         self._waiting.put(job)
         return await job.future
 
+    def write_at_once(self, write: Callable[[Cursor], T]) -> T:
+        """What `write(cursor)` answers, committed by this thread: for what takes next to nothing, `from_files` alone.
+
+        TooMuchError where somebody would have to be waited for, or where `write` says so: then nothing has happened.
+        Where the connection broke right after it, everything may have: it has to be something that can be done again.
+        """
+        is_free = self._runs and not (self._closing or self.waiting or self._place.is_lost)
+        if not (is_free and self.turn.take(0)):
+            raise TooMuchError("others write now, or nobody can")
+        try:
+            if self._connection is None or self._is_behind:
+                raise TooMuchError("there is no connection now, or it would have to read how the tables are")
+            result = write_at_once(self._connection, write, waits_for_disk=self._log is not None)
+        except sqlite3.Error as error:
+            self._disconnect()  # else rows might not be waited for by the disk
+            raise TooMuchError(str(error)) from error
+        finally:
+            self.turn.give()
+        if (why := self._place.lost()) is not None:
+            raise StoreUnavailableError(why)
+        self._owes_sync = self._log is not None
+        self._not_moved += 1
+        if self._owes_sync or self._not_moved >= MOST_NOT_MOVED:
+            self._loop.call_soon(self._waiting.put, _Signal.LOOK)  # once the caller has gone on
+        return result
+
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
         """Finish what waits within `timeout` seconds, refuse the rest, end the thread.
 
@@ -141,7 +184,7 @@ class Writer:
         if not self._runs:
             self._disconnect()
             return
-        self._waiting.put(None)
+        self._waiting.put(_Signal.END)
         await asyncio.wait([self._ended], timeout=timeout)
         if not self._ended.done():
             self._abandoned.set()
@@ -163,9 +206,11 @@ class Writer:
         try:
             self._run()
         except BaseException as error:  # noqa: BLE001 - nobody is above to hear of it: the loop is told
+            self.turn.take()  # the event loop's thread may be using it
             try:
                 self._disconnect()  # what is open is rolled back, and keeps no other from writing
             finally:
+                self.turn.give()
                 self._tell(self._has_died, error)
 
     def _has_died(self, error: BaseException) -> None:
@@ -181,7 +226,7 @@ class Writer:
         with contextlib.suppress(queue.Empty):
             while True:
                 job = self._waiting.get_nowait()
-                waiting += [] if job is None else [job]
+                waiting += [job] if isinstance(job, _Job) else []
         _refuse(waiting, f"the database: {self.failure}; this was not written")
         _deliver([*self._in_hand, *waiting])
         self._in_hand = []
@@ -208,19 +253,19 @@ class Writer:
                     self._place.save(self._connection, lambda: not self._abandoned.is_set())
                 if self._reader is not None and self._reader.used:
                     self._wake_reader()
-                self._catch_up()
-                self._renew()
-                self._make_up()
+            self._catch_up()
+            self._renew()
+            self._make_up()
         self._disconnect()
         self._tell(_finish, self._ended)
 
     def _take(self) -> tuple[list[_Job], bool]:
-        """All that waits, at least one, and whether the queue has ended."""
+        """All that waits, none where there is but something to make up for, and whether the queue has ended."""
         self._is_settled = False
         group = self._in_hand = []
         job = self._next()
-        while job is not None:
-            if not job.future.cancelled():
+        while job is not _Signal.END:
+            if isinstance(job, _Job) and not job.future.cancelled():
                 group.append(job)
             if len(group) >= MAX_GROUP:
                 return group, False
@@ -230,8 +275,8 @@ class Writer:
                 return group, False
         return group, True
 
-    def _next(self) -> _Job | None:
-        """The next job, or the end of the queue.
+    def _next(self) -> _Job | _Signal:
+        """The next job or signal.
 
         A reader that nobody uses is woken once the tables stand still: a start with ten thousand models
         changes them hundreds of times, and each time the definitions of all would be read again.
@@ -293,7 +338,11 @@ class Writer:
             self._disconnect()
 
     def _transact(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
-        cursor = connection.cursor(SqliteCursor)
+        with contextlib.closing(connection.cursor(SqliteCursor)) as cursor:
+            self._transact_on(cursor, group)
+
+    def _transact_on(self, cursor: SqliteCursor, group: list[_Job]) -> None:
+        connection = cursor.connection
         cursor.execute("BEGIN IMMEDIATE")
         tables = _tables(cursor) if any(job.alters for job in group) else None
         if len(group) == 1:
@@ -350,17 +399,31 @@ class Writer:
             self._renew_others()
 
     def _make_up(self) -> None:
-        """Have the disk get what was told before it had it."""
+        """Have the disk get what was told before it had it, and the database what is long in the log."""
         if self._owes_sync and self._log is not None:
             self._owes_sync = False
             late_sync.make_up(self._log)
+        if self._not_moved >= MOST_NOT_MOVED:
+            self._not_moved = 0
+            self._run_between("PRAGMA wal_checkpoint(PASSIVE)")  # what it cannot move now, a later one does
 
     def _catch_up(self) -> None:
         """See how the tables are now, before the next write has to: their definitions may have been edited, unread."""
-        if self._is_behind and self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):  # the next write is told
-                self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 0").fetchall()
+        if self._is_behind:
+            self._run_between("SELECT 1 FROM sqlite_schema LIMIT 0")  # of what is wrong, the next write is told
         self._is_behind = False
+
+    def _run_between(self, sql: str) -> None:
+        """Run a statement between two groups, whatever comes of it."""
+        self.turn.take()
+        try:
+            if self._connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    # Read to its end: the cursor need not go with this line, since who looks for garbage in another
+                    # thread holds all objects meanwhile, and a checkpoint in progress lets no transaction be committed.
+                    self._connection.execute(sql).fetchall()
+        finally:
+            self.turn.give()
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
