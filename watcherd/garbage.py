@@ -6,12 +6,16 @@ A model is hundreds of objects. Python counts only how many more there are than 
 reload of a thousand models, which replaces as many as it makes, one collection of the *young* objects
 would look at all of them. Here they are looked at in pieces, while they are made, and then never again.
 
+One thing that is kept so does go round in circles when it is not needed any more: the modules of handlers.
+They are counted, and for many of them, all there is is looked at.
+
 Owns the thresholds and the moments. Does not own what is made when.
 """
 
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -24,6 +28,14 @@ PIECE_OBJECTS: Final = 2_000
 
 SETTLED_OBJECTS: Final = 4_000
 """So many that have been looked at once are looked at once more, and then kept for good."""
+
+MOST_LEFT_BEHIND: Final = 200
+"""So many things that wait for a collection, of those that are kept for good, are worth a look at all there is.
+
+It takes a quarter of a second with a thousand models. The modules of a copy of handlers are 16 kB or more.
+"""
+
+_left_behind: weakref.WeakSet[object] = weakref.WeakSet()
 
 
 def keep_for_good(*, collected: bool = True) -> None:
@@ -58,7 +70,12 @@ def tidy() -> bool:
     Those that have stayed for a while are looked at a second time and kept for good, so that what is
     looked at together is never more than a few pieces, however much is made. Answers whether it looked.
     """
-    if not gc.isenabled() or len(gc.get_objects(generation=0)) < PIECE_OBJECTS:
+    if not gc.isenabled():
+        return False
+    if len(_left_behind) >= MOST_LEFT_BEHIND:
+        _look_at_all()
+        return True
+    if len(gc.get_objects(generation=0)) < PIECE_OBJECTS:
         return False
     gc.collect(0)
     older = len(gc.get_objects(generation=2))
@@ -68,3 +85,21 @@ def tidy() -> bool:
     gc.collect(2 if older < SETTLED_OBJECTS else 1)
     gc.freeze()
     return True
+
+
+def left_behind(thing: object) -> None:
+    """Note what nobody needs any more, and only a collection can free; any thread, a collection as well.
+
+    What is kept for good by then stays until there are `MOST_LEFT_BEHIND`.
+    """
+    _left_behind.add(thing)
+
+
+def _look_at_all() -> None:
+    gc.collect()  # most of it may have been made since anything was kept
+    if len(_left_behind) < MOST_LEFT_BEHIND:
+        return
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    _left_behind.clear()  # what is there yet is held by somebody: it is not asked after again

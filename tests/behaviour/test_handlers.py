@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import Walk, drained, serving
+from watcherd import garbage
 from watcherd.compile import Options
 from watcherd.services import Allowance
 
@@ -533,6 +534,28 @@ async def edits_under_traffic(tmp_path: Path, count: int, *, measure: bool = Fal
         assert sum(one() is not None for one in modules) == 1
         if measure:
             assert marks[1] - marks[0] < BYTES_AT_ALL
+
+
+async def test_copies_that_are_kept_for_good_go_when_they_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "MOST_LEFT_BEHIND", 6)
+    before = gc.get_threshold()
+    try:
+        async with serving(tmp_path, files(), handlers=True) as walk:
+            tables: list[weakref.ref[Any]] = []
+            for number in range(1, 10):
+                walk.write("pricing.py", f"{PRICING}class Table: pass\nEDIT = {number}\n")
+                await walk.see("pricing.py")
+                [name] = [name for name in copies() if name.endswith(".pricing")]
+                tables.append(weakref.ref(sys.modules[name].Table))
+                gc.freeze()
+                await drained(walk, "shop")
+            # Each copy is a package and two modules: of two that are left behind all is looked at.
+            assert sum(table() is not None for table in tables) <= 3
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 async def test_code_that_is_edited_under_traffic_fails_no_request_and_leaves_nothing_behind(tmp_path: Path) -> None:

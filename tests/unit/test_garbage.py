@@ -36,6 +36,7 @@ def looked_at() -> Iterator[list[int]]:
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
+    garbage._left_behind.clear()  # by handlers of other tests
     gc.set_threshold(garbage.YOUNG_OBJECTS, 20, 20)
     gc.callbacks.append(note)
     try:
@@ -72,6 +73,47 @@ def test_garbage_is_freed_before_anything_is_kept_for_good(looked_at: list[int])
         garbage.tidy()
     assert looked_at
     assert freed == list(range(20))
+
+
+def test_what_is_kept_for_good_and_left_behind_is_freed_when_it_is_much(looked_at: list[int]) -> None:
+    freed: list[int] = []
+    things = [Thing(cyclic=True) for _ in range(garbage.MOST_LEFT_BEHIND)]
+    for number, thing in enumerate(things):
+        weakref.finalize(thing, freed.append, number)
+    del thing
+    gc.freeze()
+    while things:
+        assert not garbage.tidy()
+        garbage.left_behind(things.pop())
+    looked_at.clear()
+    assert garbage.tidy()
+    assert sorted(freed) == list(range(garbage.MOST_LEFT_BEHIND))
+    assert gc.get_freeze_count() > 0, "what is needed is kept for good again"
+    looked_at.clear()
+    assert not garbage.tidy()
+    assert looked_at == []
+
+
+def test_what_was_not_kept_is_freed_without_a_look_at_all(looked_at: list[int]) -> None:
+    gone: list[int] = []
+    for number in range(garbage.MOST_LEFT_BEHIND):
+        thing = Thing(cyclic=True)
+        weakref.finalize(thing, gone.append, number)
+        garbage.left_behind(thing)
+        del thing
+    assert garbage.tidy()
+    assert len(gone) == garbage.MOST_LEFT_BEHIND
+    assert max(looked_at) < garbage.SETTLED_OBJECTS + SLACK
+
+
+def test_what_somebody_holds_is_not_asked_after_again(looked_at: list[int]) -> None:
+    held = [Thing() for _ in range(garbage.MOST_LEFT_BEHIND)]
+    for thing in held:
+        garbage.left_behind(thing)
+    assert garbage.tidy()
+    looked_at.clear()
+    assert not garbage.tidy()
+    assert looked_at == []
 
 
 def test_nothing_is_looked_at_while_a_start_builds(looked_at: list[int]) -> None:

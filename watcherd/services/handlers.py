@@ -24,6 +24,7 @@ from types import CodeType, MappingProxyType, ModuleType, TracebackType
 from typing import Any, Final
 
 from watcherd.errors import WatcherdError, words_of
+from watcherd.garbage import left_behind
 from watcherd.pim.linked import Code
 from watcherd.pim.spec import HandlerRef
 
@@ -122,7 +123,10 @@ def _unload(package: str) -> None:
     files = _FINDER.remove(package)
     # A copy of the names first, made in one go: other threads import meanwhile.
     for name in [name for name in list(sys.modules) if name == package or name.startswith(f"{package}.")]:
-        sys.modules.pop(name, None)
+        # Functions know the names beside them, themselves among these; and the loader is one of the names.
+        loader = getattr(sys.modules.pop(name, None), "__loader__", None)
+        if isinstance(loader, _Loader):
+            left_behind(loader)
     for path in files:
         linecache.cache.pop(f"{package}/{path}", None)
 
