@@ -23,6 +23,7 @@ from watcherd.store.at_once import AtOnce, RestingError, TooMuchError
 from watcherd.store.cursor import Cursor, read_one_state, refused, run
 from watcherd.store.dialect import SQLITE
 from watcherd.store.hold import Hold, Tenure
+from watcherd.store.interrupt import interrupt_until_done
 from watcherd.store.place import Place
 from watcherd.store.readers import Readers
 from watcherd.store.session import Body, interact
@@ -30,7 +31,7 @@ from watcherd.store.sqlite_session import SESSIONS, Connections, SqliteSession
 from watcherd.store.sqlite_stream import SqliteStream
 from watcherd.store.stream import opened
 from watcherd.store.usage import MAX_WAITING, Usage
-from watcherd.store.writer import Writer, interrupt_until_done
+from watcherd.store.writer import Writer
 
 READERS: Final = 3
 _CACHED_STATEMENTS: Final = 1024

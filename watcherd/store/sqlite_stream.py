@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store.cursor import SqliteCursor, run
+from watcherd.store.interrupt import interrupt_until_done
 from watcherd.store.stream import IDLE_SECONDS
-from watcherd.store.writer import interrupt_until_done
 
 _PRAGMAS: Final = (
     "PRAGMA temp_store=FILE",  # a million rows that have to be sorted are not sorted in memory

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import itertools
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -31,7 +30,9 @@ import structlog
 from watcherd.errors import StoreError, StoreUnavailableError
 from watcherd.store import late_sync
 from watcherd.store.at_once import AtOnce, TooMuchError
-from watcherd.store.cursor import AfterCommit, Cursor, SqliteCursor, is_of_the_medium, refused
+from watcherd.store.cursor import Cursor, SqliteCursor, is_of_the_medium, refused
+from watcherd.store.interrupt import interrupt_until_done
+from watcherd.store.jobs import Job, Signal, Write, attempt, deliver, refuse
 from watcherd.store.place import Place
 from watcherd.store.turn import Turn
 from watcherd.store.write_at_once import write_at_once
@@ -43,38 +44,8 @@ MOST_NOT_MOVED: Final = 100
 """Writes of the event loop's thread, which leave the log as it is, before it is moved to the database here."""
 
 _STILL_SECONDS: Final = 0.2
-_INTERRUPTS: Final = 50
-_BETWEEN_INTERRUPTS: Final = 0.02
-"""Seconds; together, what a close waits for beyond its deadline."""
 
 T = TypeVar("T")
-Write = Callable[[Cursor], Any]
-
-
-class _Signal(enum.Enum):
-    """What waits in the queue and is no write."""
-
-    LOOK = enum.auto()
-    """There is something to make up for."""
-    END = enum.auto()
-
-
-class _Job:
-    """One write that waits, and then what came of it."""
-
-    __slots__ = ("after_commit", "alters", "apart", "error", "from_files", "future", "result", "write")
-
-    def __init__(
-        self, write: Write, future: asyncio.Future[Any], *, apart: bool, alters: bool, from_files: bool
-    ) -> None:
-        self.write = write
-        self.apart = apart
-        self.alters = alters
-        self.from_files = from_files
-        self.future = future
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.after_commit: AfterCommit = {}
 
 
 class Writer:
@@ -113,12 +84,12 @@ class Writer:
         """How many threads have ended so."""
         self.turn = Turn()
         """Who writes now: this thread, or one of those that interact."""
-        self._waiting: queue.SimpleQueue[_Job | _Signal] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Job | Signal] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closing = False
         self._abandoned = threading.Event()
-        self._in_hand: list[_Job] = []
+        self._in_hand: list[Job] = []
         self._is_settled = False
         self._runs = False
         self._start()
@@ -143,7 +114,7 @@ class Writer:
             raise StoreUnavailableError(f"{self.max_waiting} writes are waiting for the database already")
         if not self._runs:
             self._start()
-        job = _Job(write, self._loop.create_future(), apart=apart, alters=alters, from_files=from_files)
+        job = Job(write, self._loop.create_future(), apart=apart, alters=alters, from_files=from_files)
         self._waiting.put(job)
         return await job.future
 
@@ -170,7 +141,7 @@ class Writer:
         self._owes_sync = self._log is not None
         self._not_moved += 1
         if self._owes_sync or self._not_moved >= MOST_NOT_MOVED:
-            self._loop.call_soon(self._waiting.put, _Signal.LOOK)  # once the caller has gone on
+            self._loop.call_soon(self._waiting.put, Signal.LOOK)  # once the caller has gone on
         return result
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the queue, not for the caller
@@ -184,7 +155,7 @@ class Writer:
         if not self._runs:
             self._disconnect()
             return
-        self._waiting.put(_Signal.END)
+        self._waiting.put(Signal.END)
         await asyncio.wait([self._ended], timeout=timeout)
         if not self._ended.done():
             self._abandoned.set()
@@ -218,17 +189,18 @@ class Writer:
         self._runs = False
         self.failures += 1
         self.failure = f"its writer ended of {type(error).__name__}: {error}"
-        _log().error("store.writer_failed", hint="the next write begins another one", exc_info=error)
+        log = structlog.stdlib.get_logger("watcherd.store")
+        log.error("store.writer_failed", hint="the next write begins another one", exc_info=error)
         if not self._is_settled:
             unknown = "whether this was written is not known: look before it is sent again"
-            _refuse(self._in_hand, f"the database: {self.failure}; {unknown}")
-        waiting: list[_Job] = []
+            refuse(self._in_hand, f"the database: {self.failure}; {unknown}")
+        waiting: list[Job] = []
         with contextlib.suppress(queue.Empty):
             while True:
                 job = self._waiting.get_nowait()
-                waiting += [job] if isinstance(job, _Job) else []
-        _refuse(waiting, f"the database: {self.failure}; this was not written")
-        _deliver([*self._in_hand, *waiting])
+                waiting += [job] if isinstance(job, Job) else []
+        refuse(waiting, f"the database: {self.failure}; this was not written")
+        deliver([*self._in_hand, *waiting])
         self._in_hand = []
         if self._closing:
             _finish(self._ended)
@@ -247,7 +219,7 @@ class Writer:
                     self.turn.give()
                 if not all(job.alters for job in group):
                     self._wake_reader()  # who writes rows is going to read them
-                self._tell(_deliver, group)
+                self._tell(deliver, group)
                 self._in_hand = []
                 if self._place.is_lost:
                     self._place.save(self._connection, lambda: not self._abandoned.is_set())
@@ -259,13 +231,13 @@ class Writer:
         self._disconnect()
         self._tell(_finish, self._ended)
 
-    def _take(self) -> tuple[list[_Job], bool]:
+    def _take(self) -> tuple[list[Job], bool]:
         """All that waits, none where there is but something to make up for, and whether the queue has ended."""
         self._is_settled = False
         group = self._in_hand = []
         job = self._next()
-        while job is not _Signal.END:
-            if isinstance(job, _Job) and not job.future.cancelled():
+        while job is not Signal.END:
+            if isinstance(job, Job) and not job.future.cancelled():
                 group.append(job)
             if len(group) >= MAX_GROUP:
                 return group, False
@@ -275,7 +247,7 @@ class Writer:
                 return group, False
         return group, True
 
-    def _next(self) -> _Job | _Signal:
+    def _next(self) -> Job | Signal:
         """The next job or signal.
 
         A reader that nobody uses is woken once the tables stand still: a start with ten thousand models
@@ -289,13 +261,13 @@ class Writer:
                 self._renew()
         return self._waiting.get()
 
-    def _settle(self, group: list[_Job]) -> None:
+    def _settle(self, group: list[Job]) -> None:
         """Give each job its result or error, once it is certain what was committed."""
         if self._abandoned.is_set():
             for job in group:
                 job.error = StoreUnavailableError("the database was closed before this write began")
             return
-        if self._place.is_lost and _refuse(group, self._place.lost()):
+        if self._place.is_lost and refuse(group, self._place.lost()):
             return
         for apart, jobs in itertools.groupby(group, key=lambda job: job.apart):
             if apart:
@@ -304,9 +276,9 @@ class Writer:
             else:
                 self._settle_together(list(jobs))
         # Only now, when it is in the files: before that, they could still be deleted unseen.
-        _refuse(group, self._place.lost())
+        refuse(group, self._place.lost())
 
-    def _settle_together(self, group: list[_Job]) -> None:
+    def _settle_together(self, group: list[Job]) -> None:
         try:
             connection = self._connected()
             if self._log is not None and all(job.from_files for job in group) and late_sync.put_off(connection):
@@ -322,7 +294,7 @@ class Writer:
                 # One each: they are raised in different tasks, and collect different tracebacks.
                 job.error = refused(error) if isinstance(error, sqlite3.Error) else StoreUnavailableError(str(error))
 
-    def _settle_apart(self, job: _Job) -> None:
+    def _settle_apart(self, job: Job) -> None:
         """Run one write alone. Inside a transaction the setting would be ignored, so it comes first."""
         self._disconnect()
         try:
@@ -337,17 +309,17 @@ class Writer:
         finally:
             self._disconnect()
 
-    def _transact(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
+    def _transact(self, connection: sqlite3.Connection, group: list[Job]) -> None:
         with contextlib.closing(connection.cursor(SqliteCursor)) as cursor:
             self._transact_on(cursor, group)
 
-    def _transact_on(self, cursor: SqliteCursor, group: list[_Job]) -> None:
+    def _transact_on(self, cursor: SqliteCursor, group: list[Job]) -> None:
         connection = cursor.connection
         cursor.execute("BEGIN IMMEDIATE")
         tables = _tables(cursor) if any(job.alters for job in group) else None
         if len(group) == 1:
             job = group[0]
-            _attempt(job, cursor)
+            attempt(job, cursor)
             if job.error is not None:
                 self._note(job.error.__cause__)
                 if connection.in_transaction:
@@ -356,7 +328,7 @@ class Writer:
         else:
             for job in group:
                 cursor.execute("SAVEPOINT one")
-                _attempt(job, cursor)
+                attempt(job, cursor)
                 if job.error is not None:
                     self._note(job.error.__cause__)
                 if not connection.in_transaction:
@@ -451,74 +423,10 @@ class Writer:
             self._loop.call_soon_threadsafe(callback, argument)
 
 
-def _log() -> structlog.stdlib.BoundLogger:
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("watcherd.store")
-    return logger
-
-
 def _tables(cursor: Cursor) -> int:
     """The version of the definitions of all tables."""
     version: int = cursor.execute("PRAGMA schema_version").fetchone()[0]
     return version
-
-
-async def interrupt_until_done(
-    waiting: Sequence[asyncio.Future[Any]], connections: Callable[[], Iterable[sqlite3.Connection]]
-) -> bool:
-    """Interrupt what runs on connections until nothing is waited for; False when it does not end.
-
-    Again and again: an interrupt between two statements has no effect on the second.
-    """
-    for _ in range(_INTERRUPTS):
-        pending = [future for future in waiting if not future.done()]
-        if not pending:
-            return True
-        for connection in connections():
-            with contextlib.suppress(sqlite3.Error):  # closed meanwhile
-                connection.interrupt()
-        await asyncio.wait(pending, timeout=_BETWEEN_INTERRUPTS)
-    return all(future.done() for future in waiting)
-
-
-def _refuse(group: list[_Job], why: str | None) -> bool:
-    """Let nobody believe that a write is stored for which there is a reason against."""
-    if why is None:
-        return False
-    for job in group:
-        if job.error is None:
-            job.error = StoreUnavailableError(why)
-    return True
-
-
-def _attempt(job: _Job, cursor: Cursor) -> None:
-    """Run one write; whatever it raises is its caller's."""
-    cursor.after_commit = job.after_commit
-    try:
-        job.result = job.write(cursor)
-    except sqlite3.Error as error:
-        job.error = refused(error)
-    except StopIteration as error:
-        job.error = RuntimeError("a write raised StopIteration, which no future can hold")
-        job.error.__cause__ = error
-    except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
-        job.error = error
-
-
-def _deliver(group: list[_Job]) -> None:
-    """On the loop: tell what is committed, and answer all callers that are still there."""
-    for job in group:
-        if job.error is None:
-            for tell in job.after_commit.values():
-                try:
-                    tell()
-                except Exception as error:  # noqa: BLE001 - it is stored all the same, and others wait to be answered
-                    _log().error("store.not_told", hint="followers of rows have missed a write", exc_info=error)
-        if job.future.done():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)
 
 
 def _finish(ended: asyncio.Future[None]) -> None:

@@ -289,7 +289,7 @@ async def test_closing_interrupts_what_takes_longer_than_its_deadline(database: 
 
 
 async def test_closing_says_what_it_cannot_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watcherd.store.writer._INTERRUPTS", 1)
+    monkeypatch.setattr("watcherd.store.interrupt._INTERRUPTS", 1)
     database = SqliteDatabase(tmp_path / "x.db")
     reader, writer = Gate(), Gate()
     writing = await writer.start(database)

@@ -56,7 +56,7 @@ BEFORE = [
     (Writer, "_settle_together"),
     (Writer, "_connected"),
     (Writer, "_transact"),
-    (writer, "_attempt"),
+    (writer, "attempt"),
 ]
 """Places where nothing is committed yet."""
 UNCLEAR = [(Place, "lost")]
