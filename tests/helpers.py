@@ -10,8 +10,9 @@ import asyncio
 import json
 import socket
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,15 @@ async def counting_rounds() -> AsyncIterator[Callable[[], int]]:
         yield lambda: rounds
     finally:
         counting.cancel()
+
+
+def descriptors() -> Counter[str]:
+    """What this process has open, by what it leads to; another thread may close it before it is looked at."""
+    found: Counter[str] = Counter()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found[str(link.readlink())] += 1
+    return found
 
 
 async def drained(walk: Walk, model: str) -> None:

@@ -13,13 +13,12 @@ import tracemalloc
 import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import Walk, drained, model_text, serving
+from tests.helpers import Walk, descriptors, drained, model_text, serving
 from watcherd import events
 from watcherd.compile.dispatch import Dispatcher
 from watcherd.gateway import RouteTable
@@ -44,15 +43,6 @@ def shop(number: int) -> str:
         f"color: {{type: string, description: as of {number}, unique: {str(number % 3 == 0).lower()}}}",
         *(["size"] if number % 2 else []),
     )
-
-
-def descriptors() -> Counter[str]:
-    """What is open, by what it leads to; another thread may close it before it is looked at."""
-    found: Counter[str] = Counter()
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):
-            found[str(link.readlink())] += 1
-    return found
 
 
 def counted(*kinds: type) -> Counter[type]:

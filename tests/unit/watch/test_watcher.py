@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace as replace_fields
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
+from tests.helpers import descriptors
 from watcherd import directory
 from watcherd.events import Event, WatchDegraded, WatchRecovered, WatchRestarted, WatchStarted
 from watcherd.watch import ChangeSet, Waits, Watcher, WatchState, canary, notify
@@ -484,14 +484,6 @@ async def test_while_it_backs_off_it_is_not_blind(root: Path, start: Start) -> N
 
 
 async def test_a_cancelled_watcher_leaves_no_thread_and_no_descriptor(root: Path, start: Start) -> None:
-    def descriptors() -> Counter[str]:
-        """What is open, by what it leads to; what it leads to may be gone before it is looked at."""
-        found: Counter[str] = Counter()
-        for link in Path("/proc/self/fd").iterdir():
-            with suppress(FileNotFoundError):
-                found[str(link.readlink())] += 1
-        return found
-
     gc.collect()
     before, others = descriptors(), set(threading.enumerate())
     for _ in range(20):
