@@ -33,7 +33,7 @@ from watcherd import heads, problems
 from watcherd.exchange import FAILED
 from watcherd.problems import Problem
 from watcherd.prompt import Reply
-from watcherd.wire import BODY, GONE, REPLY, Answer, Scope
+from watcherd.wire import BODY, GONE, REPLY, Answer, Headers, Scope
 
 LINGER_SECONDS = 1.0
 """How long a client that was refused may go on sending."""
@@ -87,7 +87,7 @@ class Connection(HttpToolsProtocol):
         self._prompt_left = 0
         self._idle_since = 0.0
         self._date: tuple[object, bytes] = (None, b"")
-        self._plain: heads.Headers | None = None
+        self._plain: Headers | None = None
         self._wishes_upgrade = False
         self._stall_timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -192,7 +192,7 @@ class Connection(HttpToolsProtocol):
         cast("Scope", self.scope)[REPLY] = self._take_over
         self._is_one_piece = True
 
-    def _look_closely(self, telling: heads.Headers) -> None:
+    def _look_closely(self, telling: Headers) -> None:
         """Refuse, by a `Problem`, a head that is not in order; make one of a proxy's into one of a server's."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         heads.check_line(method, version)

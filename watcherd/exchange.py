@@ -39,6 +39,7 @@ from watcherd.wire import (
     Receive,
     Scope,
     Send,
+    as_lines,
     body_too_large,
     problem_answer,
     send_answer,
@@ -361,11 +362,6 @@ def refuse_unread(problem: Problem, client: str, notes: Notes, fault: BaseExcept
         client=client,
     )
     return replace(answer, headers=[*answer.headers, (b"x-request-id", request_id.encode("ascii"))])
-
-
-def as_lines(headers: Headers) -> bytes:
-    """Headers as they stand on the wire."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def system_lines(request_id: str, generation: int, revision: Revision | None, shared: bytes = b"") -> bytes:

@@ -19,7 +19,7 @@ import structlog
 
 from watcherd import problems, prompt
 from watcherd.cors import METHODS, Cors
-from watcherd.exchange import CACHE, Exchange, Notes, as_lines, refuse_unread
+from watcherd.exchange import CACHE, Exchange, Notes, refuse_unread
 from watcherd.feeds import Readers
 from watcherd.keys import Keys
 from watcherd.metrics import Metrics
@@ -27,7 +27,7 @@ from watcherd.pim.spec import fold
 from watcherd.problems import Problem
 from watcherd.prompt import Reply
 from watcherd.revision import InFlight, Revision
-from watcherd.wire import Answer, AsgiApp, Call, Receive, Scope, Send
+from watcherd.wire import Answer, AsgiApp, Call, Receive, Scope, Send, as_lines
 
 SYSTEM_SEGMENTS = frozenset(
     {"", "admin", "docs", "redoc", "healthz", "readyz", "metrics", "problems", "static", "openapi.json"}

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from watcherd import problems
 from watcherd.problems import Problem
+from watcherd.wire import Headers, as_lines
 
 TELLING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"upgrade"})
 """Headers that have a say in what the request is, and where it ends."""
@@ -27,8 +28,6 @@ _AUTHORITY: Final = re.compile(
 _ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
 
 _SHOWN_BYTES: Final = 80
-
-Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Target(NamedTuple):
@@ -86,8 +85,8 @@ def find_target(address: bytes, method: bytes) -> Target:
 
 def without_upgrade(method: bytes, address: bytes, version: str, headers: Headers) -> bytes:
     """The head as if no other protocol had been wished for: then its body is one."""
-    lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
-    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, address, version.encode("ascii"), b"".join(lines))
+    lines = as_lines([header for header in headers if header[0] != b"upgrade"])
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, address, version.encode("ascii"), lines)
 
 
 def _check_codings(codings: Sequence[bytes], version: str) -> None:

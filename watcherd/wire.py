@@ -179,6 +179,11 @@ class Call:
         return digest.hexdigest
 
 
+def as_lines(headers: Headers) -> bytes:
+    """Headers as they stand on the wire."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
 def body_too_large(max_bytes: int) -> Problem:
     """413; the connection ends with it, since the rest of the body is not read."""
     return Problem(problems.BODY_TOO_LARGE, f"the body is over {max_bytes} bytes", headers={"connection": "close"})
