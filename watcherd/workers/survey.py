@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from watcherd.followers import Figures, Holder, Survey, WorkerSeen
+from watcherd.store import Usage
 from watcherd.workers.channel import CallFailedError, ChannelClosedError, Fields
 from watcherd.workers.member import Member
 
@@ -44,16 +45,16 @@ def added_up(answers: Answers, *, workers: int, restarts: int) -> Figures:
     for answer in given:
         in_flight.update(answer["in_flight"])
         in_flight.update(model for model, *_ in answer["held"])
-    usages = [answer["usage"] for answer in given]
+    usages = [Usage(*answer["usage"]) for answer in given]
     return Figures(
         in_flight=in_flight,
         host=sum(answer["host"] for answer in given),
         streams=sum(answer["streams"] for answer in given),
-        waiting=sum(usage[0] for usage in usages),
-        waiting_max=sum(usage[1] for usage in usages),
-        used=sum(usage[2] for usage in usages),
-        connections=sum(usage[3] for usage in usages),
-        writer_failures=sum(usage[4] for usage in usages),
+        waiting=sum(usage.waiting for usage in usages),
+        waiting_max=sum(usage.waiting_max for usage in usages),
+        used=sum(usage.used for usage in usages),
+        connections=sum(usage.connections for usage in usages),
+        writer_failures=sum(usage.failures for usage in usages),
         workers=workers,
         restarts=restarts,
         cpu={str(number): answer["cpu"] for number, answer in asked},
