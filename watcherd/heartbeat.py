@@ -15,10 +15,9 @@ import structlog
 
 from watcherd import events
 from watcherd.drain import Drains
-from watcherd.errors import StoreError
 from watcherd.gateway import Gateway
 from watcherd.reload import Reloader
-from watcherd.store import BEAT_SECONDS, Store
+from watcherd.store import BEAT_SECONDS, DatabaseHealth, Store
 
 
 class Heartbeat:
@@ -44,8 +43,7 @@ class Heartbeat:
         self._reloader = reloader
         self._scanned = scanned
         self._behind = behind
-        self._publish = publish
-        self._reason: str | None = None
+        self._health = DatabaseHealth(store, publish)
         self._log = structlog.stdlib.get_logger("watcherd.heartbeat")
 
     async def run(self) -> None:
@@ -56,15 +54,7 @@ class Heartbeat:
 
     async def look(self) -> None:
         """Speak once; tell of a database that does not listen, or is not what it was: once why, and of its return."""
-        try:
-            await self.beat()
-            reason = await self._store.health()
-        except StoreError as error:
-            reason = str(error)
-        if reason == self._reason:
-            return
-        self._publish(events.DatabaseRecovered() if reason is None else events.DatabaseDegraded(reason))
-        self._reason = reason
+        await self._health.look(self.beat)
 
     async def beat(self) -> None:
         """Speak once, and have caught up with what others did."""

@@ -15,6 +15,7 @@ from watcherd.store.cursor import Cursor
 from watcherd.store.database import database_exists, save_copy
 from watcherd.store.drift import Difference
 from watcherd.store.founding import MAX_TOGETHER
+from watcherd.store.health import DatabaseHealth
 from watcherd.store.hold import Tenure
 from watcherd.store.holders import BEAT_SECONDS, Heard
 from watcherd.store.limits import stricter
@@ -41,6 +42,7 @@ __all__ = [
     "Applied",
     "Body",
     "Cursor",
+    "DatabaseHealth",
     "Difference",
     "EntityNames",
     "Filter",

@@ -28,7 +28,7 @@ from watcherd.behind import loaded
 from watcherd.compile import compile_model
 from watcherd.composition import deadlines, make_gateway, make_options, open_store, patience, read_keys, reload_keys
 from watcherd.drain import Drains
-from watcherd.errors import StoreError, WatcherdError
+from watcherd.errors import WatcherdError
 from watcherd.garbage import keep_for_good, tidy
 from watcherd.gateway import RouteTable
 from watcherd.holds import RELOAD
@@ -41,7 +41,7 @@ from watcherd.revision import InFlight, Revision
 from watcherd.server import make_server
 from watcherd.settings import Settings
 from watcherd.stop import SPARE_SECONDS, LastResort, Requests
-from watcherd.store import BEAT_SECONDS, Store
+from watcherd.store import BEAT_SECONDS, DatabaseHealth, Store
 from watcherd.workers.channel import Channel, Said
 from watcherd.workers.packing import unpack
 from watcherd.workers.relay import Relay
@@ -141,7 +141,7 @@ class Worker:
         self._numbers: dict[Revision, int] = {}
         self._rejected: frozenset[str] = frozenset()
         self._starting = True
-        self._database: str | None = None
+        self._database = DatabaseHealth(store, self._publish)
         channel.calls |= {
             "prepare": self._prepare,
             "swap": self._swap,
@@ -269,7 +269,7 @@ class Worker:
                 "held": [_held(revision, request) for revision in draining for request in revision.in_flight],
                 "streams": self._feeds.readers.open,
                 "usage": astuple(self._store.usage()),
-                "database": self._database,
+                "database": self._database.reason,
                 "tally": self._metrics.tally().as_json(),
                 "cpu": time.process_time(),
                 "memory": _resident_bytes(),
@@ -279,13 +279,7 @@ class Worker:
     async def _look_at_database(self) -> None:
         """See now and then whether the database is as it should be here: a disk may be full for one process alone."""
         while True:
-            try:
-                reason = await self._store.health()
-            except StoreError as error:
-                reason = str(error)
-            if reason != self._database:
-                self._publish(events.DatabaseRecovered() if reason is None else events.DatabaseDegraded(reason))
-                self._database = reason
+            await self._database.look()
             await asyncio.sleep(BEAT_SECONDS)
 
     def _publish(self, event: events.Event) -> None:
