@@ -88,9 +88,8 @@ class Followers(Protocol):
 
     alone: bool
 
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why fewer of them serve than should."""
+    def reasons(self, database: str | None) -> tuple[str, ...]:
+        """Why fewer of them serve than should, and what they say of the database but `database`, which is known."""
 
     async def prepare(self, revision: Revision, plan: SchemaPlan) -> None:
         """Have every one of them build a revision that may serve next. FollowerError when one cannot."""
@@ -112,7 +111,10 @@ class Nobody:
     """No other process: what one asks of all of them is done."""
 
     alone = True
-    reasons: tuple[str, ...] = ()
+
+    def reasons(self, database: str | None) -> tuple[str, ...]:  # noqa: ARG002 - nobody says it again
+        """Nobody to say why."""
+        return ()
 
     async def prepare(self, revision: Revision, plan: SchemaPlan) -> None:
         """Nobody to build it."""

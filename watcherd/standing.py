@@ -44,24 +44,29 @@ class Standing:
 
         The database is looked at too: without it every request is a 503, but it comes back by itself.
         """
-        now = self._without_store()
-        reason = await self._store.health() if now.status in {"ok", "degraded"} else None
-        return now if reason is None else Readiness("degraded", (*now.reasons, reason), now.generation)
-
-    def _without_store(self) -> Readiness:
+        database = await self._store.health() if self._gives_service() else None
         generation = self._gateway.table.generation
         if self._gateway.stopping:
             return Readiness("stopping", ("the daemon is stopping",), generation)
         if not self._scanned.is_set():
             return Readiness("starting", (self._not_yet(),), generation)
+        reasons = (*self._without_database(), *self._followers.reasons(database))
+        if database is not None:
+            reasons = (*reasons, database)
+        return Readiness("degraded" if reasons else "ok", reasons, generation)
+
+    def _gives_service(self) -> bool:
+        return self._scanned.is_set() and not self._gateway.stopping
+
+    def _without_database(self) -> tuple[str, ...]:
+        """What is not as it should be in what this process watches and reloads."""
         health = self._watcher.health
         reasons = health.reasons
         if health.state is not WatchState.WATCHING and not reasons:
             reasons = (f"the watcher is {health.state.value}",)
         if self._reloader.failure is not None:
             reasons = (*reasons, self._reloader.failure)
-        reasons = (*reasons, *self._reloader.drift.reasons, *self._followers.reasons)
-        return Readiness("degraded" if reasons else "ok", reasons, generation)
+        return (*reasons, *self._reloader.drift.reasons)
 
     def why_missing(self, model: str) -> Problem:
         """Why no model of this name is served."""

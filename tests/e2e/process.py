@@ -90,6 +90,16 @@ class Process:
                 self._news.notify_all()
 
 
+async def until_ready_is(client: httpx.AsyncClient, status: str) -> Line:
+    """What `/readyz` says once it has this status: of workers it hears every other second."""
+    async with asyncio.timeout(HANG_SECONDS):
+        while True:
+            said: Line = (await client.get("/readyz")).json()
+            if said["status"] == status:
+                return said
+            await asyncio.sleep(0.05)
+
+
 def clean_environment() -> dict[str, str]:
     """Ours without settings of watcherd: what a developer has set is not what is tested."""
     return {name: value for name, value in os.environ.items() if not name.startswith("WATCHERD_")}

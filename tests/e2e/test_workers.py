@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.connections import REST, cut, in_flight, place, send_half
 from tests.e2e.models import BROKEN, shop
-from tests.e2e.process import Process, running
+from tests.e2e.process import Process, running, until_ready_is
 from tests.e2e.test_service import Manager, activated, get
 from tests.e2e.test_streams import listening
 from tests.e2e.test_traffic import reload_under_traffic
@@ -659,13 +659,3 @@ async def test_a_disk_that_only_one_worker_finds_full_is_told_of_by_all_until_th
     await crew.wait_for("database.recovered", where=lambda line: line.get("worker") == 1)
     await until_ready_is(each[2], "ok")
     assert (await each[1].post("/api/shop/items", json={"name": "b"})).status_code == 201
-
-
-async def until_ready_is(client: httpx.AsyncClient, status: str) -> dict[str, Any]:
-    """What `/readyz` says once the parent has heard of it: it asks the workers every other second."""
-    async with asyncio.timeout(60):
-        while True:
-            said: dict[str, Any] = (await client.get("/readyz")).json()
-            if said["status"] == status:
-                return said
-            await asyncio.sleep(0.05)

@@ -143,13 +143,15 @@ class Crew:
 
     # -- how they are -------------------------------------------------------------------------
 
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why fewer processes serve than should, and for whom the database is not as it should be: for one, maybe."""
+    def reasons(self, database: str | None) -> tuple[str, ...]:
+        """Why fewer processes serve than should, and for whom the database is not as it should be: for one, maybe.
+
+        What the daemon says of it already, `database`, is not said of each of them again.
+        """
         ended = [f"worker {number} {reason}" for number, reason in sorted(self._failures.items())]
         said: dict[str, list[int]] = defaultdict(list)
         for member in self._members.values():
-            if member.database is not None:
+            if member.database not in {None, database}:
                 said[member.database].append(member.number)
         named = [f"worker {', '.join(map(str, sorted(numbers)))}: {reason}" for reason, numbers in said.items()]
         return (*ended, *named)
