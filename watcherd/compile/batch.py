@@ -10,6 +10,7 @@ operation succeeds; the first that fails is named, and so is everything that is 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -60,7 +61,8 @@ class BatchEndpoint:
     async def prepare(self, call: Call) -> Work:
         """200: what each operation is answered, in order. Raises `Problem` for the first that cannot be done."""
         refuse_parameters(call.query)
-        works = self._works(await reading.read_json(call, reading.JSON_ONLY, exact=True), call.base)
+        operations = await reading.read_json(call, reading.JSON_ONLY, exact=True)
+        works = await asyncio.to_thread(self._works, operations, call.base)
 
         def work(cursor: Cursor) -> Answer:
             results = [_result(_perform(*one, cursor, index)) for index, one in enumerate(works)]
@@ -71,13 +73,16 @@ class BatchEndpoint:
     def _works(self, operations: Any, base: str) -> list[tuple[Work, bool]]:
         """What every operation writes, and whether it has a body.
 
-        Raises `Problem` with all findings about their bodies at once.
+        Raises `Problem` with all findings about their bodies at once. Up to a thousand of them, so it runs in a thread:
+        others have their turn meanwhile.
         """
         if not isinstance(operations, list) or len(operations) > MAX_OPERATIONS:
             raise reading.invalid([Finding("#", "type", f"expected an array of at most {MAX_OPERATIONS} operations")])
         works: list[tuple[Work, bool]] = []
         findings: list[Finding] = []
         for index, operation in enumerate(operations):
+            if len(findings) > reading.MAX_FINDINGS:
+                break
             try:
                 works.append((self._work(operation, base), "body" in operation))
             except Problem as problem:

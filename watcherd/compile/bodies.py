@@ -181,7 +181,7 @@ def read(bodies: Bodies, body: Any, required: Collection[str]) -> tuple[dict[str
     """What a body sends, and the findings that need no row; with findings, the rest that is valid."""
     sent, findings = reading.check(bodies.validator, body, bodies.known)
     if findings:
-        if not isinstance(body, dict):
+        if not isinstance(body, dict) or len(findings) > reading.MAX_FINDINGS:
             return {}, findings
         blamed = _blamed(findings)
         rest = {name: value for name, value in body.items() if name not in blamed}

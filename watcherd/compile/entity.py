@@ -7,6 +7,7 @@ kept (store).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,6 +41,9 @@ from watcherd.pim.spec import Entity
 from watcherd.problems import Finding, Problem
 from watcherd.store import Cursor, Filter, ModelTables, Row
 from watcherd.wire import JSON, Answer, Call
+
+_AT_A_TIME = 100
+"""Rows that are validated before others have their turn: more of them take a thread."""
 
 Values = Mapping[str, Any]
 Change = Callable[[Row], Values]
@@ -107,6 +111,8 @@ class EntityEndpoints:
         """201: the new row, or the new rows of an array: all or none."""
         refuse_parameters(call.query)
         body = await reading.read_json(call, reading.JSON_ONLY, exact=self._bodies.exact)
+        if isinstance(body, list) and len(body) > _AT_A_TIME:
+            return await asyncio.to_thread(self.creating, body, call.base)
         return self.creating(body, call.base)
 
     def creating(self, body: Any, base: str) -> Work:
@@ -139,6 +145,8 @@ class EntityEndpoints:
             values, found = created(self._bodies, item, (index,))
             batch.append(values)
             findings += found
+            if len(findings) > reading.MAX_FINDINGS:
+                break
         if findings:
             raise reading.invalid(findings)
         insert = self._rows.inserting(batch)

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 from pydantic_core import to_json
 
 from watcherd.compile import csv_text
-from watcherd.compile.query import ListQuery, is_scalar, parameters, read_query, refused
+from watcherd.compile.query import RESERVED, ListQuery, is_scalar, parameters, read_query, refused
 from watcherd.pim.spec import Entity
 from watcherd.problems import Finding
 from watcherd.store import Row, Rows, RowStream
@@ -31,6 +31,9 @@ NDJSON = b"application/x-ndjson"
 
 PAGES = frozenset({"skip", "limit", "count", "cursor", "fields", "expand"})
 """Parameters of lists that an export does not have: it answers all rows, whole."""
+
+TAKEN = RESERVED | {"format"}
+"""Names that mean something else than an attribute: one that is called so is filtered by its operators only."""
 
 _SLICE_BYTES = 256 * 1024
 _FIRST_ROWS, _MOST_ROWS = 50, 2000

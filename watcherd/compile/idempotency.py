@@ -4,8 +4,9 @@ Owns what a key looks like, who a caller is, and when a kept answer is given aga
 how answers are kept (store), nor what is written (entity, batch, imports).
 
 Kept is what was written, and nothing else: a request that was refused has changed nothing, so its
-key may be used again, with a corrected body too. A caller is known by the `Authorization` header;
-those without one are one caller. Both spellings of a model and of a service's path are the same path.
+key may be used again, with a corrected body too. A caller is known by the name of its API key, however
+that is sent; where none are asked for, by the `Authorization` header: those without one are one caller.
+Both spellings of a model and of a service's path are the same path.
 """
 
 from __future__ import annotations
@@ -120,7 +121,9 @@ def read_key(sent: bytes) -> str:
 
 
 def _caller(call: Call) -> str:
-    """Who sends a request; a hash, since what is sent is a secret."""
+    """Who sends a request: the name of its API key, else a hash, since what is sent is a secret."""
+    if call.identity is not None:
+        return f"key {call.identity}"
     sent = call.header(b"authorization")
     return "" if sent is None else blake2b(sent, digest_size=16).hexdigest()
 

@@ -78,8 +78,19 @@ INDEX_SCHEMA: Schema = {
 }
 
 _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_SYSTEM: Schema = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
+_RETRY_AFTER: Schema = {"Retry-After": {"schema": _NUMBER, "description": "Seconds to wait before it is sent again."}}
+_MORE_HEADERS: Mapping[int, Schema] = {
+    401: {"WWW-Authenticate": {"schema": _TEXT, "description": "How a key is sent."}},
+    409: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
 _ERRORS: Mapping[str, Schema] = {
-    f"Problem{status}": {"description": description, "content": _PROBLEM_CONTENT}
+    f"Problem{status}": {
+        "description": description,
+        "headers": _MORE_HEADERS.get(status, {}) | _SYSTEM,
+        "content": _PROBLEM_CONTENT,
+    }
     for status, description in {
         401: "An API key is needed",
         403: "The API key may not do this",

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from watcherd.compile import openapi_bulk as bulk
-from watcherd.compile.export import PAGES
+from watcherd.compile.export import PAGES, TAKEN
 from watcherd.compile.idempotency import MAX_KEY_LENGTH
 from watcherd.compile.naming import children_segment, one, operation_id, schema_ref, title
 from watcherd.compile.options import Options
@@ -69,9 +69,10 @@ _IF_NONE_MATCH: Schema = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "An ETag: answer 304 if the row is still shown like that.",
+    "description": "ETags of what the client has: answer 304 if it is still shown like one of them.",
     "schema": _TEXT,
 }
+_DOCUMENT_ETAG: Schema = {"ETag": {"schema": _TEXT, "description": "A hash of the document."}}
 _ANYTHING: Schema = {"application/json": {"schema": {"type": "object"}}}
 _MODEL: Schema = {"application/json": {"schema": {"$ref": "#/components/schemas/Model"}}}
 
@@ -84,6 +85,7 @@ class Paths:
         """The operations at each path, as members of an object, in JSON."""
         self.operations: list[Operation] = []
         self._spec = spec
+        self.max_rows = options.max_rows
         self._prefix = options.api_prefix
         self._needs_key = options.needs_key
         self._taken = set(taken)
@@ -158,7 +160,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     paths.add(
         "POST", collection, name, "create", f"Create {one(name)}, or several: all or none",
         parameters=[_IDEMPOTENCY_KEY],
-        requestBody=_body(_json({"oneOf": [create, {"type": "array", "items": create}]})),
+        requestBody=_body(_json({"oneOf": [create, {"type": "array", "items": create, "maxItems": paths.max_rows}]})),
         responses=_responses(
             201, _json({"anyOf": [schema_ref(spec, name), rows]}), "The new row, or the new rows of an array in order",
             400, 409, 413, 415, 422, 500, 503, headers=_LOCATION | _ETAG | _REPLAYED,
@@ -167,10 +169,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     paths.add(
         "GET", item, name, "read", f"Read {one(name)}",
         parameters=[key, *row_parameters(spec, entity), _IF_NONE_MATCH],
-        responses={
-            **_responses(200, viewed, "The row", 400, 404, 500, 503, headers=_ETAG),
-            "304": {"description": "The client has it already", "headers": _ETAG | _SYSTEM_HEADERS},
-        },
+        responses=_responses(200, viewed, "The row", 400, 404, 500, 503, headers=_ETAG) | _unchanged(_ETAG),
     )  # fmt: skip
     paths.add(
         "PUT", item, name, "replace", f"Replace {one(name)} as a whole",
@@ -212,7 +211,7 @@ def add_bulk(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     paths.add(
         "GET", f"{path}/export", name, "export", f"Export rows of {name}",
         description=bulk.EXPORT_WORDS,
-        parameters=[bulk.FORMAT, *list_parameters(linked, entity, without=PAGES)],
+        parameters=[bulk.FORMAT, *list_parameters(linked, entity, without=PAGES, taken=TAKEN)],
         responses=_responses(200, rows, "The rows", 400, 500, 503, headers=bulk.EXPORT_HEADERS),
     )  # fmt: skip
     paths.add(
@@ -317,7 +316,9 @@ def add_document(paths: Paths, spec: ModelSpec) -> None:
     """The model's own document."""
     paths.add(
         "GET", "/-/openapi.json", "", "openapi", f"This document, of {spec.domain} alone",
-        responses=_responses(200, _ANYTHING, "An OpenAPI document", 400, 500),
+        parameters=[_IF_NONE_MATCH],
+        responses=_responses(200, _ANYTHING, "An OpenAPI document", 400, 500, headers=_DOCUMENT_ETAG)
+        | _unchanged(_DOCUMENT_ETAG),
     )  # fmt: skip
 
 
@@ -341,6 +342,10 @@ def _responses(
     if content is not None:
         answer["content"] = content
     return {str(status): answer, **_problems(errors)}
+
+
+def _unchanged(headers: Schema) -> Schema:
+    return {"304": {"description": "The client has it already", "headers": headers | _SYSTEM_HEADERS}}
 
 
 def _problems(statuses: Iterable[int]) -> Schema:

@@ -76,12 +76,17 @@ def row_parameters(spec: ModelSpec, entity: Entity) -> list[Schema | bytes]:
     return [_ref(spec, entity, name) for name in _of_entity(entity) if name != "sort"]
 
 
-def list_parameters(linked: LinkedModel, entity: Entity, without: Collection[str] = ()) -> list[Schema | bytes]:
-    """The parameters of a list, `without` those of these names; many of them are JSON text already."""
+def list_parameters(
+    linked: LinkedModel, entity: Entity, without: Collection[str] = (), taken: Collection[str] = RESERVED
+) -> list[Schema | bytes]:
+    """The parameters of a list, `without` those of these names; many of them are JSON text already.
+
+    `taken` are names that mean something else than an attribute.
+    """
     spec, shared = linked.spec, ("filter", "skip", "limit", "cursor", "count")
     seen = (item for item in entity.attributes.values() if not item.write_only)
     return [
-        *(_filters(item, values.resolve(item, linked.targets)) for item in seen),
+        *(_filters(item, values.resolve(item, linked.targets), item.name in taken) for item in seen),
         *(_ref(spec, entity, name) for name in _of_entity(entity) if name not in without),
         *({"$ref": f"#/components/parameters/{spec.name}.{name}"} for name in shared if name not in without),
     ]
@@ -103,8 +108,8 @@ def _of_entity(entity: Entity) -> dict[str, Schema]:
 
 
 @Remembered
-def _filters(attribute: Attribute, actual: Attribute) -> bytes:
-    """One parameter an operator; the plain name stands for `__eq` unless it means something else.
+def _filters(attribute: Attribute, actual: Attribute, is_taken: bool) -> bytes:  # noqa: FBT001 - by position, to be remembered
+    """One parameter an operator; the plain name stands for `__eq` unless it `is_taken` by something else.
 
     `actual` is what its values are. An entity is listed in several places, and most of its document are these.
     """
@@ -112,7 +117,7 @@ def _filters(attribute: Attribute, actual: Attribute) -> bytes:
     schema = _ANY_TEXT if actual.kind in (Kind.STRING, Kind.TEXT) and not actual.members else bare_schema(actual)
     found = []
     for operator in operators_of(attribute):
-        parameter = name if operator == "eq" and name not in RESERVED else f"{name}__{operator}"
+        parameter = name if operator == "eq" and not is_taken else f"{name}__{operator}"
         if operator in MEMBERSHIP:
             found.append(_query(parameter, {"type": "array", "items": schema, "minItems": 1}) | {"explode": False})
         elif operator == "isnull":

@@ -18,7 +18,7 @@ from watcherd import problems
 from watcherd.compile import cursor, values
 from watcherd.compile.operators import MAX_VALUES, Filterable, filterable, read_filter, value_count
 from watcherd.compile.options import Options
-from watcherd.compile.reading import nearest
+from watcherd.compile.reading import nearest, short
 from watcherd.compile.relations import Relation
 from watcherd.compile.validators import Targets
 from watcherd.compile.values import Reader
@@ -36,7 +36,6 @@ MAX_SKIP = 2**31 - 1
 
 _REMEMBERED = 128  # query strings of an entity,
 _MAX_REMEMBERED = 256  # which are no longer than this, in bytes
-_SHOWN = 100  # characters of what a client sent, in a message
 _NAMED = 3  # wrong names of one list, each with a look for what is near
 
 
@@ -221,7 +220,7 @@ def _filter(query: ListQuery, parameter: str, text: str, findings: list[Finding]
         try:
             return [read_filter(item, operator, text)]
         except ValueError as error:
-            findings.append(Finding(parameter, "value", f"{parameter}={_short(text)}: {error}"))
+            findings.append(Finding(parameter, "value", f"{parameter}={short(text)}: {error}"))
     return []
 
 
@@ -261,7 +260,7 @@ def _number(seen: Mapping[str, str], name: str, default: int, most: int, finding
         return default
     if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most:
         return int(text)
-    findings.append(Finding(name, "value", f"{name}={_short(text)}: expected an integer from 0 to {most}"))
+    findings.append(Finding(name, "value", f"{name}={short(text)}: expected an integer from 0 to {most}"))
     return default
 
 
@@ -289,7 +288,7 @@ def _names(
     before = len(findings)
     there = f"there are {', '.join(known)}" if known else "there are none"
     for name in [name for name in parts if name not in known][:_NAMED]:
-        message = f"{parameter}: no {what} {_short(name)!r}{_near(name, known)}; {there}"
+        message = f"{parameter}: no {what} {short(name)!r}{_near(name, known)}; {there}"
         findings.append(Finding(parameter, "value", message))
     if len(findings) == before:
         twice = next((name for name in parts if parts.count(name) > 1), None)
@@ -313,18 +312,13 @@ def _begin(
     try:
         return cursor.read_token(token, select, query.owner, query.key, query.reader)
     except ValueError as error:
-        findings.append(Finding("cursor", "value", f"cursor={_short(token)}: {error}"))
+        findings.append(Finding("cursor", "value", f"cursor={short(token)}: {error}"))
         return None
 
 
 def _near(name: str, names: Collection[str]) -> str:
-    # The search for what is near grows with the square of the length, and no name is longer.
-    near = nearest(name, names) if len(name) <= _SHOWN else ""
+    near = nearest(name, names)
     return near if near.startswith("; did") else ""
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def page_links(path: str, raw: bytes, *, skip: int, limit: int, more: bool) -> bytes:
@@ -341,7 +335,7 @@ def _page_links(path: str, raw: bytes, skip: int, limit: int, more: bool) -> byt
     links = []
     if more and limit:
         links.append(_link(path, raw, "next", "skip", skip + limit))
-    if skip:
+    if skip and limit:
         links.append(_link(path, raw, "prev", "skip", max(skip - limit, 0)))
     return ", ".join(links).encode("ascii")
 

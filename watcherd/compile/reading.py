@@ -14,6 +14,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, from_json
@@ -28,6 +29,11 @@ JSON_ONLY = (b"application/json",)
 JSON_OR_MERGE_PATCH = (b"application/json", b"application/merge-patch+json")
 
 MAX_FINDINGS = 1000
+"""How many findings are told; no more of them are worded, since a body can be wrong in a hundred thousand places."""
+
+_HINTED = 10  # unknown names of one body, each with a look for what is near,
+SHOWN = 100  # characters of what a client sent, in a message; the search for what is near a name grows with its square
+
 STATE = "state"
 """The code of a finding about the state of a row, not about the body."""
 MAX_DEPTH = 200
@@ -53,11 +59,16 @@ async def read_json(call: Call, accepted: Sequence[bytes], *, exact: bool) -> An
     With `exact`, long fractions come as `ExactFloat`. Raises `Problem`: 415, 413, 400; 422 for
     the one character that no database stores as text.
     """
+    refuse_others(call, accepted)
+    return parse(await call.body(), exact=exact, max_depth=call.max_json_depth)
+
+
+def refuse_others(call: Call, accepted: Sequence[bytes]) -> None:
+    """Raise `Problem` 415 for a body of another content type, or one that is compressed."""
     media = call.header(b"content-type")
     if media is not None and media.split(b";", 1)[0].strip().lower() not in accepted:
         raise unsupported(media, accepted)
     refuse_encoded(call)
-    return parse(await call.body(), exact=exact, max_depth=call.max_json_depth)
 
 
 def refuse_encoded(call: Call) -> None:
@@ -95,7 +106,7 @@ def parse(body: bytes, *, exact: bool, max_depth: int = MAX_DEPTH) -> Any:
     if b"\\u0000" in body:
         found = [
             Finding(pointer(place), "characters", "expected text without the character U+0000")
-            for place in _with_nul(value, ())
+            for place in islice(_with_nul(value, ()), MAX_FINDINGS + 1)
         ]
         if found:
             raise invalid(found)
@@ -110,7 +121,7 @@ def _unreadable(body: bytes, error: ValueError) -> Problem:
         except (ValueError, RecursionError):
             pass  # something else is wrong as well, and comes first
         else:
-            places = list(_too_long(value))
+            places = list(islice(_too_long(value), MAX_FINDINGS + 1))
             if places:
                 return invalid([Finding(pointer(place), "range", "expected a number of 64 bits") for place in places])
     return Problem(problems.MALFORMED_JSON, f"the body is not JSON: {error}")
@@ -169,11 +180,38 @@ def _with_nul(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[str | 
 
 
 def check(validator: SchemaValidator, value: Any, known: Known) -> tuple[dict[str, Any], list[Finding]]:
-    """Validated values, or all findings about types and limits; one of the two is empty."""
+    """Validated values, or all findings about types and limits, of which one more is enough than are told.
+
+    One of the two is empty.
+    """
     try:
         return validator.validate_python(value), []
     except ValidationError as error:
-        return {}, [finding(detail, known) for detail in error.errors(include_url=False)]
+        if error.error_count() > MAX_FINDINGS and (shorter := _shortened(value)) != value:
+            return check(validator, shorter, known)
+        return {}, _worded(error.errors(include_url=False), known)
+
+
+def _shortened(value: Any) -> Any:
+    """The beginning of a value that is wrong in so many places, down to the items of its lists: enough to tell of."""
+    if isinstance(value, list):
+        return [_shortened(item) for item in value[: MAX_FINDINGS + 1]]
+    if isinstance(value, dict):
+        return {name: _shortened(item) for name, item in islice(value.items(), MAX_FINDINGS + 1)}
+    return value
+
+
+def _worded(details: Sequence[ErrorDetails], known: Known) -> list[Finding]:
+    findings: list[Finding] = []
+    hinted = 0
+    for detail in details[: MAX_FINDINGS + 1]:
+        is_unknown = detail["type"] == "extra_forbidden"
+        hinted += is_unknown
+        if is_unknown and hinted > _HINTED:
+            findings.append(_unknown(detail["loc"], known(detail["loc"][:-1])[0]))
+        else:
+            findings.append(finding(detail, known))
+    return findings
 
 
 def finding(detail: ErrorDetails, known: Known) -> Finding:
@@ -191,16 +229,24 @@ def finding(detail: ErrorDetails, known: Known) -> Finding:
 
 def unknown(place: Location, names: Collection[str], owner: str) -> Finding:
     """The finding about a name that does not exist, with the nearest that does."""
-    name = str(place[-1])
-    return Finding(pointer(place), "unknown", f"{owner} has no {name!r}{nearest(name, names)}")
+    return _unknown(place, owner, nearest(str(place[-1]), names))
+
+
+def _unknown(place: Location, owner: str, hint: str = "") -> Finding:
+    return Finding(pointer(place), "unknown", f"{owner} has no {short(str(place[-1]))!r}{hint}")
 
 
 def nearest(name: str, names: Collection[str]) -> str:
     """`; did you mean 'x'?`, or what exists where nothing is near."""
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1) if len(name) <= SHOWN else []
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; there are {', '.join(sorted(names))}" if names else ""
+
+
+def short(text: str) -> str:
+    """What a client sent, for a message: not all of it where it is long."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def pointer(place: Location) -> str:
@@ -213,7 +259,7 @@ def invalid(findings: Sequence[Finding]) -> Problem:
     count = len(findings)
     detail = findings[0].message if count == 1 else f"{count} findings"
     if count > MAX_FINDINGS:
-        detail += f", the first {MAX_FINDINGS} are listed"
+        detail = f"over {MAX_FINDINGS} findings, the first {MAX_FINDINGS} are listed"
     type_ = problems.STATE if all(one.code == STATE for one in findings) else problems.VALIDATION
     return Problem(type_, detail, errors=findings[:MAX_FINDINGS])
 

@@ -112,11 +112,14 @@ class MethodEndpoint:
                     row.update({key: one.value for key, one in parameter.defaults.items() if key not in row})
 
     async def _body(self, call: Call) -> Any:
-        if not self.body.parameters and call.header(b"content-type") is None and not (body := await call.body()):
+        """What was sent; a method without parameters needs nothing, whatever it is said to be."""
+        if self.body.parameters:
+            return await reading.read_json(call, reading.JSON_ONLY, exact=True)
+        body = await call.body()
+        if not body:
             return {}
-        if not self.body.parameters and call.header(b"content-type") is None:
-            return reading.parse(body, exact=True, max_depth=call.max_json_depth)
-        return await reading.read_json(call, reading.JSON_ONLY, exact=True)
+        reading.refuse_others(call, reading.JSON_ONLY)
+        return reading.parse(body, exact=True, max_depth=call.max_json_depth)
 
     def _known(self, place: Location) -> tuple[str, Collection[str]]:
         if not place:

@@ -131,7 +131,8 @@ def _item_codec(attribute: Attribute) -> Codec:
     if kind is Kind.BOOLEAN:
         return Codec(_encode_boolean, bool)
     if kind is Kind.FLOAT:
-        return Codec(_encode_float, None)
+        # What RETURNING answers of a whole one is an integer to SQLite, and 5 is not written as 5.0 is.
+        return Codec(_encode_float, float)
     if kind is Kind.DECIMAL:
         return _decimal_codec(attribute)
     if kind is Kind.JSON:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -21,6 +22,24 @@ async def test_a_created_row_is_answered_with_its_location_and_tag(shop: Any) ->
     read = await shop.get(f"/products/{row['id']}")
     assert read.json == row
     assert read.headers["etag"] == made.headers["etag"]
+
+
+@pytest.mark.parametrize("sent", [5, 5.0, -0.0, 0.1, 1e15, -7, 1e300])
+async def test_a_number_is_answered_to_a_write_as_to_a_read(serve: Any, entity: Any, sent: float) -> None:
+    weights = [Attribute(name="weight", kind=Kind.FLOAT), Attribute(name="weights", kind=Kind.FLOAT, is_list=True)]
+    client = await serve(entity("Parcel", *weights))
+
+    made = await client.post("/parcels", {"weight": sent, "weights": [sent]})
+    path = f"/parcels/{made.json['id']}"
+    read = await client.get(path)
+    replaced = await client.put(path, {"weight": sent, "weights": [sent]})
+    patched = await client.patch(path, {"weight": sent, "weights": [sent]})
+    again = await client.get(path)
+
+    assert (read.body, read.headers["etag"]) == (made.body, made.headers["etag"])
+    assert (again.body, again.headers["etag"]) == (patched.body, patched.headers["etag"])
+    for reply in (made, replaced):
+        assert type(reply.json["weight"]) is type(reply.json["weights"][0]) is float
 
 
 async def test_a_create_fills_in_defaults_nulls_and_times(shop: Any) -> None:
@@ -286,6 +305,27 @@ async def test_an_array_has_only_so_many_rows(serve: Any, entity: Any, options: 
     assert str(most) in refused.json["detail"]
     assert (await client.post("/things", [{}] * most)).status == 201
     assert (await client.get("/things")).json["total"] == most
+
+
+@pytest.mark.parametrize("path", ["/things", "/-/batch"])
+async def test_many_rows_are_validated_while_others_have_their_turn(
+    serve: Any, entity: Any, options: Any, path: str
+) -> None:
+    threads = set()
+    clock = options.clock
+
+    def asked() -> Any:
+        threads.add(threading.get_ident())
+        return clock()
+
+    object.__setattr__(options, "clock", asked)
+    client = await serve(entity("Thing"))
+    rows: list[dict[str, Any]] = [{} for _ in range(1000)]
+    body = rows if path == "/things" else [{"method": "POST", "path": "/things", "body": row} for row in rows]
+
+    assert (await client.post(path, body)).status in {200, 201}
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 @pytest.mark.parametrize("key", [".", "..", "-"])

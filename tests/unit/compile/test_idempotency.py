@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from watcherd.keys import Keys, make_key
 from watcherd.pim.spec import Attribute, Kind, Method, Service
 from watcherd.store import Answers, Cursor, ModelTables
 
@@ -48,6 +49,22 @@ async def test_keys_of_other_paths_and_other_callers_are_other_keys(shop: Any) -
     theirs = await shop.post("/products", PRODUCT | {"sku": "A2"}, idempotency_key="k1", authorization="Bearer b")
     ours = await shop.post("/products", PRODUCT | {"sku": "A3"}, idempotency_key="k1", authorization="Bearer c")
     assert [item.status for item in (made, review, theirs, ours)] == [201] * 4
+
+
+async def test_callers_are_told_apart_by_their_api_keys_however_those_are_sent(shop: Any) -> None:
+    ours, one = make_key("one", ["*"], ["*"])
+    their, two = make_key("two", ["*"], ["*"])
+    keys = Keys(None, f"{one};{two}")
+    shop.who = keys.name
+
+    mine = await shop.post("/products", PRODUCT, idempotency_key="k1", x_api_key=ours)
+    theirs = await shop.post("/products", PRODUCT | {"sku": "A2"}, idempotency_key="k1", x_api_key=their)
+    again = await shop.post("/products", PRODUCT, idempotency_key="k1", authorization=f"Bearer {ours}")
+
+    assert [item.status for item in (mine, theirs, again)] == [201] * 3
+    assert again.body == mine.body
+    assert again.headers["idempotency-replayed"] == "true"
+    assert await skus(shop) == ["A1", "A2"]
 
 
 async def test_a_key_is_the_same_with_and_without_quotes(shop: Any) -> None:

@@ -93,6 +93,8 @@ async def test_without_a_count_the_total_is_null_and_pages_are_linked_all_the_sa
 async def test_a_limit_of_none_counts_alone(stocked: Any) -> None:
     page = await stocked.get("/products?limit=0")
     assert (page.json["items"], page.json["total"], page.headers) == ([], 12, {})
+    page = await stocked.get("/products?limit=0&skip=3")
+    assert (page.json["items"], page.headers) == ([], {}), "there is no page before one that is empty anywhere"
 
 
 @pytest.mark.parametrize(

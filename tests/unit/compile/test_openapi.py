@@ -180,8 +180,14 @@ def test_every_error_has_a_problem_body_and_every_answer_its_headers(whole: Any)
                 }
             else:
                 assert {"X-Request-ID", "Watcherd-Generation", "Watcherd-Revision"} <= answer["headers"].keys()
+    problems = whole["components"]["responses"]
+    assert all("X-Request-ID" in one["headers"] for one in problems.values())
+    assert {name for name, one in problems.items() if "Retry-After" in one["headers"]} == {"Problem409", "Problem503"}
     found = operations(whole)
     assert "ETag" in found["shop_Product_read"]["responses"]["200"]["headers"]
+    assert found["shop_openapi"]["responses"]["304"]["headers"].keys() >= {"ETag", "X-Request-ID"}
+    assert "ETag" in found["shop_openapi"]["responses"]["200"]["headers"]
+    assert "If-None-Match" in names_of(found["shop_openapi"])
     assert "Location" in found["shop_Product_create"]["responses"]["201"]["headers"]
     assert "Link" in found["shop_Product_list"]["responses"]["200"]["headers"]
     assert "501" in found["shop_Product_read_"]["responses"]
@@ -199,6 +205,25 @@ def test_every_error_has_a_problem_body_and_every_answer_its_headers(whole: Any)
     exported, listed = names_of(found["shop_Product_export"]), names_of(found["shop_Product_list"])
     assert exported == listed - {"skip", "limit", "count", "cursor", "fields", "expand"} | {"format"}
     assert {"sort", "limit__eq"} <= exported
+
+
+async def test_an_attribute_called_format_is_filtered_by_its_operators_in_an_export(
+    serve: Callable[..., Any], entity: Callable[..., Any], options: Options
+) -> None:
+    film = entity("Film", Attribute(name="title", kind=Kind.STRING), Attribute(name="format", kind=Kind.STRING))
+    client = await serve(film)
+    whole = (await client.get("/-/openapi.json")).json
+    validate(whole)
+    for operation in operations(whole).values():
+        placed = [(one["in"], one["name"]) for one in operation.get("parameters", ()) if "name" in one]
+        assert len(placed) == len(set(placed)), "a parameter is described twice"
+    assert "format" in parameters_of(whole, "shop_Film_list")
+    exported = parameters_of(whole, "shop_Film_export")
+    assert exported["format"]["schema"]["enum"] == ["json", "csv", "ndjson"]
+    assert exported["format__eq"]["schema"] == {"type": "string"}
+    await client.post("/films", [{"title": "Solaris", "format": "csv"}, {"title": "Stalker", "format": "35 mm"}])
+    rows = (await client.get("/films/-/export?format=json&format__eq=csv")).json
+    assert [row["title"] for row in rows] == ["Solaris"]
 
 
 def names_of(operation: Any) -> set[str]:

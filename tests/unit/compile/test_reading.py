@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from watcherd.compile import reading
+
 PRODUCT = {"sku": "A1", "price": "12.5"}
 
 
@@ -65,6 +67,45 @@ async def test_an_unknown_attribute_is_told_the_nearest_name(shop: Any) -> None:
     assert refused.messages == {"#/stcok": "Product has no 'stcok'; did you mean 'stock'?"}
     refused = await shop.post("/products", {**PRODUCT, "zzzzzz": 1})
     assert "there are created_at, details, id" in refused.messages["#/zzzzzz"]
+
+
+@pytest.mark.parametrize(
+    ("body", "first"),
+    [
+        ({f"stck{number}": 1 for number in range(5000)}, "#/stck0"),
+        ({**PRODUCT, "tags": list(range(5000))}, "#/tags/0"),
+        ([{"zz": 1}] * 3000, "#/0/zz"),
+        ([1] * 3000, "#/0"),
+        ({**PRODUCT, "details": ["\0"] * 3000}, "#/details/0"),
+    ],
+    ids=["names", "items", "rows", "no rows", "characters"],
+)
+async def test_a_body_that_is_wrong_in_thousands_of_places_is_told_of_the_first(
+    shop: Any, body: Any, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sought = []
+    nearest = reading.nearest
+    worded = []
+    finding = reading.finding
+    monkeypatch.setattr(reading, "nearest", lambda name, names: sought.append(name) or nearest(name, names))
+    monkeypatch.setattr(reading, "finding", lambda detail, known: worded.append(detail) or finding(detail, known))
+
+    refused = await shop.post("/products", body)
+
+    assert (refused.status, refused.slug) == (422, "validation")
+    assert refused.json["detail"] == "over 1000 findings, the first 1000 are listed"
+    assert len(refused.json["errors"]) == 1000
+    assert refused.json["errors"][0]["pointer"] == first
+    # Each of them takes the event loop from everybody else.
+    assert len(worded) <= 1001
+    assert len(set(sought)) <= 10
+
+
+async def test_what_is_unknown_is_not_repeated_at_length(shop: Any) -> None:
+    name = "sku" * 10_000
+    refused = await shop.post("/products", {**PRODUCT, name: 1})
+    assert refused.findings == {f"#/{name}": "unknown"}
+    assert len(refused.messages[f"#/{name}"]) < 500
 
 
 @pytest.mark.parametrize(("body", "kind"), [("x", "a string"), (5, "an integer"), (None, "null")])
@@ -134,12 +175,6 @@ async def test_a_patch_names_the_patches_that_it_accepts(shop: Any) -> None:
 async def test_a_body_over_the_bound_is_413(shop: Any) -> None:
     refused = await shop.post("/products", {**PRODUCT, "secret": "x" * 100_000})
     assert (refused.status, refused.slug) == (413, "body-too-large")
-
-
-async def test_findings_are_bounded(shop: Any) -> None:
-    refused = await shop.post("/products", [1] * 3000)
-    assert len(refused.json["errors"]) == 1000
-    assert "3000 findings, the first 1000" in refused.json["detail"]
 
 
 async def test_of_duplicate_keys_the_last_counts(shop: Any) -> None:

@@ -151,7 +151,10 @@ async def test_null_stands_for_what_is_optional_or_set_by_the_server(client: Any
 async def test_a_method_without_parameters_needs_no_body(client: Any) -> None:
     refused = await client.post("/todo-service/ping")
     assert refused.json["lacks"] == ["a handler", "steps of the flow nowhere"]
+    assert (await client.post("/todo-service/ping", content_type="application/json")).status == 501
     assert (await client.post("/todo-service/ping", {})).status == 501
+    refused = await client.post("/todo-service/ping", {}, content_encoding="gzip", content_type="-")
+    assert (refused.status, refused.slug) == (415, "unsupported-media-type")
     assert (await client.post("/todo-service/ping", {"x": 1})).findings == {"#/x": "unknown"}
     assert (await client.post("/todo-service/ping", [])).findings == {"#": "type"}
 
