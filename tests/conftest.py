@@ -17,12 +17,16 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 WAITS = (
+    "watcherd.logs.CLOSE_SECONDS",
     "watcherd.store.sqlite_session.HOLD_SECONDS",
     "watcherd.store.postgres.CONNECT_TIMEOUT",
     "watcherd.store.postgres.CHANGE_TIMEOUT",
     "watcherd.store.postgres._HEALTH_TIMEOUT",
     "watcherd.services.runs.MAX_SECONDS",
     "watcherd.behind.LOAD_SECONDS",
+    "watcherd.examples.RUN_SECONDS",
+    "watcherd.store.holders.STALE_SECONDS",
+    "watcherd.store.store._LEAVE_SECONDS",
 )
 """After so many seconds something in this process has waited, or worked, for too long."""
 

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal, TextIO, cast
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -38,6 +38,9 @@ CAPACITY = 10_000
 
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """The numbers of syslog, which the journal takes from the beginning of a line."""
+
+CLOSE_SECONDS: Final = 2.0
+"""How long what waits to be written is waited for when the log is closed."""
 
 ITEMS_SHOWN = 3
 """Items of a list that a line on a terminal shows; it says how many more there are."""
@@ -108,12 +111,12 @@ class Logs:
         self._writer = writer
         self._handler = handler
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Write what waits, at most `timeout` seconds long, and give standard logging back."""
+    def close(self, timeout: float | None = None) -> None:
+        """Write what waits, at most `timeout` seconds long (`CLOSE_SECONDS`), and give standard logging back."""
         logging.captureWarnings(capture=False)
         logging.getLogger().removeHandler(self._handler)
         structlog.reset_defaults()
-        self._writer.close(timeout)
+        self._writer.close(CLOSE_SECONDS if timeout is None else timeout)
 
 
 def _default_format(on_terminal: bool) -> Format:  # noqa: FBT001 - a fact about the stream

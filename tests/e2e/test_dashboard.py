@@ -150,7 +150,7 @@ async def test_models_are_found_while_typing(browser: Browser, shop: Process) ->
         await page.get_by_role("searchbox").press_sequentially("lib")
         await expect(page.locator("tr[data-model]")).to_have_count(1)
         await expect(page.get_by_role("searchbox")).to_be_focused()
-        assert page.url.endswith("/?q=lib")
+        await expect(page).to_have_url(f"{shop.address}/?q=lib")
         shop.write("liberty.yaml", model_text("liberty"))
         await expect(page.locator("tr[data-model]")).to_have_count(2)
         await expect(page.get_by_role("searchbox")).to_have_value("lib")
@@ -309,12 +309,13 @@ async def test_the_pages_of_the_sample_models_are_whole_on_a_small_screen(browse
 
 
 async def test_what_an_open_page_asks_for_by_itself_is_not_told_in_the_log(browser: Browser, shop: Process) -> None:
+    since = len(shop.lines)
     async with reading(browser, shop.address) as reader:
         async with reader.page.expect_response("**/admin/pulse"):
             await reader.page.goto("/")
         async with shop.client() as client:
             assert (await client.get("/admin/pulse")).status_code == 200
             await client.get("/api/shop/items")
-        told = await shop.wait_for("request", where=lambda line: "items" in line["path"])
+        told = await shop.wait_for("request", since, where=lambda line: "items" in line["path"])
     assert told["status"] == 200
     assert not [line for line in shop.of("request") if "pulse" in line["path"]]

@@ -55,7 +55,7 @@ async def test_a_model_has_docs_of_its_own(browser: Browser, shop: Process) -> N
         await expect(page.locator("#operations-shop-shop_Item_list")).to_be_visible()
         await expect(page.locator("[id*=library]")).to_have_count(0)
         reference = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Reference")
-        assert await reference.evaluate("link => link.href") == f"{shop.address}/redoc?model=shop"
+        await expect(reference).to_have_js_property("href", f"{shop.address}/redoc?model=shop")
 
         shop.write("shop.yaml", model_text("shop", extra="  - name: Order\n    attributes: {number: string}\n"))
         await expect(page.locator("#operations-shop-shop_Order_list")).to_be_visible()

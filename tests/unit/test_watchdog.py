@@ -102,8 +102,11 @@ async def test_a_bad_answer_to_ourselves_is_silence(
     verdicts = await looked(monkeypatch)
     web.status = status
     async with watched(web):
-        for _ in range(2):
-            assert status.decode() in (await verdicts.get() or "")
+        seen = 0
+        while seen < 2:
+            verdict = await verdicts.get()
+            assert verdict is not None
+            seen += status.decode() in verdict  # a busy machine answers too late now and then, which is silence, too
         assert pending(manager) == []
         web.status = b"200 OK"
         assert await message(manager) == b"WATCHDOG=1"

@@ -33,6 +33,13 @@ class Check:
         return await self._process.wait()
 
 
+def save(file: Path, text: str) -> None:
+    """Whole at once: of one that is written in place, a beginning may be looked at, too."""
+    beside = file.with_name(f".{file.name}.tmp")
+    beside.write_text(text)
+    beside.replace(file)
+
+
 async def start(directory: Path, *arguments: str) -> Check:
     root = str(Path(__file__).parents[3])
     return Check(
@@ -49,24 +56,24 @@ async def start(directory: Path, *arguments: str) -> Check:
 async def test_each_save_is_looked_at_and_the_last_look_decides_how_it_ends(tmp_path: Path) -> None:
     models = tmp_path / "pim_models"
     models.mkdir()
-    (models / "shop.yaml").write_text(GOOD)
+    save(models / "shop.yaml", GOOD)
     check = await start(tmp_path)
     assert (await check.look())[-1].startswith("1 file, 0 errors")
-    (models / "shop.yaml").write_text(BROKEN)
+    save(models / "shop.yaml", BROKEN)
     assert (await check.look())[0].startswith("pim_models/shop.yaml:4:21: PIM207 error")
-    (models / "other.yaml").write_text(GOOD.replace("shop", "other"))
+    save(models / "other.yaml", GOOD.replace("shop", "other"))
     assert (await check.look())[-1].startswith("2 files, 1 error")
     (models / "shop.yaml").unlink()
     assert (await check.look())[-1].startswith("1 file, 0 errors")
-    (models / "shop.yaml").write_text(BROKEN)
+    save(models / "shop.yaml", BROKEN)
     await check.look()
     assert await check.end() == 1
 
 
 async def test_a_single_file_is_looked_at_when_its_neighbour_changes(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(GOOD.replace("string", "{reference: other.Thing}"))
+    save(tmp_path / "a.yaml", GOOD.replace("string", "{reference: other.Thing}"))
     check = await start(tmp_path, "a.yaml")
     assert "PIM502" in (await check.look())[0]
-    (tmp_path / "b.yaml").write_text("domain: other\nentities: [{name: Thing}]\n")
+    save(tmp_path / "b.yaml", "domain: other\nentities: [{name: Thing}]\n")
     assert (await check.look())[-1].startswith("1 file, 0 errors")
     assert await check.end() == 0

@@ -101,8 +101,7 @@ def laid(request: pytest.FixtureRequest) -> Iterator[Laid]:
         url = f"sqlite:///{directory}/watcherd.db"
         if request.param == "postgresql":
             server: Postgres = request.getfixturevalue("postgres")
-            server.query("public", "CREATE SCHEMA operators")
-            url = server.url("operators")
+            url = server.url(server.new_schema())
         table = Laid(url, Path(directory))
         with table.runner:
             yield table
