@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from watcherd.compile import values
 from watcherd.pim.linked import Target
 from watcherd.pim.spec import Attribute, EntityRef, Kind
+from watcherd.pim.values import is_multiple
 
 Targets = Mapping[EntityRef, Target]
 
@@ -137,7 +138,7 @@ def _as_float(bound: Decimal | None) -> float | None:
 def _multiple(of: Decimal) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         # Through the shortest text: 0.3 is a multiple of 0.1 for whoever wrote it.
-        if not values.is_multiple(Decimal(str(value)), of):
+        if not is_multiple(Decimal(str(value)), of):
             raise refusal("multiple_of", f"expected a multiple of {of}")
         return value
 
@@ -167,7 +168,7 @@ def _decimal(attribute: Attribute) -> CoreSchema:
                 raise refusal("exclusive_minimum", f"expected more than {above}")
             if below is not None and number >= below:
                 raise refusal("exclusive_maximum", f"expected less than {below}")
-            if of is not None and not values.is_multiple(number, of):
+            if of is not None and not is_multiple(number, of):
                 raise refusal("multiple_of", f"expected a multiple of {of}")
         return text
 

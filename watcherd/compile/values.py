@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any, Self
 
 import email_validator
@@ -40,9 +40,6 @@ _PLAIN_EMAIL = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*@([a-z0-9]+(-[a-z
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 _URL = SchemaValidator(core_schema.url_schema(allowed_schemes=URL_SCHEMES))
 _MAX_EMAIL_LOCAL, _MAX_EMAIL_FAST = 64, 200
-
-# Enough digits for every value that fits: `%` in the default context gives up at 28.
-_EXACT = Context(prec=100)
 
 Reader = Callable[[str], Any]
 
@@ -246,11 +243,6 @@ def whole_digits(attribute: Attribute) -> int:
     if attribute.scale is None:
         return min(attribute.precision or DEFAULT_PRECISION, DEFAULT_PRECISION - DEFAULT_SCALE)
     return max((attribute.precision or DEFAULT_PRECISION) - attribute.scale, 0)
-
-
-def is_multiple(value: Decimal, of: Decimal) -> bool:
-    """Whether a number is a whole multiple, exactly."""
-    return not _EXACT.remainder(value, of)
 
 
 READERS: Mapping[Kind, Reader] = {

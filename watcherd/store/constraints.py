@@ -19,7 +19,7 @@ from watcherd.store.conditions import violation as expression_violation
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredConstraint
 from watcherd.store.limits import sentence_violation
-from watcherd.store.names import constraint_name, quoted
+from watcherd.store.names import alias, constraint_name, quoted
 from watcherd.store.tables import create_index
 
 _PREFIXES = {"unique": "uq", "index": "ix", "rule": "ru"}
@@ -29,8 +29,8 @@ _PREFIXES = {"unique": "uq", "index": "ix", "rule": "ru"}
 class Wanted:
     """One index or check: how the catalog knows it, how it is made, who stands in its way.
 
-    An index has `statements`. `check` is what the database watches, `violation` the same over the
-    names of attributes; `expression` is what a rule demands, which the database does not watch.
+    An index has `statements`. `check` is what the database watches, `violation` the same over
+    attributes by their `alias`; `expression` is what a rule demands, which the database does not watch.
     """
 
     stored: StoredConstraint
@@ -81,7 +81,7 @@ def _checks(
 ) -> Iterator[Wanted]:
     for constraint in entity.constraints:
         expression = _expression(entity, constraint)
-        violation = _violation(dialect, constraint, expression, held, quoted)
+        violation = _violation(dialect, constraint, expression, held, alias)
         stored_as = _violation(dialect, constraint, expression, held, lambda name: quoted(columns[name]))
         over_new = _violation(dialect, constraint, expression, held, _new(dialect, columns))
         attributes = constraint.attributes if constraint.other is None else (*constraint.attributes, constraint.other)

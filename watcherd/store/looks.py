@@ -18,7 +18,7 @@ from watcherd.store.constraints import Wanted
 from watcherd.store.dialect import Dialect
 from watcherd.store.layout import StoredAttribute, StoredEntity
 from watcherd.store.limits import Facts, limits, tightened
-from watcherd.store.names import quoted
+from watcherd.store.names import alias, quoted
 from watcherd.store.plan import KEY_ALIAS, Scan
 from watcherd.store.renames import namesake_hint
 
@@ -50,7 +50,7 @@ class Looks:
         stricter = tightened(old, new)
         if "required" in stricter:
             self.for_null("PIM603", attribute, MEND_HINT)
-        column = quoted(attribute.name)
+        column = alias(attribute.name)
         for limit in limits(attribute, self.held[attribute.name], old, stricter):
             violation = ""
             if limit.violation is not None and attribute.is_list:
@@ -65,26 +65,26 @@ class Looks:
 
     def for_null(self, code: str, attribute: Attribute, hint: str) -> None:
         """Look for rows without a value."""
-        violation = f"{quoted(attribute.name)} IS NULL"
+        violation = f"{alias(attribute.name)} IS NULL"
         self._now_and_later(
             self._scan(code, (attribute.name,), violation, "have no value for it", hint), (attribute.name,)
         )
 
     def for_orphans(self, attribute: Attribute, wanted: StoredAttribute) -> None:
         """Look for rows that refer to nothing; where the other table is new, all that refer do."""
-        violation = f"{quoted(attribute.name)} IS NOT NULL"
+        violation = f"{alias(attribute.name)} IS NOT NULL"
         if wanted.target_table in self.made:
             keys = f"SELECT {quoted(str(wanted.target_column))} FROM {quoted(str(wanted.target_table))}"  # noqa: S608 - quoted names
-            violation += f" AND {quoted(attribute.name)} NOT IN ({keys})"
+            violation += f" AND {alias(attribute.name)} NOT IN ({keys})"
         demand = f"refer to no {attribute.reference.entity if attribute.reference else ''}"
         self.scans.append(self._scan("PIM608", (attribute.name,), violation, demand, MEND_HINT))
 
     def for_namesake(self, attribute: Attribute, parked: StoredAttribute, old: str, default: str | None) -> None:
         """Look for values, other than the default, of what is parked under the new name of a renamed attribute."""
-        violation = f"{quoted(parked.name)} IS NOT NULL"
-        violation += f" AND {quoted(parked.name)} <> {default}" if default is not None else ""
+        violation = f"{alias(parked.name)} IS NOT NULL"
+        violation += f" AND {alias(parked.name)} <> {default}" if default is not None else ""
         scan = self._scan("PIM610", (), violation, "", namesake_hint(old))
-        values = f"{quoted(self._key)} AS {KEY_ALIAS}, {quoted(parked.column)} AS {quoted(parked.name)}"
+        values = f"{quoted(self._key)} AS {KEY_ALIAS}, {quoted(parked.column)} AS {alias(parked.name)}"
         source = f"(SELECT {values} FROM {quoted(self.table)})"  # noqa: S608 - quoted names
         demand = f"have a value in what is parked as {parked.name}, so that {old} cannot get this name"
         self.scans.append(replace(scan, attribute=attribute.name, source=source, demand=demand))
@@ -100,8 +100,8 @@ class Looks:
                 scan = replace(scan, expression=new.expression, attributes=stored.attributes, held=held)
                 self.later.append((scan, stored.attributes))
         else:
-            columns = ", ".join(quoted(name) for name in stored.attributes)
-            present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in stored.attributes)
+            columns = ", ".join(alias(name) for name in stored.attributes)
+            present = " AND ".join(f"{alias(name)} IS NOT NULL" for name in stored.attributes)
             scan = self._scan("PIM604", stored.attributes, "", "share their value with another", MEND_HINT)
             duplicates = f"SELECT {columns} FROM {scan.source} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608 - quoted names
             scan = replace(scan, violation=f"({columns}) IN ({duplicates})")
@@ -112,7 +112,7 @@ class Looks:
         return [replace(scan, source=self._as_it_will_be(key, names, columns)) for scan, names in self.later]
 
     def _as_it_will_be(self, key: str, names: tuple[str, ...], columns: Mapping[str, StoredAttribute]) -> str:
-        values = "".join(f", {quoted(columns[name].column)} AS {quoted(name)}" for name in names)
+        values = "".join(f", {quoted(columns[name].column)} AS {alias(name)}" for name in names)
         return f"(SELECT {quoted(columns[key].column)} AS {KEY_ALIAS}{values} FROM {quoted(self.table)})"  # noqa: S608 - quoted names
 
     @property
@@ -126,7 +126,7 @@ class Looks:
 
     def _scan(self, code: str, involved: tuple[str, ...], violation: str, demand: str, hint: str) -> Scan:
         """A look at the rows as they will be: `involved` are the attributes that the violation names."""
-        values = "".join(f", {self.values[name]} AS {quoted(name)}" for name in involved)
+        values = "".join(f", {self.values[name]} AS {alias(name)}" for name in involved)
         source = f"(SELECT {quoted(self._key)} AS {KEY_ALIAS}{values} FROM {quoted(self.table)})"  # noqa: S608 - quoted names
         return Scan(
             code=code,

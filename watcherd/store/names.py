@@ -16,6 +16,8 @@ MAX_BYTES = 63
 _HASH_DIGITS = 8
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _RESERVED_PREFIXES = ("sqlite_", "watcherd_")
+_SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+"""What every table of PostgreSQL has; a bounding box has some of them, too."""
 
 
 class Names(set[str]):
@@ -44,7 +46,7 @@ def table_name(model: str, entity: str, *taken: Container[str]) -> str:
 
 def column_name(attribute: str, taken: Collection[str]) -> str:
     """The attribute's name in snake_case; `taken` are the column names of its table, in any case."""
-    return _free(snake_case(attribute), taken if isinstance(taken, Names) else Names(taken))
+    return _free(snake_case(attribute), taken if isinstance(taken, Names) else Names(taken), _SYSTEM_COLUMNS)
 
 
 def constraint_name(prefix: str, table: str, columns: Collection[str], definition: str, *, room_for: str = "") -> str:
@@ -67,6 +69,15 @@ def shortened(name: str, distinguished_by: str, max_bytes: int = MAX_BYTES) -> s
     digest = hashlib.sha256(distinguished_by.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
     room = max_bytes - _HASH_DIGITS - 1
     return f"{name.encode()[:room].decode('utf-8', 'ignore')}_{digest}"
+
+
+def alias(attribute: str) -> str:
+    """What an attribute is called in a subselect, quoted: never a word, nor cut.
+
+    SQLite takes no `true` or `false` for the name of such a column, and reads a text in quotes instead;
+    in `json_each("value")` it finds the function's own; PostgreSQL cuts long names, which may be one then.
+    """
+    return quoted(shortened(attribute, attribute))
 
 
 def quoted(name: str) -> str:

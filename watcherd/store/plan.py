@@ -104,9 +104,9 @@ class Scan:
     """What to look for before a change that depends on the data: rows for which `violation` is true.
 
     `source` is a subselect of the key (as `KEY_ALIAS`) and of the attributes that the violation
-    names. With `limit`, SQL cannot say it: `column` is read value by value, of a list item by item.
-    With `expression`, neither can it: the `attributes` that it names are read row by row, `held` as
-    they are stored. `entity` is empty where it is about the model as a whole.
+    names, as `names.alias` calls them. With `limit`, SQL cannot say it: `column` is read value by
+    value, of a list item by item. With `expression`, neither can it: the `attributes` that it names
+    are read row by row, `held` as they are stored. `entity` is empty where it is about the model as a whole.
     """
 
     code: str

@@ -43,14 +43,14 @@ class Rewrite:
         """The look for rows that have no counterpart in the new type; None where each has one."""
         if self.conversion.violation is None:
             return None
-        columns = ", ".join(quoted(one.column) for one in self.before.attributes)
-        key = quoted(self.before.key.column)
+        key, table = quoted(self.before.key.column), quoted(self.before.table)
+        violation = self.conversion.violation(quoted(self.old.column))
         return Scan(
             code="PIM601",
             entity=entity,
             attribute=self.new.name,
-            source=f"(SELECT {key} AS {KEY_ALIAS}, {columns} FROM {quoted(self.before.table)})",  # noqa: S608 - quoted names
-            violation=self.conversion.violation(quoted(self.old.column)),
+            source=f"(SELECT {key} AS {KEY_ALIAS} FROM {table} WHERE {violation})",  # noqa: S608 - quoted names
+            violation="1 = 1",
             demand=self.conversion.demand,
             hint=hint,
         )

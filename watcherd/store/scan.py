@@ -16,10 +16,11 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 from watcherd.errors import EvaluationError
 from watcherd.expressions import Expression
 from watcherd.pim.scopes import SELF
+from watcherd.pim.values import is_multiple
 from watcherd.store.codecs import codec_for
 from watcherd.store.cursor import Cursor
 from watcherd.store.limits import Limit
-from watcherd.store.names import quoted
+from watcherd.store.names import alias
 from watcherd.store.plan import KEY_ALIAS, Rejection, Scan
 
 _SHOWN: Final = 3
@@ -58,7 +59,7 @@ def _counted(keys: Iterable[Any]) -> tuple[int, list[Any]]:
 def _breaking(cursor: Cursor, scan: Scan, limit: Limit) -> Iterator[Any]:
     """The keys of the rows that break a limit that SQL cannot express."""
     passes = _predicate(limit)
-    column = quoted(str(scan.column))
+    column = alias(str(scan.column))
     rows = cursor.stream(
         f"SELECT {KEY_ALIAS}, {column} FROM {scan.source} WHERE {column} IS NOT NULL ORDER BY {KEY_ALIAS}"  # noqa: S608 - built by `looks`
     )
@@ -71,7 +72,7 @@ def _breaking(cursor: Cursor, scan: Scan, limit: Limit) -> Iterator[Any]:
 def _failing(cursor: Cursor, scan: Scan, expression: Expression) -> Iterator[Any]:
     """The same for an expression that SQL does not answer; a row for which it fails is in the way as well."""
     codecs = [codec_for(one) for one in scan.held]
-    columns = ", ".join(quoted(name) for name in scan.attributes)
+    columns = ", ".join(alias(name) for name in scan.attributes)
     for key, *stored in cursor.stream(f"SELECT {KEY_ALIAS}, {columns} FROM {scan.source} ORDER BY {KEY_ALIAS}"):  # noqa: S608 - built by `looks`
         row = {name: codec.wire(one) for name, codec, one in zip(scan.attributes, codecs, stored, strict=True)}
         try:
@@ -96,7 +97,7 @@ def _predicate(limit: Limit) -> Callable[[Any], bool]:
 
         return matches
     step = limit.multiple_of
-    return lambda value: step is None or Decimal(str(value)) % step == 0
+    return lambda value: step is None or is_multiple(Decimal(str(value)), step)
 
 
 def _rejection(scan: Scan, count: int, first: list[Any]) -> Rejection:

@@ -386,6 +386,17 @@ async def test_names_are_short_enough_and_unique_whatever_the_model_calls_them(s
     assert (await store.plan(linked)).changes_schema is False
 
 
+async def test_attributes_may_be_called_like_the_columns_that_every_table_has(store: Store) -> None:
+    names = ("xmin", "xmax", "cmin", "cmax", "ctid", "tableoid", "oid", "rowid")
+    boxes = [attribute(name) for name in names]
+    await apply(store, model(entity("Box", *boxes[:3])))
+    rows = (await apply(store, model(entity("Box", *boxes)), 2))["Box"]
+    wanted = {"id": key(1), **{one.name: one.name for one in boxes}}
+    (row,) = await rows.insert([wanted])
+    assert row.values == wanted
+    assert await store.drift() == {}
+
+
 async def test_a_filter_finds_rows_of_both_sides_of_a_change_of_text_type(store: Store) -> None:
     old = (await apply(store, model(entity("User", attribute("state", "enum", members=("on", "off"))))))["User"]
     await old.insert([{"id": key(1), "state": "on"}])

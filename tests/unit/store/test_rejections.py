@@ -112,6 +112,45 @@ async def test_several_attributes_that_must_be_unique_together(store: Store) -> 
     assert f"2 rows in the way (first ids {key(1)}, {key(4)})" in rejection.message
 
 
+@pytest.mark.parametrize("name", ["value", "type", "one", "item", "True", "false", "key", "n" * 70])
+async def test_rows_are_looked_at_whatever_their_attribute_is_called(store: Store, name: str) -> None:
+    """Words of the databases' own: columns of `json_each`, the two truths, names longer than PostgreSQL takes."""
+    lists = (await apply(store, model(entity("User", attribute(name, is_list=True)))))["User"]
+    await lists.insert([{"id": key(1), name: ["abc"]}, {"id": key(2), name: ["ab"]}])
+    rejection, _ = await refuse(store, model(entity("User", attribute(name, is_list=True, max_length=2))))
+    assert (rejection.code, rejection.first_ids) == ("PIM605", (key(1),))
+    await apply(store, model(entity("User", attribute(name, is_list=True, max_length=3))), 2)
+    numbers = (await apply(store, model(entity("Pair", attribute(name, "integer"), attribute(f"{name}2"))), 3))["Pair"]
+    await numbers.insert([{"id": key(1), name: 2**53 + 1}, {"id": key(2), name: 1}])
+    found = [
+        (await refuse(store, model(entity("Pair", one, attribute(f"{name}2")))))[0]
+        for one in (attribute(name, "float"), attribute(name, "integer", multiple_of=Decimal(1), maximum=Decimal(1)))
+    ]
+    assert [(one.code, one.first_ids) for one in found] == [("PIM601", (key(1),)), ("PIM605", (key(1),))]
+    both = sentence("both must be unique", Rule.UNIQUE, name, f"{name}2")
+    unique = model(entity("Pair", attribute(name, "integer"), attribute(f"{name}2"), constraints=[both]))
+    await apply(store, unique, 4)
+    needed = sentence(f"{name} cannot be empty", Rule.NOT_EMPTY, name)
+    strict = model(entity("User", attribute(name, is_list=True, max_length=3), constraints=[needed]))
+    await apply(store, strict, 5)
+
+
+@pytest.mark.parametrize("name", ["true", "age"])
+async def test_an_attribute_that_is_new_is_unique_as_long_as_nobody_has_a_value(store: Store, name: str) -> None:
+    old = (await apply(store, model(entity("User", attribute("code")))))["User"]
+    await old.insert([{"id": key(1)}, {"id": key(2)}])
+    await apply(store, model(entity("User", attribute("code"), attribute(name, unique=True))), 2)
+
+
+async def test_a_float_beyond_all_digits_is_looked_at_as_well(store: Store) -> None:
+    old = (await apply(store, model(entity("User", attribute("code", "float")))))["User"]
+    await old.insert([{"id": key(1), "code": 1e308}, {"id": key(2), "code": 4.0}])
+    strict = model(entity("User", attribute("code", "float", multiple_of=Decimal(7))))
+    rejection, _ = await refuse(store, strict)
+    assert (rejection.code, rejection.rows) == ("PIM605", 2)
+    await apply(store, model(entity("User", attribute("code", "float", multiple_of=Decimal(2)))), 2)
+
+
 SENTENCES: list[Any] = [
     pytest.param("integer", (Rule.GREATER, {"bound": Decimal(0)}), 0, 1, id="positive"),
     pytest.param("integer", (Rule.AT_LEAST, {"bound": Decimal(0)}), -1, 0, id="not negative"),
