@@ -5,7 +5,8 @@ it: before it is called (or after it has returned, for steps whose name says so)
 if it is armed. Production code knows nothing of it.
 
 As a program it is `watcherd` with one wrapped step: `FAULT_STEP` names it, and whatever the file
-`FAULT_ARMED` says happens once when that step is reached: `raise`, `block PATH` (the event
+`FAULT_ARMED` says happens once when that step is reached: `raise`, `cancel` (as if something that is waited
+for had been cancelled), `block PATH` (the event
 loop, until there is no such file), `delay SECONDS` (only this step), `hold PATH` (this step, until
 there is no such file), `fail` (as a database does), or the name of a signal to send to ourselves.
 `census PATH` is no fault: it writes down how many tasks there are, which nobody can see from outside.
@@ -24,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +88,25 @@ STOP = {
 THREADS = {"scan": Step("watcherd.directory:scan")}
 """What runs in a thread, where nothing can cancel it."""
 
+LASTING = {
+    "watcher": Step("watcherd.watch.watcher:Watcher._take_requests"),
+    "reloads": Step("watcherd.watch:Watcher.next"),
+    "reloads by SIGHUP": Step("watcherd.sdnotify:reloading"),
+    "heartbeat": Step("watcherd.heartbeat:Heartbeat.look"),
+}
+"""What is done again and again by a task that nobody waits for: the task's name, and a step of it."""
+
 WAVES = {"a wave serves": Step("watcherd.reload:Reloader._serve_so_far", after=True)}
 """What only a start of large models comes to: its first wave is in service, others are to come."""
 
-STEPS = START | WAVES | RELOAD | DRAIN | STOP | THREADS
+STEPS = START | WAVES | RELOAD | DRAIN | STOP | THREADS | LASTING
 
+
+_RAISED: dict[str, Callable[[], BaseException]] = {
+    "raise": partial(InjectedError, "injected"),
+    "fail": partial(StoreUnavailableError, "the disk is full"),
+    "cancel": asyncio.CancelledError,
+}
 
 Hold = float | Path | None
 """For how many seconds to delay a step, or until which file is gone."""
@@ -147,10 +163,9 @@ def armed_by(file: Path) -> Callable[[], Hold]:
             file.unlink()
         except FileNotFoundError:
             return None
-        if action == "raise":
-            raise InjectedError("injected")
-        if action == "fail":
-            raise StoreUnavailableError("the disk is full")
+        if action in _RAISED:
+            error = _RAISED[action]()
+            raise error
         if action == "block":
             while Path(argument[0]).exists():
                 time.sleep(0.005)

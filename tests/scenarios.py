@@ -299,6 +299,9 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             f"{WATCHER}::test_without_inotify_it_polls_and_names_the_limit_until_inotify_is_back",
         ),
         "a network file system": (f"{WATCHER}::test_a_network_file_system_is_polled_and_said_to_be_one",),
+        "an exception, or a cancellation by nobody, in what always runs": (
+            f"{FAULTS}::test_a_task_that_ends_by_whatever_begins_again_and_says_so",
+        ),
         "an exception in the watcher": (
             f"{WATCHER}::test_whatever_goes_wrong_is_published_and_the_watcher_starts_again",
             f"{WATCHER}::test_a_name_that_is_not_utf8_restarts_the_watcher_which_goes_on",
@@ -330,6 +333,10 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             f"{WORKERS}::test_what_one_worker_cannot_build_serves_nowhere",
             f"{WORKERS}::test_a_worker_that_hangs_is_replaced",
             f"{WORKERS}::test_while_a_worker_gives_no_sign_of_life_the_service_manager_hears_none",
+        ),
+        "a worker without descriptors, and one that cannot be started": (
+            f"{WORKERS}::test_a_worker_without_a_descriptor_left_keeps_its_connections_and_serves_on",
+            f"{WORKERS}::test_a_worker_that_cannot_be_started_again_is_told_of_and_tried_until_it_can",
         ),
         "a parent that is killed": (
             f"{WORKERS}::test_when_the_parent_is_killed_the_workers_end_and_the_next_one_starts",

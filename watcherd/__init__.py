@@ -52,6 +52,7 @@ The layers, from the top; a module imports only from those below its line, which
     problems      the problem types
     metrics       what is counted
     holds         for how long the event loop keeps everybody waiting
+      lasting               tasks that last as long as their process
     pim           the modelling language: bytes in, spec or diagnostics out
     expressions   CEL, typed and exact
     settings, events, logs, sdnotify, feeds, tally    the ground: values, logs, streams, counts

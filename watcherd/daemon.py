@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
@@ -45,6 +45,7 @@ from watcherd.garbage import keep_for_good, without_collecting
 from watcherd.gateway import SYSTEM_SEGMENTS
 from watcherd.heartbeat import Heartbeat
 from watcherd.intake import Intake
+from watcherd.lasting import Troubles, lasting
 from watcherd.ledger import World
 from watcherd.metrics import Metrics, State
 from watcherd.pace import share_with_threads
@@ -180,7 +181,10 @@ class Daemon:
             allow_handlers=settings.allow_handlers,
             closely=self._metrics.loop.closely,
         )
-        self._standing = Standing(self._gateway, store, self._watcher, self._reloader, followers, self._scanned)
+        self._troubles = Troubles()
+        self._standing = Standing(
+            self._gateway, store, self._watcher, self._reloader, followers, self._scanned, self._troubles
+        )
         self._timeline = Timeline(lambda: self._reloader.world)
         self._heartbeat = Heartbeat(
             store,
@@ -220,15 +224,15 @@ class Daemon:
         serving.add_done_callback(lambda _: self._signals.stop.set())
         self._metrics.loop.start()
         working = [
-            self._tasks.create_task(self._watcher.run(), name="watcher"),
+            self._lasting("watcher", self._watcher.run),
             self._tasks.create_task(self._scan_and_follow(), name="reloads"),
-            self._tasks.create_task(self._reread_at_each_hang_up(), name="reloads by SIGHUP"),
-            self._tasks.create_task(self._heartbeat.run(), name="heartbeat"),
-            self._tasks.create_task(
-                tell_how_far(lambda: self._reloader.progress, self._scanned, self._publish),
-                name="progress of the start",
+            self._lasting("reloads by SIGHUP", self._reread_at_each_hang_up),
+            self._lasting("heartbeat", self._heartbeat.run),
+            self._lasting(
+                "progress of the start",
+                partial(tell_how_far, lambda: self._reloader.progress, self._scanned, self._publish),
             ),
-            self._tasks.create_task(self._tell_that_all_is_well(), name="watchdog"),
+            self._lasting("watchdog", self._tell_that_all_is_well),
         ]
         await self._signals.stop.wait()
         sdnotify.stopping()
@@ -245,6 +249,10 @@ class Daemon:
             stop_accepting=self._passed,
             last_resort=self._last_resort,
         ).run(self._signals.name, working, serving)
+
+    def _lasting(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Something that goes on until the stop, whatever it meets."""
+        return self._tasks.create_task(lasting(name, work, self._publish), name=name)
 
     # -- start --------------------------------------------------------------------------------
 
@@ -286,7 +294,14 @@ class Daemon:
             self._greet(address_of(self._listener), self._reloader.world)
         sdnotify.ready(self._standing.status())
         self._scanned.set()
-        await self._reloader.follow(self._watcher)
+        await lasting("reloads", self._follow, self._publish)
+
+    async def _follow(self) -> None:
+        """Reload what the watcher sees; what was on its way when that failed is read again."""
+        try:
+            await self._reloader.follow(self._watcher)
+        finally:
+            self._watcher.request("restart")
 
     async def _scan(self) -> None:
         """Put all models into service, some before others. StoreError where none of them could be."""
@@ -308,8 +323,8 @@ class Daemon:
             await self._signals.hang_up.wait()
             self._signals.hang_up.clear()
             sdnotify.reloading()
-            self._reload_keys()
             try:
+                self._reload_keys()
                 await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="signal"))
             except StoreError:
                 pass  # the reload has told of it
@@ -338,6 +353,7 @@ class Daemon:
             self._metrics.serves_no_more(event.model)
             self._feeds.forget(fold(event.model))
         self._metrics.heard(event)
+        self._troubles.heard(event)
         self._timeline.heard(event)
         tell(self._feed, event)
         if isinstance(event, events.ReloadFinished) and self._scanned.is_set():

@@ -316,6 +316,17 @@ class DriftUnknown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TaskFailed(Event):
+    """What goes on as long as the process has ended by a fault, told above; it begins again in so many seconds."""
+
+    name: ClassVar[str] = "task.failed"
+    level: ClassVar[Level] = "error"
+    task: str
+    reason: str
+    again_in: float
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStarted(Event):
     """A worker process serves; `ms` since it was started."""
 
@@ -328,12 +339,12 @@ class WorkerStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerEnded(Event):
-    """A worker process ended without having been told to; another one is started in its place."""
+    """A worker process ended without having been told to, or none could be started (`pid` None); another one is."""
 
     name: ClassVar[str] = "worker.ended"
     level: ClassVar[Level] = "error"
     worker: int
-    pid: int
+    pid: int | None
     reason: str
 
 

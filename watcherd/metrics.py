@@ -100,6 +100,7 @@ class Metrics:
         self._live: set[str] = set()
         self._reloads: Labelled = {}
         self._changes: dict[str, int] = defaultdict(int)
+        self._task_failures: dict[str, int] = defaultdict(int)
         self._drain_timeouts = 0
 
     def request_ended(self, domain: str, operation: str, status: int, seconds: float) -> None:
@@ -131,6 +132,8 @@ class Metrics:
                     self._forget(self._names.pop(fold(event.model), event.model))
             case events.ModelDrainTimeout():
                 self._drain_timeouts += 1
+            case events.TaskFailed():
+                self._task_failures[event.task] += 1
             case _:
                 pass
 
@@ -206,6 +209,7 @@ class Metrics:
         yield _Family("watcherd_event_loop_hold_seconds", "How long it does one thing", ("during",), histograms=holds)
         yield _counter("watcherd_watch_changes", "Change sets by reason", self._changes, "reason")
         yield _counter("watcherd_watch_restarts", "Failures of the watcher", state.watch_restarts)
+        yield _counter("watcherd_task_failures", "Tasks that failed and began again", self._task_failures, "task")
         yield _counter("watcherd_drain_timeouts", "Retired revisions that were cut short", counted.drain_timeouts)
         yield _gauge("watcherd_workers", "Processes that answer requests", state.workers)
         yield _counter("watcherd_worker_restarts", "Workers that ended and were replaced", state.worker_restarts)

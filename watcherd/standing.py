@@ -12,6 +12,7 @@ from watcherd import problems
 from watcherd.admin.health import Readiness
 from watcherd.followers import Followers
 from watcherd.gateway import Gateway
+from watcherd.lasting import Troubles
 from watcherd.ledger import State
 from watcherd.pim.spec import fold
 from watcherd.problems import UNAVAILABLE, Problem
@@ -31,6 +32,7 @@ class Standing:
         reloader: Reloader,
         followers: Followers,
         scanned: asyncio.Event,
+        troubles: Troubles,
     ) -> None:
         self._gateway = gateway
         self._store = store
@@ -38,6 +40,7 @@ class Standing:
         self._reloader = reloader
         self._followers = followers
         self._scanned = scanned
+        self._troubles = troubles
 
     async def readiness(self) -> Readiness:
         """Whether requests should be sent here, and what is not as it should be.
@@ -66,7 +69,7 @@ class Standing:
             reasons = (f"the watcher is {health.state.value}",)
         if self._reloader.failure is not None:
             reasons = (*reasons, self._reloader.failure)
-        return (*reasons, *self._reloader.drift.reasons)
+        return (*reasons, *self._reloader.drift.reasons, *self._troubles.reasons)
 
     def why_missing(self, model: str) -> Problem:
         """Why no model of this name is served."""

@@ -13,7 +13,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.e2e.process import Process, running
-from tests.faults import DRAIN, ENTRY, RELOAD, START, STOP
+from tests.faults import DRAIN, ENTRY, LASTING, RELOAD, START, STOP
 
 QUICK = {"in the transaction", "swap", "first scan", "SIGKILL-close the store", "raise-wait for requests"}
 """What every run tests; the rest takes as long each, and is left to `make test-slow`."""
@@ -35,6 +35,12 @@ entities:
       name: {{type: string, required: true}}
       code{number}: {{type: string, unique: true}}
 """
+
+
+SEEN_TO = ("watcher", "raise")
+"""What the watcher sees to itself, see its tests."""
+
+WAITED_FOR = "what it waited for was cancelled, though nobody had cancelled the task"
 
 
 class Daemon:
@@ -161,6 +167,38 @@ async def test_a_fault_at_any_step_of_a_stop_ends_within_bounds_and_loses_nothin
         assert not daemon.armed.exists()
     async with daemon.start() as process:
         await assert_serves(process, 1, ["one"])
+
+
+LASTING_FAULTS = [(name, fault) for name in LASTING for fault in ("raise", "cancel") if (name, fault) != SEEN_TO]
+
+
+@pytest.mark.parametrize(("task", "fault"), LASTING_FAULTS)
+async def test_a_task_that_ends_by_whatever_begins_again_and_says_so(tmp_path: Path, task: str, fault: str) -> None:
+    daemon = Daemon(tmp_path, task)
+    async with daemon.start() as process, process.client() as client:
+        daemon.armed.write_text(fault)
+        process.kill(signal.SIGHUP)
+        daemon.edit(process, 1)
+        failed = await process.wait_for("task.failed")
+        assert failed["task"] == task
+        assert failed["reason"] == {"raise": "injected", "cancel": WAITED_FOR}[fault]
+        [told] = [line for line in process.lines if line["event"] == "task.fault"]
+        assert (told["task"], "Traceback" in told["exception"]) == (task, True)
+
+        ready = (await client.get("/readyz")).json()
+        assert ready["status"] == "degraded"
+        assert ready["reasons"] == [f"the task '{task}' failed and began again: {failed['reason']}"]
+
+        daemon.edit(process, 2)  # it watches
+        await process.wait_for("model.loaded", where=lambda line: line["model"] == "side2")
+        since = len(process.lines)
+        process.kill(signal.SIGHUP)
+        await process.wait_for("reload.finished", since, where=lambda line: line["reason"] == "signal")
+        await assert_serves(process, 2, [])
+        metrics = (await client.get("/metrics")).text
+        assert f'watcherd_task_failures_total{{task="{task}"}} 1.0' in metrics
+        process.kill(signal.SIGTERM)
+        assert await process.ended() == 0
 
 
 @pytest.mark.slow

@@ -659,3 +659,44 @@ async def test_a_disk_that_only_one_worker_finds_full_is_told_of_by_all_until_th
     await crew.wait_for("database.recovered", where=lambda line: line.get("worker") == 1)
     await until_ready_is(each[2], "ok")
     assert (await each[1].post("/api/shop/items", json={"name": "b"})).status_code == 201
+
+
+def leave_no_descriptor(pid: int) -> tuple[int, int]:
+    """Let a process open nothing more, whatever it has open; returns its limits from before."""
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    return before
+
+
+async def test_a_worker_without_a_descriptor_left_keeps_its_connections_and_serves_on(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    pids = {one["worker"]: one["pid"] for one in await workers(each[2])}
+    row = (await each[1].post("/api/shop/items", json={"name": "a"})).json()
+    before = leave_no_descriptor(pids[1])
+    while {one["worker"]: one["state"] for one in await workers(each[1])}[1] != "live":
+        assert crew.of("worker.call_failed") == []  # it was late, on a busy machine
+    crew.write("shop.yaml", shop("colour"))
+    await crew.wait_for("model.swapped")
+    assert (await each[1].get(f"/api/shop/items/{row['id']}")).json() == {**row, "colour": None}
+    resource.prlimit(pids[1], resource.RLIMIT_NOFILE, before)
+    assert crew.of("worker.ended") == []
+    assert crew.of("worker.call_failed") == []
+
+
+async def test_a_worker_that_cannot_be_started_again_is_told_of_and_tried_until_it_can(
+    crew: Process, each: dict[int, httpx.AsyncClient]
+) -> None:
+    pids = {one["worker"]: one["pid"] for one in await workers(each[2])}
+    before = leave_no_descriptor(crew.pid)
+    os.kill(pids[1], signal.SIGKILL)
+    told = await crew.wait_for("worker.ended", where=lambda line: "pid" not in line)
+    assert (told["worker"], told["reason"]) == (1, "cannot be started: Too many open files")
+    ready = (await each[2].get("/readyz")).json()
+    assert "worker 1 cannot be started: Too many open files; another one is starting" in ready["reasons"]
+    assert (await each[2].get("/api/shop/items")).status_code == 200
+
+    resource.prlimit(crew.pid, resource.RLIMIT_NOFILE, before)
+    await crew.wait_for("worker.started", where=lambda line: line["worker"] == 1 and line["pid"] != pids[1])
+    await until_ready_is(each[2], "ok")
+    assert [line for line in crew.of("worker.ended") if line["worker"] == 2] == []

@@ -14,32 +14,27 @@ import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from watcherd import events
 from watcherd.balance import Balance
-from watcherd.errors import WatcherdError
 from watcherd.followers import Figures, FollowerError, Survey
 from watcherd.gateway import Gateway
+from watcherd.lasting import lasting, not_cancelled
 from watcherd.ledger import World
 from watcherd.revision import Revision
 from watcherd.settings import Settings
 from watcherd.store import SchemaPlan
 from watcherd.tally import Tally, total
 from watcherd.workers.channel import CallFailedError, ChannelClosedError, Fields, Said
-from watcherd.workers.member import Member, Wanted, how_it_ended
+from watcherd.workers.member import HUNG_SECONDS, Member, Wanted, WorkerEndedError, how_it_ended
 from watcherd.workers.packing import Build, pack
 from watcherd.workers.relay import Relayed
 from watcherd.workers.rows import RowHub
 from watcherd.workers.survey import SURVEY_SECONDS, added_up, ask_all, surveyed
-
-LOOK_SECONDS: Final = 2.0
-"""How often a worker is asked how it is: a crash loses no more of its counts than it makes in this time."""
-
-HUNG_SECONDS: Final = 20.0
-"""A worker that gives none for this long is replaced."""
 
 BACKOFF_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0)
 """How long to wait before a worker is started again: longer each time that it did not live long."""
@@ -48,10 +43,6 @@ SHORT_LIFE_SECONDS: Final = 10.0
 
 Tell = Callable[[str, Mapping[str, Any]], None]
 """Takes an event of a worker: its name and its fields."""
-
-
-class WorkerEndedError(WatcherdError):
-    """A worker ended, or had to be ended; the message says how."""
 
 
 class Crew:
@@ -189,7 +180,9 @@ class Crew:
     async def run(self) -> None:
         """Keep all workers alive until told to leave, then see all of them end."""
         seats = [
-            asyncio.create_task(self._keep_seat(number), name=f"worker {number}")
+            asyncio.create_task(
+                lasting(f"worker {number}", partial(self._keep_seat, number), self._publish), name=f"worker {number}"
+            )
             for number in range(1, self._settings.workers + 1)
         ]
         leaving = asyncio.create_task(self._leaving.wait(), name="workers leave")
@@ -214,7 +207,12 @@ class Crew:
             await asyncio.sleep(BACKOFF_SECONDS[min(short_lives, len(BACKOFF_SECONDS) - 1)])
             if self._stopping:
                 return
-            member = await Member.start(number, self._listener, self._balance)
+            try:
+                member = await Member.start(number, self._listener, self._balance)
+            except OSError as error:  # no process, memory or descriptor to spare: those that serve go on
+                short_lives += 1
+                self._failed(number, None, f"cannot be started: {error.strerror or error}")
+                continue
             try:
                 reason = await self._live(member)
             finally:
@@ -225,9 +223,12 @@ class Crew:
             short = time.monotonic() - member.began_at < SHORT_LIFE_SECONDS
             short_lives = short_lives + 1 if short else 0
             self._restarts[number] += 1
-            self._failures[number] = f"{reason}; another one is starting"
-            self._publish(events.WorkerEnded(number, member.process.pid, reason))
-            self._tell_news()
+            self._failed(number, member.process.pid, reason)
+
+    def _failed(self, number: int, pid: int | None, reason: str) -> None:
+        self._failures[number] = f"{reason}; another one is starting"
+        self._publish(events.WorkerEnded(number, pid, reason))
+        self._tell_news()
 
     async def _live(self, member: Member) -> str:
         """The life of one worker; returns how it ended."""
@@ -242,7 +243,7 @@ class Crew:
         self._members[member.number] = member
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            failed = next((task.exception() for task in done if task.exception() is not None), None)
+            failed = next((fault for task in done if (fault := _fault(task)) is not None), None)
             if failed is None and self._leaving.is_set():
                 await member.process.wait()
             return how_it_ended(failed, await member.ended())
@@ -262,8 +263,8 @@ class Crew:
         await member.begin(self._settings, accept=self._accept and self._wanted is None)
         await self._hub.attach(member.channel)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_in_step(member))
-            tasks.create_task(_look_after(member))
+            tasks.create_task(not_cancelled(self._keep_in_step(member)), name=f"steps of worker {member.number}")
+            tasks.create_task(not_cancelled(member.look_after()), name=f"health of worker {member.number}")
 
     async def _keep_in_step(self, member: Member) -> None:
         """Bring a worker to what is wanted, again and again."""
@@ -357,13 +358,9 @@ class Crew:
             await self._news.wait()
 
 
-async def _look_after(member: Member) -> None:
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        try:
-            await member.survey(HUNG_SECONDS)
-        except TimeoutError:
-            raise WorkerEndedError(f"gave no sign of life for {HUNG_SECONDS:g} s, and was ended") from None
+def _fault(task: asyncio.Task[int | None]) -> BaseException | None:
+    """What a task that has ended, of those that go on as long as a worker lives, ended with; None: as it should."""
+    return WorkerEndedError("is led by nobody any more, and was ended") if task.cancelled() else task.exception()
 
 
 def _is_at(member: Member | None, wanted: Wanted | None) -> bool:

@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 import watcherd
 from watcherd.balance import Balance
+from watcherd.errors import WatcherdError
 from watcherd.ledger import Live
 from watcherd.pim.spec import EMPTY
 from watcherd.settings import Settings
@@ -32,11 +33,24 @@ PREPARE_SECONDS: Final = 60.0
 SWAP_SECONDS: Final = 15.0
 """How long a worker may take over a build, and over a swap; one that takes longer hangs, and is replaced."""
 
+LOOK_SECONDS: Final = 2.0
+"""How often a worker is asked how it is: a crash loses no more of its counts than it makes in this time."""
+
+HUNG_SECONDS: Final = 20.0
+"""A worker that gives no answer for this long is replaced."""
+
+ASKED: Final = 2
+"""How often it is asked in that time: a parent that stood still itself finds the first answer late, and it was not."""
+
 _SHARED: Final = ("max_in_flight", "max_streams", "max_waiting_writes")
 """Settings that bound the whole: each worker has its part."""
 
 _PARENTS_OWN: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 """Variables by which the service manager talks to the parent alone."""
+
+
+class WorkerEndedError(WatcherdError):
+    """A worker ended, or had to be ended; the message says how."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,22 +93,27 @@ class Member:
 
     @classmethod
     async def start(cls, number: int, listener: socket.socket, balance: Balance) -> Member:
-        """Start a process; it waits for `begin`."""
+        """Start a process; it waits for `begin`. OSError where the system has none, or no descriptors, to spare."""
         ours, theirs = socket.socketpair()
         root = str(Path(watcherd.__file__).parent.parent)
         environment = {name: value for name, value in os.environ.items() if name not in _PARENTS_OWN}
         # The same code as ours, wherever that is, and nothing that lies in the working directory.
         path = os.pathsep.join(part for part in (root, environment.get("PYTHONPATH")) if part)
         inherited = (theirs.fileno(), listener.fileno(), balance.descriptor)
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-P", "-m", "watcherd.workers", *map(str, inherited)),
-                stdin=DEVNULL,
-                pass_fds=inherited,
-                env=environment | {"PYTHONPATH": path},
-            )
-        return cls(number, process, await Channel.over(ours))
+        with contextlib.ExitStack() as where_it_fails:
+            where_it_fails.enter_context(ours)
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-P", "-m", "watcherd.workers", *map(str, inherited)),
+                    stdin=DEVNULL,
+                    pass_fds=inherited,
+                    env=environment | {"PYTHONPATH": path},
+                )
+            where_it_fails.callback(process.kill)
+            member = cls(number, process, await Channel.over(ours))
+            where_it_fails.pop_all()
+        return member
 
     async def begin(self, settings: Settings, *, accept: bool) -> None:
         """Have it open the database, and with `accept` take connections before it has a model to serve."""
@@ -139,11 +158,32 @@ class Member:
     async def survey(self, seconds: float) -> Fields:
         """How it is. CallFailedError, ChannelClosedError, TimeoutError."""
         async with asyncio.timeout(seconds):
-            said: Said = await self.channel.call("survey")
+            try:
+                said: Said = await self.channel.call("survey")
+            except CallFailedError:
+                self.answered_at = time.monotonic()  # that is an answer
+                raise
         self.answered_at = time.monotonic()
         self.tally = Tally.from_json(said.fields["tally"])
         self.database = said.fields["database"]
         return said.fields
+
+    async def look_after(self) -> None:
+        """Ask now and then how it is, for ever. WorkerEndedError when it does not say for too long."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._give_a_sign()
+
+    async def _give_a_sign(self) -> None:
+        for _ in range(ASKED):
+            try:
+                await self.survey(HUNG_SECONDS / ASKED)
+            except TimeoutError:
+                continue
+            except CallFailedError:
+                pass  # whoever says that he cannot lives, and his log says why
+            return
+        raise WorkerEndedError(f"gave no sign of life for {HUNG_SECONDS:g} s, and was ended")
 
     async def ask(self, kind: str, seconds: float | None, fields: Fields) -> Fields | None:
         """Say something at a stop. None: whoever has gone has nothing in flight, whoever hangs is ended."""

@@ -15,7 +15,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +31,7 @@ from watcherd.errors import WatcherdError
 from watcherd.garbage import keep_for_good, tidy
 from watcherd.gateway import RouteTable
 from watcherd.holds import RELOAD
+from watcherd.lasting import lasting
 from watcherd.ledger import referred, referrers_of
 from watcherd.metrics import Metrics
 from watcherd.pace import share_with_threads
@@ -142,6 +142,7 @@ class Worker:
         self._rejected: frozenset[str] = frozenset()
         self._starting = True
         self._database = DatabaseHealth(store, self._publish)
+        self._memory = _Memory()
         channel.calls |= {
             "prepare": self._prepare,
             "swap": self._swap,
@@ -160,7 +161,8 @@ class Worker:
             self._accepting.set()
         serving = self._tasks.create_task(self._serve(), name="server")
         self._metrics.loop.start()
-        looking = self._tasks.create_task(self._look_at_database(), name="health of the database")
+        health = "health of the database"
+        looking = self._tasks.create_task(lasting(health, self._look_at_database, self._publish), name=health)
         leaving = asyncio.create_task(self._leaving.wait(), name="leave")
         await asyncio.wait({reading, leaving, serving}, return_when=asyncio.FIRST_COMPLETED)
         told = self._leaving.is_set()
@@ -272,7 +274,7 @@ class Worker:
                 "database": self._database.reason,
                 "tally": self._metrics.tally().as_json(),
                 "cpu": time.process_time(),
-                "memory": _resident_bytes(),
+                "memory": self._memory.resident(),
             }
         )
 
@@ -285,7 +287,7 @@ class Worker:
     def _publish(self, event: events.Event) -> None:
         getattr(self._log, event.level)(event.name, **event.as_fields())
         self._metrics.heard(event)
-        if isinstance(event, events.ModelDrainTimeout):
+        if isinstance(event, events.ModelDrainTimeout | events.TaskFailed):
             self._channel.tell("event", name=event.name, event=_plain(event.as_fields()))
 
     def _reload_keys(self, _said: Said) -> None:
@@ -318,10 +320,18 @@ class Worker:
         self._leaving.set()
 
 
-def _resident_bytes() -> int:
-    """The memory that this process has in use now."""
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * resource.getpagesize()
+class _Memory:
+    """The memory that this process has in use, asked of a file that stays open.
+
+    Connections may take every descriptor that there is: who is asked how he is then needs one no less.
+    """
+
+    def __init__(self) -> None:
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def resident(self) -> int:
+        """Bytes, now."""
+        return int(os.pread(self._statm, 200, 0).split()[1]) * resource.getpagesize()
 
 
 def _held(revision: Revision, request: InFlight) -> list[Any]:

@@ -11,6 +11,7 @@ const EVENTS = [
   "model.drained", "model.drain_timeout",
   "reload.finished", "reload.failed", "schema.drifted", "schema.restored", "schema.rows_left",
   "watch.started", "watch.degraded", "watch.recovered", "watch.restarted", "database.degraded", "database.recovered", "daemon.starting", "daemon.started",
+  "task.failed",
   "reset",
 ];
 const GATHER_MS = 40;
