@@ -186,7 +186,7 @@ class Gateway:
                     max_body_bytes=self._max_body_bytes,
                     max_json_depth=self._limits.max_json_depth,
                     neighbour=table.neighbour,
-                    who=None if self._keys is None else self._keys.name,
+                    callers=self._keys,
                 )
                 await exchange.answer(call, revision)
             finally:

@@ -80,6 +80,12 @@ class Keys:
         found = None if given is None else self._find(given)
         return None if found is None else found.name
 
+    def may_read(self, headers: Headers, model: str) -> bool:
+        """Whether the key that is sent opens a model."""
+        given = _given(headers)
+        found = None if given is None else self._find(given)
+        return found is not None and found.may(fold(model), write=False)
+
     def refusal(self, headers: Headers, method: str, model: str) -> Problem | None:
         """Why a request may not reach a model: 401 without a key that is known, 403 with one that may not."""
         given = _given(headers)

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import pydantic_core
 
@@ -45,6 +45,16 @@ UNMATCHED = "/*"
 """The template of a path below a model that matches nothing."""
 
 
+class Callers(Protocol):
+    """Who sends requests, where the daemon asks for API keys."""
+
+    def name(self, headers: Headers, /) -> str | None:
+        """The name of the key that was sent; None for one that is not known."""
+
+    def may_read(self, headers: Headers, model: str, /) -> bool:
+        """Whether the key that was sent opens a model."""
+
+
 class ClientGoneError(Exception):
     """The client closed the connection before its request was complete; nobody reads an answer."""
 
@@ -76,7 +86,7 @@ class Call:
     """
 
     __slots__ = (
-        "_digest", "_headers", "_receive", "_scope", "_who", "base", "max_body_bytes", "max_json_depth", "method",
+        "_callers", "_digest", "_headers", "_receive", "_scope", "base", "max_body_bytes", "max_json_depth", "method",
         "neighbour", "path", "request_id", "segments", "template",
     )  # fmt: skip
 
@@ -91,7 +101,7 @@ class Call:
         max_body_bytes: int,
         neighbour: Neighbour,
         max_json_depth: int = 200,
-        who: Callable[[Headers], str | None] | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -105,7 +115,7 @@ class Call:
         self._scope = scope
         self._receive = receive
         self._headers: dict[bytes, bytes] | None = None
-        self._who = who
+        self._callers = callers
         self._digest: blake2b | None = None
 
     @property
@@ -121,7 +131,11 @@ class Call:
     @property
     def identity(self) -> str | None:
         """The name of the API key that was sent, where the daemon asks for keys; looked up when asked."""
-        return None if self._who is None else self._who(self._scope["headers"])
+        return None if self._callers is None else self._callers.name(self._scope["headers"])
+
+    def may_read(self, model: str) -> bool:
+        """Whether its client may see the rows of another model."""
+        return self._callers is None or self._callers.may_read(self._scope["headers"], model)
 
     def header(self, name: bytes) -> bytes | None:
         """A header by its lower-case name; of several, joined by a comma as HTTP says."""

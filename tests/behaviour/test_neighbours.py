@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.helpers import model_text, serving
+from watcherd.keys import Keys, make_key
 
 SHOP = model_text("shop", "buyer: {type: reference, reference: people.Person}", entity="Order")
 PEOPLE = model_text("people", "password: {type: string, write_only: true}", "age: integer", entity="Person")
@@ -52,6 +56,27 @@ async def test_what_is_not_in_service_is_not_shown(tmp_path: Path) -> None:
         assert refused.status == 400
         assert "the model people, which is not in service" in refused.json["detail"]
         assert (await walk.get("/api/shop/orders")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/api/shop/orders", "/api/shop/orders/{id}"])
+async def test_a_key_shows_no_rows_of_a_model_that_it_does_not_open(tmp_path: Path, path: str) -> None:
+    async with serving(tmp_path, FILES) as walk:
+        ann = await walk.post("/api/people/people", {"name": "Ann", "age": 7, "password": "secret"})
+        order = await walk.post("/api/shop/orders", {"name": "first", "buyer": ann["id"]})
+        shop_alone, one = make_key("one", ["shop"], ["shop"])
+        both, two = make_key("two", ["sh*", "people"], [])
+        gateway: Any = walk.gateway
+        gateway._keys = Keys(None, f"{one};{two}")
+        path = path.format(id=order["id"])
+
+        refused = await walk.get(f"{path}?expand=buyer_row", x_api_key=shop_alone)
+        assert (refused.status, refused.json["type"]) == (403, "/problems/not-permitted")
+        assert "expand=buyer_row: it leads into the model people" in refused.json["detail"]
+        assert b"Ann" not in refused.body
+        assert (await walk.get(path, x_api_key=shop_alone)).status == 200
+        shown = await walk.get(f"{path}?expand=buyer_row", authorization=f"Bearer {both}")
+        assert shown.status == 200
+        assert b"Ann" in shown.body
 
 
 async def test_a_key_of_another_model_that_is_itself_a_reference_is_shown_as_stored(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import pydantic_core
 from fastapi import Request, Response
 
+from watcherd.compile.etag import is_known
 from watcherd.compile.openapi import joined_components, listed
 from watcherd.gateway import TABLE, RouteTable
 from watcherd.holds import DOCUMENT, Closely, nobody_looks
@@ -74,7 +75,8 @@ class Document:
                 raise self._missing(wanted)
         etag = f'"{self._boot}-{table.generation}"'
         headers = {"etag": etag, "cache-control": "no-cache"}
-        if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+        known = request.headers.get("if-none-match")
+        if known is not None and is_known(known.encode("latin-1"), etag.encode("ascii")):
             return Response(status_code=304, headers=headers)
         text = await (self.of(table) if revision is None else self.of_model(table.generation, revision))
         return InSlices(text, headers, self._closely)

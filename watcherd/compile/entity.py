@@ -8,7 +8,7 @@ kept (store).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -47,8 +47,6 @@ _AT_A_TIME = 100
 
 Values = Mapping[str, Any]
 Change = Callable[[Row], Values]
-Wanted = Collection[int] | None
-"""The row versions that a write may be based on; None: any."""
 
 
 class EntityEndpoints:
@@ -207,7 +205,7 @@ class EntityEndpoints:
         refuse_parameters(call.query)
         text = call.segments[1]
         key = self._key_of(text)
-        wanted = etag.wanted_versions(call.header(b"if-match"))
+        wanted = etag.conditions(call)
         body = await reading.read_json(call, accepted, exact=self._bodies.exact)
         change, valid = self._change(body, wanted, whole=whole)
         if valid:
@@ -220,7 +218,7 @@ class EntityEndpoints:
         change(row)
         raise AssertionError("a body with findings has changed a row")
 
-    def changing(self, text: str, body: Any, wanted: Wanted, *, whole: bool) -> Work:
+    def changing(self, text: str, body: Any, wanted: etag.Wanted, *, whole: bool) -> Work:
         """200: the row, replaced as a whole or merged with a patch. Raises `Problem` 404 for a key that none can have.
 
         `text` is the key as it stands in a path, `wanted` the versions that the write may be based on.
@@ -228,7 +226,7 @@ class EntityEndpoints:
         change, _ = self._change(body, wanted, whole=whole)
         return self._updating(text, self._key_of(text), change)
 
-    def _change(self, body: Any, wanted: Wanted, *, whole: bool) -> tuple[Change, bool]:
+    def _change(self, body: Any, wanted: etag.Wanted, *, whole: bool) -> tuple[Change, bool]:
         """What a body makes of a row, and whether it is valid so far: if not, the change raises."""
         bodies = self._bodies
         sent, known = read(bodies, body, bodies.required - bodies.hidden - {bodies.key} if whole else frozenset())
@@ -258,9 +256,9 @@ class EntityEndpoints:
     async def delete(self, call: Call) -> Answer:
         """204: the row is gone."""
         refuse_parameters(call.query)
-        return await self._tables.write(self.deleting(call.segments[1], etag.wanted_versions(call.header(b"if-match"))))
+        return await self._tables.write(self.deleting(call.segments[1], etag.conditions(call)))
 
-    def deleting(self, text: str, wanted: Wanted) -> Work:
+    def deleting(self, text: str, wanted: etag.Wanted) -> Work:
         """204: the row is gone. Raises `Problem` 404 for a key that none can have.
 
         The work raises `Problem` 422 where a row that refers to it cannot do without.

@@ -176,7 +176,7 @@ def joined_components(fragments: Sequence[OpenApiFragment], own: Mapping[str, Ma
         rest = {**own.get(section, {}), **SHARED_COMPONENTS.get(section, {})}
         texts = chain.from_iterable(one.texts(made[section]) for one in fragments) if section in made else ()
         yield b"%s%s:{" % (b"," if number else b"", to_json(section))
-        yield from listed(chain(texts, [to_json(rest)[1:-1]]))
+        yield from listed(chain(texts, (to_json({name: one})[1:-1] for name, one in rest.items())))
         yield b"}"
     yield b"}"
 

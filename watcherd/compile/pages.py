@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from watcherd import problems
 from watcherd.compile.cursor import position, token_after
 from watcherd.compile.query import Asked, ListQuery, View, cursor_link, page_links, refused
 from watcherd.compile.relations import Exposed, Relation, shown
 from watcherd.errors import TooManyRowsError
-from watcherd.problems import Finding
+from watcherd.problems import Finding, Problem
 from watcherd.store import Filter, Page, Row, Select
 from watcherd.wire import JSON, Answer, Call
 
@@ -93,8 +94,11 @@ class Pages:
             raise refused([Finding("expand", "too_many", message)]) from error
 
     def _exposed(self, call: Call, relation: Relation) -> Exposed:
-        """Where the rows of a relation are."""
+        """Where the rows of a relation are. Raises `Problem`: 400, 403 where they are not for this client."""
         model, entity = relation.target.model, relation.target.entity
+        if model != self._model and not call.may_read(model):
+            detail = f"expand={relation.name}: it leads into the model {model}, which the API key may not read"
+            raise Problem(problems.NOT_PERMITTED, detail)
         found = self._siblings[entity] if model == self._model else call.neighbour(model, entity)
         if not isinstance(found, Exposed):
             message = f"expand={relation.name}: it leads into the model {model}, which is not in service"

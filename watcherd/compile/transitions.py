@@ -1,13 +1,13 @@
 """Transitions: a method changes the state of a row, once.
 
 Owns what has to be so for it: the row is there, in one of the states that the model says, at the
-version that `If-Match` names, and keeps constraints and rules in its new state. All of that is
+version that the conditions of the request allow, and keeps constraints and rules in its new state. All of that is
 looked at in the write itself: of two calls at the same time one finds the row as the other left it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import to_json
@@ -62,9 +62,9 @@ class StateChange:
 
     def step(self, call: Call, values: Values) -> Step:
         """The change itself. Raises `Problem`: 404, 409 in another state, 412, 422."""
-        return self.step_at(etag.wanted_versions(call.header(b"if-match")), values)
+        return self.step_at(etag.conditions(call), values)
 
-    def step_at(self, wanted: Collection[int] | None, values: Values) -> Step:
+    def step_at(self, wanted: etag.Wanted, values: Values) -> Step:
         """The same for a row at one of the `wanted` versions, or at any. Raises `Problem`."""
         given = values.get(self._transition.key)
         if given is None:
@@ -84,7 +84,7 @@ class StateChange:
 
         return change
 
-    def _changed(self, row: Row, wanted: Collection[int] | None) -> Values:
+    def _changed(self, row: Row, wanted: etag.Wanted) -> Values:
         etag.require_version(wanted, row.version)
         transition = self._transition
         state = row.values[transition.field]

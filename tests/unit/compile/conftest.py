@@ -22,7 +22,7 @@ from watcherd.revision import Revision
 from watcherd.store import Record, Store
 from watcherd.store.postgres_cursor import PostgresCursor
 from watcherd.store.sqlite import SqliteDatabase
-from watcherd.wire import Answer, Call, Headers, Message, close_stream, problem_answer
+from watcherd.wire import Answer, Call, Callers, Message, close_stream, problem_answer
 
 START = datetime(2026, 11, 22, 1, 31, 46, 123456, tzinfo=UTC)
 
@@ -73,7 +73,7 @@ class Client:
         self.template = ""
         self.max_json_depth = 200
         self.hang_up = asyncio.Event()
-        self.who: Callable[[Headers], str | None] | None = None
+        self.callers: Callers | None = None
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
@@ -110,7 +110,7 @@ class Client:
             max_body_bytes=100_000,
             max_json_depth=self.max_json_depth,
             neighbour=lambda _model, _entity: None,
-            who=self.who,
+            callers=self.callers,
         )
         try:
             answer = await self.revision.handle(call)

@@ -68,6 +68,31 @@ async def test_any_version_will_do_for_a_star(shop: Any, row: tuple[str, str], m
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("condition", ["*", " * ", '"1-0123456789abcdef"', 'W/"1-0123456789abcdef"', '"x", {tag}'])
+async def test_a_row_that_is_not_to_be_there_is_not_written(
+    shop: Any, row: tuple[str, str], method: str, condition: str
+) -> None:
+    """`If-None-Match: *` on a PUT says: only where there is none. It must not overwrite one that is."""
+    path, tag = row
+    refused = await shop(method, path, PRODUCT, if_none_match=condition.replace("{tag}", tag))
+    assert (refused.status, refused.slug) == (412, "precondition-failed")
+    assert (await shop.get(path)).headers["etag"] == tag, "nothing was written"
+    refused = await shop(method, path, PRODUCT, if_none_match=condition.replace("{tag}", tag), if_match="*")
+    assert refused.status == 412, "both conditions hold"
+    await shop.delete(path)
+    assert (await shop(method, path, PRODUCT, if_none_match=condition)).status == 404
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_row_at_another_version_than_those_refused_is_written(
+    shop: Any, row: tuple[str, str], method: str
+) -> None:
+    path, tag = row
+    assert (await shop(method, path, PRODUCT, if_none_match='"7-0123456789abcdef"', if_match='"8-x"')).status == 412
+    assert (await shop(method, path, PRODUCT, if_none_match='"7-0123456789abcdef"', if_match=tag)).status in {200, 204}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_a_missing_row_is_404_whatever_the_condition(shop: Any, row: tuple[str, str], method: str) -> None:
     path, tag = row
     await shop.delete(path)

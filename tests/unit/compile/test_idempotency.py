@@ -55,7 +55,7 @@ async def test_callers_are_told_apart_by_their_api_keys_however_those_are_sent(s
     ours, one = make_key("one", ["*"], ["*"])
     their, two = make_key("two", ["*"], ["*"])
     keys = Keys(None, f"{one};{two}")
-    shop.who = keys.name
+    shop.callers = keys
 
     mine = await shop.post("/products", PRODUCT, idempotency_key="k1", x_api_key=ours)
     theirs = await shop.post("/products", PRODUCT | {"sku": "A2"}, idempotency_key="k1", x_api_key=their)
