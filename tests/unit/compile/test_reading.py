@@ -101,6 +101,13 @@ async def test_a_body_that_is_wrong_in_thousands_of_places_is_told_of_the_first(
     assert len(set(sought)) <= 10
 
 
+async def test_a_body_that_is_wrong_after_a_long_beginning_is_refused(shop: Any) -> None:
+    tags = ["a"] * 3000 + list(range(3000))
+    refused = await shop.post("/products", {**PRODUCT, "tags": tags})
+    assert (refused.status, refused.slug, len(refused.json["errors"])) == (422, "validation", 1000)
+    assert refused.json["errors"][0]["pointer"] == "#/tags/3000"
+
+
 async def test_what_is_unknown_is_not_repeated_at_length(shop: Any) -> None:
     name = "sku" * 10_000
     refused = await shop.post("/products", {**PRODUCT, name: 1})
