@@ -75,7 +75,7 @@ def served() -> Iterator[Served]:
             found.runner.run(found.store.close())
 
 
-quick = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+quick = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 DECIMALS = st.decimals(-(10**12) + 1, 10**12 - 1, places=6, allow_nan=False)
 
 

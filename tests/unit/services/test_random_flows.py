@@ -178,13 +178,13 @@ async def try_flow(walk: Walk, steps: list[dict[str, Any]]) -> str:
     return str(reply.status)
 
 
-def run_random_flows(tmp_path: Path, count: int) -> None:
+def run_flows(tmp_path: Path, count: int, *, at_random: bool) -> None:
     seen: dict[str, int] = {}
     with asyncio.Runner() as runner:
         context = serving(tmp_path, {"lab.yaml": model_of([{"id": "only", "return": "1"}])})
         walk = runner.run(context.__aenter__())
 
-        @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=count, database=None, suppress_health_check=list(HealthCheck), derandomize=not at_random)
         @given(flows())
         def every(steps: list[dict[str, Any]]) -> None:
             outcome = runner.run(try_flow(walk, steps))
@@ -196,15 +196,15 @@ def run_random_flows(tmp_path: Path, count: int) -> None:
         finally:
             runner.run(context.__aexit__(None, None, None))
     assert {"200", "422", "refused"} <= seen.keys(), seen
-    # Chance has its say: of 300 flows 10 to 50 end well, most often 20 to 30.
+    # Of 300 flows that are drawn at random 10 to 50 end well, most often 20 to 30.
     assert seen["200"] + seen.get("204", 0) > count / 60, seen
 
 
 def test_some_hundred_random_flows_give_findings_or_a_result(tmp_path: Path) -> None:
-    run_random_flows(tmp_path, 300)
+    run_flows(tmp_path, 300, at_random=False)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_ten_thousand_random_flows_give_findings_or_a_result(tmp_path: Path) -> None:
-    run_random_flows(tmp_path, 10_000)
+    run_flows(tmp_path, 10_000, at_random=True)

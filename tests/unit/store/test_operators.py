@@ -108,7 +108,7 @@ def laid(request: pytest.FixtureRequest) -> Iterator[Laid]:
             table.run(table.store.close())
 
 
-quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @given(st.data())
