@@ -73,12 +73,20 @@ class Drains:
         """All requests in flight on retired revisions."""
         return [request for model in self._draining.values() for revision in model for request in revision.in_flight]
 
+    def hold(self, revision: Revision) -> None:
+        """Count a revision among those that drain, from the swap on; `retire` is to follow.
+
+        What a swap leads to takes a while before that: what is in flight on it must be known to a stop, and to other
+        processes, in between as well.
+        """
+        self._draining[revision.model].setdefault(revision, asyncio.Event())
+
     def retire(self, revision: Revision) -> None:
         """Take over a revision that the route table names no more."""
+        self.hold(revision)
         revision.retire()
-        cut_short = asyncio.Event()
         queue = self._draining[revision.model]
-        queue[revision] = cut_short
+        cut_short = queue[revision]
         held = [other for other in queue if other.in_flight]
         for oldest in held[: max(0, len(held) - self._deadlines.revisions)]:
             queue[oldest].set()

@@ -331,6 +331,8 @@ class Reloader:
             revisions.update((model, live.revision) for model, live in report.news.items())
             table = RouteTable(report.generation, MappingProxyType(revisions), after.referrers, after.awaited)
             self._gateway.swap(table)
+            for replaced in _replaced(self.world, report):
+                self._drains.hold(replaced.revision)
         self.world = after
 
     async def _follow_up(self, before: World, report: Report, told: Iterable[events.Event]) -> None:
@@ -353,11 +355,9 @@ class Reloader:
     def _retire(self, before: World, report: Report) -> None:
         """Hand over to the drains what serves no more, and what is to be loosened after it."""
         news = report.news
-        for model in (*news, *report.gone):
-            old, new = before.live.get(model), news.get(model)
-            if old is not None and (new is None or new.revision is not old.revision):
-                self._drains.retire(old.revision)
-                self._retired.append(old)
+        for replaced in _replaced(before, report):
+            self._drains.retire(replaced.revision)
+            self._retired.append(replaced)
         for model, new in news.items():
             old = before.live.get(new.plan.renamed_model or model)
             if new.plan.again and old is not None and old.revision is not new.revision:
@@ -380,6 +380,14 @@ class Reloader:
         if found:
             lines = tuple(one.message for one in found)
             self._publish(events.SchemaRowsLeft(live.revision.domain, live.revision.number, lines))
+
+
+def _replaced(before: World, report: Report) -> Iterator[Live]:
+    """What served before a swap and serves no more after it."""
+    for model in (*report.news, *report.gone):
+        old, new = before.live.get(model), report.news.get(model)
+        if old is not None and (new is None or new.revision is not old.revision):
+            yield old
 
 
 def _told_of_plans(before: World, draft: Draft) -> Iterator[events.Event]:

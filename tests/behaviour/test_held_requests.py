@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import drained, model_text, serving
+from watcherd.followers import Nobody
+from watcherd.ledger import World
+from watcherd.stop import Requests
 
 ON_BOTH_DATABASES = True
 
@@ -58,3 +62,47 @@ async def test_a_held_request_reads_and_writes_on_its_own_revision(
         assert [item["mail"] for item in rows] == ["new", "late"], "what was accepted is served or comes back"
         assert [item["size"] for item in rows] == [3, 2]
         await drained(walk, "shop")
+
+
+class Late(Nobody):
+    """Another process that takes its time to follow."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+        self.follows = asyncio.Event()
+        self.follows.set()
+
+    async def follow(self, generation: int, world: World) -> None:
+        self.told.set()
+        await self.follows.wait()
+
+
+async def test_a_request_is_known_to_a_stop_and_to_administrators_from_the_swap_on_whatever_follows_first(
+    tmp_path: Path, database_url: str
+) -> None:
+    late = Late()
+    async with serving(tmp_path, {"shop.yaml": BEFORE}, database_url=database_url, followers=late) as walk:
+        begun, answering = walk.half_sent("/api/shop/items", b'{"name":')
+        while not walk.revision("shop").in_flight:
+            await asyncio.sleep(0)
+        late.told.clear()
+        late.follows.clear()
+        saving = asyncio.create_task(walk.save("shop.yaml", shop("mail", "team: uuid", "color")))
+        await late.told.wait()
+        assert walk.revision("shop").number == 2
+        assert [held["held_by"][0]["path"] for held in (await walk.listed("shop.yaml"))["draining"]] == [
+            "/api/shop/items"
+        ]
+        requests = Requests(walk.gateway, walk.drains)
+        requests.refuse_new(last_call=False)
+        assert requests.ask_to_leave() == 1
+        ending = asyncio.create_task(requests.end())
+        late.follows.set()
+        await saving
+        assert not ending.done()
+        begun.send_body(b'"a"}')
+        reply = await answering
+        assert (reply.status, reply.revision) == (201, 1)
+        await ending
+        await drained(walk, "shop")
+        assert [event.revision for event in walk.events if event.name == "model.drained"] == [1]

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 
-from tests.e2e.process import Process
+from tests.e2e.process import Process, shown
 
 BODY = b'{"name": "half"}'
 SENT = 5
@@ -43,17 +43,15 @@ async def send_half(writer: asyncio.StreamWriter) -> None:
 async def in_flight(daemon: Process, count: int) -> None:
     """Wait until so many requests are in flight on the live revision, as the admin API shows it."""
     async with daemon.client() as client:
-        while True:
-            (entry,) = (await client.get("/admin/pim")).json()["pims"]
-            if entry["in_flight"] == count:
-                return
+        await shown(client, lambda entry: entry["in_flight"] == count)
 
 
 async def cut(daemon: Process, reader: asyncio.StreamReader) -> None:
     """Stop the daemon and see how half a request ends that holds the stop over its time."""
     daemon.kill(signal.SIGTERM)
     drained = await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "drain")
-    assert "POST /api/shop/items" in drained["held_by"][0]
+    # A worker that stands still is named itself.
+    assert any(word in drained["held_by"][0] for word in ("POST /api/shop/items", "no answer"))
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
     assert await daemon.ended() == 1
 

@@ -7,14 +7,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 
 Line = dict[str, Any]
+T = TypeVar("T")
 
 HANG_SECONDS: Final = 120
 """After so long what is waited for does not come: a bound of what hangs, on a machine that is busy otherwise."""
@@ -63,10 +64,19 @@ class Process:
         for worker in range(1, workers + 1) if workers > 1 else ():
             await self.wait_for("worker.started", where=lambda line, number=worker: line["worker"] == number)  # type: ignore[misc]  # a default of a lambda
 
+    async def has_told(self, enough: Callable[[], bool]) -> None:
+        """Wait until what was logged so far is enough; fails if the process ends before it."""
+        async with self._news:
+            while not enough():
+                assert not self._reading.done(), f"ended without it: {self.lines[-20:]}"
+                await self._news.wait()
+
     def of(self, event: str, since: int = 0) -> list[Line]:
         return [line for line in self.lines[since:] if line.get("event") == event]
 
     def client(self, **options: Any) -> httpx.AsyncClient:
+        """A client that keeps its connections as long as the daemon does; of itself httpx does so for five seconds."""
+        options = {"limits": httpx.Limits(keepalive_expiry=None)} | options
         return httpx.AsyncClient(base_url=self.address, timeout=HANG_SECONDS, **options)
 
     def write(self, name: str, text: str) -> None:
@@ -90,14 +100,40 @@ class Process:
                 self._news.notify_all()
 
 
-async def until_ready_is(client: httpx.AsyncClient, status: str) -> Line:
-    """What `/readyz` says once it has this status: of workers it hears every other second."""
-    async with asyncio.timeout(HANG_SECONDS):
-        while True:
-            said: Line = (await client.get("/readyz")).json()
-            if said["status"] == status:
-                return said
-            await asyncio.sleep(0.05)
+async def once(ask: Callable[[], Awaitable[T]], is_right: Callable[[T], bool]) -> T:
+    """What is answered as soon as it is right: for what follows in a moment, and is not told."""
+    answers: list[T] = []
+    try:
+        async with asyncio.timeout(HANG_SECONDS):
+            while not is_right(answer := await ask()):
+                answers = [answer]
+                await asyncio.sleep(0.005)
+            return answer
+    except TimeoutError:
+        raise AssertionError(f"it stays at {answers}") from None
+
+
+async def until_ready_is(client: httpx.AsyncClient, status: str, *reasons: str) -> Line:
+    """What `/readyz` says once it has this status, and where reasons are given just these.
+
+    Of workers it hears every other second, and a database that is slow to answer degrades it for a moment.
+    """
+
+    async def ask() -> Line:
+        said: Line = (await client.get("/readyz")).json()
+        return said
+
+    return await once(ask, lambda said: said["status"] == status and (not reasons or said["reasons"] == [*reasons]))
+
+
+async def shown(client: httpx.AsyncClient, is_right: Callable[[Line], bool]) -> Line:
+    """What the admin API shows of the one file that there is, once it is right."""
+
+    async def ask() -> Line:
+        (entry,) = (await client.get("/admin/pim")).json()["pims"]
+        return {**entry}
+
+    return await once(ask, is_right)
 
 
 def clean_environment() -> dict[str, str]:

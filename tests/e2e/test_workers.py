@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.connections import REST, cut, in_flight, place, send_half
 from tests.e2e.models import BROKEN, shop
-from tests.e2e.process import Process, running, until_ready_is
+from tests.e2e.process import HANG_SECONDS, Process, once, running, until_ready_is
 from tests.e2e.test_service import Manager, activated, get
 from tests.e2e.test_streams import listening
 from tests.e2e.test_traffic import reload_under_traffic
@@ -49,7 +49,7 @@ async def one_client_each(daemon: Process) -> dict[int, httpx.AsyncClient]:
     """For each worker a client whose one connection it has. Connections go to whoever is idle, so it is tried."""
     clients: dict[int, httpx.AsyncClient] = {}
     while len(clients) < WORKERS:
-        client = daemon.client(limits=httpx.Limits(max_connections=1))
+        client = daemon.client(limits=httpx.Limits(max_connections=1, keepalive_expiry=None))
         worker = await worker_of(daemon, (await client.get("/api/shop")).headers["x-request-id"])
         if worker in clients:
             await client.aclose()
@@ -71,6 +71,11 @@ async def workers(client: httpx.AsyncClient) -> list[dict[str, Any]]:
     return found
 
 
+async def all_live(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """All workers, once each of them says how it is within the time that it has for that."""
+    return await once(lambda: workers(client), lambda found: {one["state"] for one in found} == {"live"})
+
+
 # ── one generation ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -79,8 +84,8 @@ async def test_every_worker_answers_and_rows_written_by_one_are_read_by_the_othe
 ) -> None:
     row = (await each[1].post("/api/shop/items", json={"name": "a"})).json()
     assert (await each[2].get(f"/api/shop/items/{row['id']}")).json() == row
-    shown = await workers(each[2])
-    assert [(one["worker"], one["state"], one["generation"]) for one in shown] == [(1, "live", 1), (2, "live", 1)]
+    shown = await all_live(each[2])
+    assert [(one["worker"], one["generation"]) for one in shown] == [(1, 1), (2, 1)]
     assert {one["pid"] for one in shown}.isdisjoint({crew.pid})
     assert len({one["pid"] for one in shown}) == WORKERS
 
@@ -257,9 +262,8 @@ async def test_a_retired_revision_is_loosened_only_when_every_worker_has_drained
             assert b"watcherd-revision: 2\r\n" in head
             writer.close()
         await drains(client, lambda found: not found)
-    crew.kill(signal.SIGTERM)
-    assert await crew.ended() == 0
-    assert not unique_indexes(crew)
+        while unique_indexes(crew):  # where a stop comes before that, the next start does it
+            await asyncio.sleep(0.01)
 
 
 def holders(draining: list[dict[str, Any]]) -> set[int]:
@@ -268,14 +272,16 @@ def holders(draining: list[dict[str, Any]]) -> set[int]:
 
 async def drains(client: httpx.AsyncClient, as_wanted: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
     """What still drains, once it is as wanted."""
-    while True:
+
+    async def ask() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await client.get("/admin/pim")).json()["pims"][0]["draining"]
-        if as_wanted(found):
-            return found
+        return found
+
+    return await once(ask, as_wanted)
 
 
 def unique_indexes(daemon: Process) -> list[str]:
-    with contextlib.closing(sqlite3.connect(daemon.data / "watcherd.db")) as database:
+    with contextlib.closing(sqlite3.connect(daemon.data / "watcherd.db", timeout=HANG_SECONDS)) as database:
         found = database.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE UNIQUE INDEX%shop__item%'")
         return [name for (name,) in found]
 
@@ -287,14 +293,16 @@ async def test_metrics_are_of_the_whole_whoever_is_asked_and_never_fall_when_a_w
         for _ in range(3):
             await client.get("/api/shop/items")
     created = ("watcherd_request_seconds_count", ("model", "shop"), ("operation", "GET /items"), ("status", "200"))
+    in_flight = ("watcherd_requests_in_flight", ("model", "-"))
+    of_each = [("watcherd_worker_cpu_seconds_total", ("worker", worker)) for worker in ("1", "2")]
     for client in each.values():
-        values = figures((await client.get("/metrics")).text)
+        # Who does not answer within two seconds is left out, and the scrape before may not have left its worker yet.
+        values = await scraped(client, lambda values: values.keys() >= {*of_each} and values[in_flight] == 1)
         assert values[created] == 3 * WORKERS
         assert values["watcherd_workers",] == WORKERS
-        for worker in ("1", "2"):
-            assert values["watcherd_worker_cpu_seconds_total", ("worker", worker)] > 0
+        for worker, cpu in zip(("1", "2"), of_each, strict=True):
+            assert values[cpu] > 0
             assert values["watcherd_worker_resident_bytes", ("worker", worker)] > 2**20
-        assert values["watcherd_requests_in_flight", ("model", "-")] == 1
 
     (victim,) = [one["pid"] for one in await workers(each[2]) if one["worker"] == 1]
     os.kill(victim, signal.SIGKILL)
@@ -302,6 +310,17 @@ async def test_metrics_are_of_the_whole_whoever_is_asked_and_never_fall_when_a_w
     values = figures((await each[2].get("/metrics")).text)
     assert values[created] == 3 * WORKERS
     assert values["watcherd_worker_restarts_total",] == 1
+
+
+async def scraped(
+    client: httpx.AsyncClient, is_right: Callable[[dict[tuple[Any, ...], float]], bool]
+) -> dict[tuple[Any, ...], float]:
+    """The figures, once they are right."""
+
+    async def ask() -> dict[tuple[Any, ...], float]:
+        return figures((await client.get("/metrics")).text)
+
+    return await once(ask, is_right)
 
 
 def figures(text: str) -> dict[tuple[Any, ...], float]:
@@ -320,7 +339,12 @@ async def test_a_row_stream_tells_of_the_writes_of_all_workers_and_goes_on_at_an
         for number, client in enumerate([each[1], each[2], each[2], each[1]]):
             await client.post("/api/shop/items", json={"name": str(number)})
         told = [await stream.next() for _ in range(4)]
-        assert [(kind, row["name"]) for kind, row in told] == [("created", str(number)) for number in range(4)]
+        assert {kind for kind, _ in told} == {"created"}
+        names = [row["name"] for _, row in told]
+        assert sorted(names) == ["0", "1", "2", "3"]
+        # Of each worker in the order of its writes; of which worker their parent hears first is open.
+        assert names.index("0") < names.index("3")
+        assert names.index("1") < names.index("2")
         second = stream.last_id
     await each[1].post("/api/shop/items", json={"name": "missed"})
     async with listening(more[2], "/api/shop/items/-/events", last_event_id=second) as again:
@@ -340,8 +364,7 @@ async def test_the_admin_stream_tells_of_all_workers_and_a_client_that_goes_is_n
         async with listening(client, "/admin/events") as stream:
             crew.write("shop.yaml", shop("colour"))
             assert (await stream.until("model.swapped"))["revision"] == 2
-        while figures((await each[1].get("/metrics")).text)["watcherd_streams_open",]:
-            pass
+        await scraped(each[1], lambda values: values["watcherd_streams_open",] == 0)
 
 
 # ── crashes ─────────────────────────────────────────────────────────────────────────────────────
@@ -357,7 +380,7 @@ async def test_a_worker_that_crashes_under_traffic_comes_back_at_the_current_gen
                 async with crew.client() as client:
                     answer = await client.get("/api/shop/items")
                     outcomes[str(answer.status_code)] += 1
-            except (httpx.RemoteProtocolError, httpx.ReadError):
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
                 outcomes["cut by the crash"] += 1
 
     clients = [asyncio.create_task(ask()) for _ in range(4)]
@@ -389,12 +412,16 @@ async def test_a_worker_that_hangs_is_left_out_of_no_answer_for_long(crew: Proce
     async with crew.client() as client:
         pids = {one["worker"]: one["pid"] for one in await workers(client)}
     other = await one_client_each(crew)
+
+    async def states() -> dict[int, str]:
+        return {one["worker"]: one["state"] for one in await workers(other[2])}
+
     os.kill(pids[1], signal.SIGSTOP)
     try:
-        shown = {one["worker"]: one["state"] for one in await workers(other[2])}
+        await once(states, lambda found: found == {1: "late", 2: "live"})
     finally:
-        os.kill(pids[1], signal.SIGCONT)
-    assert shown == {1: "late", 2: "live"}
+        with contextlib.suppress(ProcessLookupError):  # where it took long to come here it was replaced
+            os.kill(pids[1], signal.SIGCONT)
     for client in other.values():
         await client.aclose()
 
@@ -497,9 +524,14 @@ async def test_a_worker_that_crashes_in_the_middle_of_a_reload_does_not_stop_it(
     once = handled.data / "once"
     once.write_text("")
     handled.write("desk.py", DESK.replace("hello", "good day") + CRASH.format(str(once)))
-    await handled.wait_for("worker.ended")
+    ended = await handled.wait_for("worker.ended")
     await handled.wait_for("model.swapped")
-    await handled.wait_for("worker.started", where=lambda line: line["generation"] == 2)
+    # It may begin before the swap, and follow it as the other one does.
+    await handled.wait_for(
+        "worker.started", where=lambda line: line["worker"] == ended["worker"] and line["pid"] != ended["pid"]
+    )
+    async with handled.client() as client:
+        assert (await client.post("/admin/reload")).json()["generation"] == 2
     assert await greetings(handled) == {("good day", "2")}
     assert len(handled.of("worker.ended")) == 1
 
@@ -526,11 +558,12 @@ async def test_while_a_worker_gives_no_sign_of_life_the_service_manager_hears_no
                 pids = [one["pid"] for one in await workers(client)]
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
-            silent = await daemon.wait_for("watchdog.silent")
+            since = len(daemon.lines)
+            of_them = ("a request to ourselves was not answered", "worker")  # not the watcher, which may be late too
+            await daemon.wait_for("watchdog.silent", since, where=lambda line: line["reason"].startswith(of_them))
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):  # where it took long to come here it was replaced
                     os.kill(pid, signal.SIGCONT)
-            assert "not answered" in silent["reason"] or "no sign of life" in silent["reason"]
             await manager.until("WATCHDOG")
 
 
@@ -557,10 +590,10 @@ async def test_a_stop_lets_requests_in_flight_in_every_worker_finish_and_refuses
     held = [await half_sent_to(crew, worker) for worker in (1, 2)]
     await in_flight(crew, 2)
     crew.kill(signal.SIGTERM)
-    assert (await crew.wait_for("shutdown.started"))["in_flight"] == 2
+    assert (await crew.wait_for("shutdown.started"))["in_flight"] <= 2  # of those who say it within two seconds
     await crew.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
     async with crew.client() as client:
-        refused = await client.get("/api/shop/items")
+        refused = await once(lambda: client.get("/api/shop/items"), lambda answer: answer.status_code != 200)
         assert (refused.status_code, refused.headers["connection"]) == (503, "close")
         assert (await client.get("/readyz")).json()["status"] == "stopping"
     for reader, writer in held:
@@ -569,6 +602,23 @@ async def test_a_stop_lets_requests_in_flight_in_every_worker_finish_and_refuses
         writer.close()
     assert await crew.ended() == 0
     assert [line["stage"] for line in crew.of("shutdown.stage")] == ["watch", "drain", "cut", "server", "store"]
+
+
+async def test_a_worker_that_hears_of_a_stop_late_lets_its_requests_finish_as_well(crew: Process) -> None:
+    reader, writer = await half_sent_to(crew, 2)
+    await in_flight(crew, 1)
+    async with crew.client() as client:
+        [pid] = [one["pid"] for one in await workers(client) if one["worker"] == 2]
+    os.kill(pid, signal.SIGSTOP)
+    crew.kill(signal.SIGTERM)
+    await crew.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")  # it was not waited for
+    os.kill(pid, signal.SIGCONT)
+    async with crew.client() as client:
+        await once(lambda: client.get("/api/shop/items"), lambda answer: answer.status_code == 503)
+    writer.write(REST)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
+    writer.close()
+    assert await crew.ended() == 0
 
 
 async def test_a_request_over_the_graceful_time_is_cut_in_its_worker_and_named(
@@ -607,8 +657,11 @@ async def test_workers_serve_a_passed_socket_and_leave_connections_to_the_next_p
             daemon.address = f"http://127.0.0.1:{address[1]}"
             reader, writer = await half_sent_to(daemon, 1)
             await in_flight(daemon, 1)
+            clients = await one_client_each(daemon)
             daemon.kill(signal.SIGTERM)
             await daemon.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
+            for client in clients.values():
+                await last_answer(client)
             waiting = asyncio.create_task(get(address))
             writer.write(REST)
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
@@ -617,6 +670,12 @@ async def test_workers_serve_a_passed_socket_and_leave_connections_to_the_next_p
             assert not waiting.done()
         async with activated(listener, shop_models, tmp_path / "data", "--workers", "2") as daemon:
             assert (await waiting).startswith(b"HTTP/1.1 200")
+
+
+async def last_answer(client: httpx.AsyncClient) -> None:
+    """Wait until a connection is answered for the last time: its worker has heard of the stop."""
+    await once(lambda: client.get("/api/shop"), lambda answer: answer.headers.get("connection") == "close")
+    await client.aclose()
 
 
 async def test_a_worker_that_cannot_begin_fails_the_start_with_one_clear_line(tmp_path: Path) -> None:
@@ -650,13 +709,15 @@ async def test_a_disk_that_only_one_worker_finds_full_is_told_of_by_all_until_th
     refused = await each[1].post("/api/shop/items", json={"name": "b"})
     assert refused.status_code == 503
     assert (await each[2].post("/api/shop/items", json={"name": "c"})).status_code == 201
-    degraded = await crew.wait_for("database.degraded", where=lambda line: line.get("worker") == 1)
-    assert "cannot be written now" in degraded["reason"]
-    ready = await until_ready_is(each[2], "degraded")
-    assert ready["reasons"] == [f"worker 1: {degraded['reason']}"]
+    degraded = await crew.wait_for(
+        "database.degraded",
+        where=lambda line: line.get("worker") == 1 and "cannot be written now" in line["reason"],
+    )
+    await until_ready_is(each[2], "degraded", f"worker 1: {degraded['reason']}")
 
+    since = len(crew.lines)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-    await crew.wait_for("database.recovered", where=lambda line: line.get("worker") == 1)
+    await crew.wait_for("database.recovered", since, where=lambda line: line.get("worker") == 1)
     await until_ready_is(each[2], "ok")
     assert (await each[1].post("/api/shop/items", json={"name": "b"})).status_code == 201
 

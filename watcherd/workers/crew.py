@@ -214,6 +214,8 @@ class Crew:
                 self._failed(number, None, f"cannot be started: {error.strerror or error}")
                 continue
             try:
+                if self._stopping:
+                    return
                 reason = await self._live(member)
             finally:
                 member.kill()
@@ -297,10 +299,18 @@ class Crew:
     # -- the stop -----------------------------------------------------------------------------
 
     async def stop(self, *, stop_accepting: bool) -> int:
-        """Have all refuse new requests; how many are in flight."""
+        """Have all refuse new requests; how many are in flight, of those who say so soon.
+
+        They are told, not called: who gives up a call takes it back, and one that hears of it late is to obey as well.
+        """
         self._stopping = True
-        answers = await self._call_all("stop", 1.0, stop_accepting=stop_accepting)
-        return sum(answer["in_flight"] for answer in answers)
+        for member in self._members.values():
+            if member.began and (member.at is not None or not stop_accepting):
+                member.channel.tell("stop", stop_accepting=stop_accepting)
+            else:
+                member.kill()  # it serves nobody yet, and is not to begin
+        answers = await self._call_all("stopping", SURVEY_SECONDS)
+        return sum(answer.get("in_flight", 0) for answer in answers.values() if answer is not None)
 
     async def requests_end(self) -> None:
         """Return when what was in flight at the stop has ended."""
@@ -313,7 +323,10 @@ class Crew:
     async def holders(self) -> tuple[str, ...]:
         """What is in flight still, one line each."""
         answers = await self._call_all("holders", SURVEY_SECONDS)
-        return tuple(request for answer in answers for request in answer["requests"])
+        lines: list[str] = []
+        for member, answer in answers.items():
+            lines += [f"worker {member.number} (no answer)"] if answer is None else answer.get("requests", ())
+        return tuple(lines)
 
     @property
     def should_exit(self) -> bool:
@@ -332,11 +345,11 @@ class Crew:
     def stop_accepting(self) -> None:
         """Nothing: the parent accepts no connections, and `stop` tells those that do."""
 
-    async def _call_all(self, kind: str, seconds: float | None, **fields: Any) -> list[Fields]:
-        answers = await asyncio.gather(
-            *(member.ask(kind, seconds, fields) for member in self._members.values() if member.began)
-        )
-        return [answer for answer in answers if answer is not None]
+    async def _call_all(self, kind: str, seconds: float | None) -> dict[Member, Fields | None]:
+        """What each says that has begun; None: it hangs."""
+        asked = [member for member in self._members.values() if member.began]
+        answers = await asyncio.gather(*(member.ask(kind, seconds) for member in asked))
+        return dict(zip(asked, answers, strict=True))
 
     # -- who is where -------------------------------------------------------------------------
 

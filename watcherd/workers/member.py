@@ -185,12 +185,14 @@ class Member:
             return
         raise WorkerEndedError(f"gave no sign of life for {HUNG_SECONDS:g} s, and was ended")
 
-    async def ask(self, kind: str, seconds: float | None, fields: Fields) -> Fields | None:
-        """Say something at a stop. None: whoever has gone has nothing in flight, whoever hangs is ended."""
+    async def ask(self, kind: str, seconds: float | None) -> Fields | None:
+        """Ask something at a stop. Who has gone has nothing in flight; None: who hangs is ended later."""
         try:
             async with asyncio.timeout(seconds):
-                return (await self.channel.call(kind, **fields)).fields
-        except (CallFailedError, ChannelClosedError, TimeoutError):
+                return (await self.channel.call(kind)).fields
+        except ChannelClosedError:
+            return {}
+        except (CallFailedError, TimeoutError):
             return None
 
     async def ended(self) -> int | None:

@@ -141,18 +141,19 @@ class Worker:
         self._numbers: dict[Revision, int] = {}
         self._rejected: frozenset[str] = frozenset()
         self._starting = True
+        self._asked = 0
         self._database = DatabaseHealth(store, self._publish)
         self._memory = _Memory()
         channel.calls |= {
             "prepare": self._prepare,
             "swap": self._swap,
             "survey": self._survey,
-            "stop": self._stop,
+            "stopping": self._stopping,
             "drained": self._drained,
             "holders": self._holders,
             "cut": self._cut,
         }
-        channel.tells |= {"leave": self._leave, "keys": self._reload_keys}
+        channel.tells |= {"stop": self._stop, "leave": self._leave, "keys": self._reload_keys}
 
     async def live(self, reading: asyncio.Task[None], *, accept: bool) -> int:
         """Serve until the parent says otherwise, or is gone; returns the exit status."""
@@ -295,12 +296,16 @@ class Worker:
 
     # -- the end ------------------------------------------------------------------------------
 
-    async def _stop(self, said: Said) -> Said:
-        """Refuse new requests, and let streams go; answers how many are in flight."""
+    def _stop(self, said: Said) -> None:
+        """Refuse new requests, and let streams go."""
         self._requests.refuse_new(last_call=said.fields["stop_accepting"])
         if said.fields["stop_accepting"]:
             self._server.stop_accepting()
-        return Said({"in_flight": self._requests.ask_to_leave()})
+        self._asked = self._requests.ask_to_leave()
+
+    async def _stopping(self, _said: Said) -> Said:
+        """Answer how many were in flight when the stop began."""
+        return Said({"in_flight": self._asked})
 
     async def _drained(self, _said: Said) -> Said:
         """Answer when what was in flight has ended."""
