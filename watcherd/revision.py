@@ -17,7 +17,7 @@ from watcherd.pim.linked import LinkedModel
 from watcherd.wire import Answer, Call
 
 Handle = Callable[[Call], Awaitable[Answer]]
-Section = Literal["own_paths", "own_schemas", "tags", "own_parameters"]
+Section = Literal["own_paths", "own_schemas", "own_tags", "own_parameters"]
 
 AtOnce = Callable[[Call], Answer | None]
 """Answers a GET without waiting, or answers None: then `Handle` does it."""
@@ -52,7 +52,7 @@ class OpenApiFragment:
 
     own_paths: bytes = b""
     own_schemas: bytes = b""
-    tags: bytes = b""
+    own_tags: bytes = b""
     own_parameters: bytes = b""
     parts: tuple[OpenApiFragment, ...] = ()
 
@@ -65,6 +65,11 @@ class OpenApiFragment:
     def schemas(self) -> bytes:
         """Its own, and those of its parts."""
         return b",".join(self.texts("own_schemas"))
+
+    @property
+    def tags(self) -> bytes:
+        """Its own, and those of its parts."""
+        return b",".join(self.texts("own_tags"))
 
     @property
     def parameters(self) -> bytes:

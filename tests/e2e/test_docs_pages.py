@@ -31,14 +31,14 @@ async def test_docs_show_a_new_operation_by_themselves_and_keep_what_is_typed(br
     async with reading(browser, shop.address) as reader:
         page = reader.page
         await page.goto("/docs")
-        await page.locator("#operations-shop-shop_Item_create .opblock-summary-control").click()
-        body = page.locator("#operations-shop-shop_Item_create textarea")
+        await page.locator("#operations-shop_Item-shop_Item_create .opblock-summary-control").click()
+        body = page.locator("#operations-shop_Item-shop_Item_create textarea")
         await body.fill('{"name": "half typed')
         await page.locator(".operation-filter-input").fill("sho")
         await body.press("End")
 
         shop.write("shop.yaml", model_text("shop", extra="  - name: Order\n    attributes: {number: string}\n"))
-        await expect(page.locator("#operations-shop-shop_Order_list")).to_be_visible()
+        await expect(page.locator("#operations-shop_Order-shop_Order_list")).to_be_visible()
         await expect(body).to_have_value('{"name": "half typed')
         await expect(body).to_be_focused()
         await page.keyboard.type('er"}')
@@ -52,13 +52,13 @@ async def test_a_model_has_docs_of_its_own(browser: Browser, shop: Process) -> N
         await page.goto("/api/shop/-/docs")
         assert page.url == f"{shop.address}/docs?model=shop"
         await expect(page).to_have_title("shop: the API")
-        await expect(page.locator("#operations-shop-shop_Item_list")).to_be_visible()
+        await expect(page.locator("#operations-shop_Item-shop_Item_list")).to_be_visible()
         await expect(page.locator("[id*=library]")).to_have_count(0)
         reference = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Reference")
         await expect(reference).to_have_js_property("href", f"{shop.address}/redoc?model=shop")
 
         shop.write("shop.yaml", model_text("shop", extra="  - name: Order\n    attributes: {number: string}\n"))
-        await expect(page.locator("#operations-shop-shop_Order_list")).to_be_visible()
+        await expect(page.locator("#operations-shop_Order-shop_Order_list")).to_be_visible()
 
 
 async def test_docs_have_the_colours_that_the_reader_prefers_and_a_way_back(browser: Browser, shop: Process) -> None:

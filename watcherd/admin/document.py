@@ -109,9 +109,10 @@ def pieces_of(base: dict[str, Any], table: RouteTable) -> Iterator[bytes]:
         "x-watcherd-generation": table.generation,
     }
     paths = chain.from_iterable(fragment.texts("own_paths") for fragment in fragments)
+    tags = chain.from_iterable(fragment.texts("own_tags") for fragment in fragments)
     yield _members(head)
     yield b',"tags":['
-    yield from listed(chain((fragment.tags for fragment in fragments), [_elements(base.get("tags", []))]))
+    yield from listed(chain(tags, [_elements(base.get("tags", []))]))
     yield b'],"paths":{'
     yield from listed(chain(paths, [_members(base["paths"])[1:]]))
     yield b'},"components":'

@@ -1,4 +1,4 @@
-"""Names in the OpenAPI document: operation ids, component keys, titles. Unique over all models.
+"""Names in the OpenAPI document: operation ids, component keys, tags, titles. Unique over all models.
 
 Operation ids are `{model}_{Entity}_{operation}` as declared, also outside ASCII. Component keys
 allow ASCII only: other names are shown in punycode behind `xn--`, which no identifier contains.
@@ -45,6 +45,11 @@ def operation_id(spec: ModelSpec, owner: str, operation: str, taken: Collection[
     while name in taken:
         name += "_"
     return name
+
+
+def tag(spec: ModelSpec, owner: str = "") -> str:
+    """What operations are listed under: those of an entity or a service apart from those of the model as a whole."""
+    return f"{spec.domain} {owner}" if owner else spec.domain
 
 
 def children_segment(end: ToMany) -> str:

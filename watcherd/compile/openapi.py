@@ -28,7 +28,7 @@ from watcherd.compile.operations import (
     add_entity,
     add_events,
     add_index,
-    add_method,
+    add_service,
 )
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import entity_parameters, shared_parameters
@@ -54,7 +54,8 @@ class Described:
     ) -> Described:
         """What was collected."""
         texts = [to_json(dict(members))[1:-1] for members in (schemas, parameters)]
-        return cls(tuple(paths.operations), OpenApiFragment(paths.text(), texts[0], own_parameters=texts[1]))
+        fragment = OpenApiFragment(paths.text(), texts[0], to_json(paths.tags)[1:-1], texts[1])
+        return cls(tuple(paths.operations), fragment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +89,9 @@ def describe(
         entities, alone = _describe_in_turn(linked, seen, options)
         described = [*(part.made for part in entities.values()), alone]
     parts = [_describe_index(linked.spec, options), *described]
-    spec = linked.spec
-    tag = {"name": spec.domain}
-    prose = [rule for _, rule in sorted(spec.rules.items()) if rule.is_prose]
-    told = (spec.title, spec.description, listed_rules("Not enforced", prose) if prose else "")
-    if any(told):
-        tag["description"] = "\n\n".join(part for part in told if part)
     return Description(
         operations=tuple(operation for part in parts for operation in part.operations),
-        fragment=OpenApiFragment(tags=to_json([tag])[1:-1], parts=tuple(part.fragment for part in parts)),
+        fragment=OpenApiFragment(parts=tuple(part.fragment for part in parts)),
         entities=MappingProxyType(entities),
         rest=rest if described[-1] is rest.made else None,
     )
@@ -104,6 +99,9 @@ def describe(
 
 def _describe_index(spec: ModelSpec, options: Options) -> Described:
     paths = Paths(spec, options)
+    prose = [rule for _, rule in sorted(spec.rules.items()) if rule.is_prose]
+    told = (spec.title, spec.description, listed_rules("Not enforced", prose) if prose else "")
+    paths.add_tag("", "\n\n".join(part for part in told if part))
     add_index(paths, spec)
     return Described.of(paths)
 
@@ -126,8 +124,7 @@ def _describe_rest(linked: LinkedModel, options: Options, taken: Sequence[str] =
     """Services, and what a model has once: from what `rest_sight` answers, and no more."""
     paths = Paths(linked.spec, options, taken)
     for service in linked.spec.services.values():
-        for method in service.methods:
-            add_method(paths, linked, service, method)
+        add_service(paths, linked, service)
     if any_has_code(linked):
         add_emitted(paths, linked.spec)
     add_batch(paths, linked.spec)

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from watcherd.compile import openapi_bulk as bulk
 from watcherd.compile.export import PAGES, TAKEN
 from watcherd.compile.idempotency import MAX_KEY_LENGTH
-from watcherd.compile.naming import children_segment, one, operation_id, schema_ref, title
+from watcherd.compile.naming import children_segment, one, operation_id, schema_ref, tag, title
 from watcherd.compile.options import Options
 from watcherd.compile.parameters import FILTERS, list_parameters, row_parameters
 from watcherd.compile.schemas import Schema, listed_rules, method_schema, parameter_schema, result_schema
@@ -84,6 +84,7 @@ class Paths:
         self.paths: dict[str, list[bytes]] = {}
         """The operations at each path, as members of an object, in JSON."""
         self.operations: list[Operation] = []
+        self.tags: list[Schema] = []
         self._spec = spec
         self.max_rows = options.max_rows
         self._prefix = options.api_prefix
@@ -110,13 +111,21 @@ class Paths:
         operation = {
             "operationId": identity,
             "summary": summary,
-            "tags": [self._spec.domain],
+            "tags": [tag(self._spec, owner)],
             **{key: value for key, value in members.items() if value is not None},
             **(_needs_key(members["responses"]) if self._needs_key else {}),
         }
         listed = b",".join([one if isinstance(one, bytes) else to_json(one) for one in parameters])
         text = b'"%s":{"parameters":[%s],%s' % (method.lower().encode("ascii"), listed, to_json(operation)[1:])
         self.paths.setdefault(f"{self._prefix}/{self._spec.domain}{path}", []).append(text)
+
+    def add_tag(self, owner: str, description: str) -> None:
+        """Say what the operations of an entity or a service are listed under; of the model itself without an owner.
+
+        Tools group by it, and generated clients have a class or a package for each.
+        """
+        told = {"description": description} if description else {}
+        self.tags.append({"name": tag(self._spec, owner), **told})
 
     def text(self) -> bytes:
         """All of it, as members of the object of paths."""
@@ -137,6 +146,7 @@ def add_entity(paths: Paths, linked: LinkedModel, entity: Entity) -> None:
     row = _json(schema_ref(spec, name))
     viewed = _json({"anyOf": [schema_ref(spec, name), schema_ref(spec, name, "View")]})
     collection, item = f"/{entity.plural}", f"/{entity.plural}/{{id}}"
+    paths.add_tag(name, entity.description)
     key: Schema = {
         "name": "id",
         "in": "path",
@@ -236,7 +246,15 @@ def add_events(paths: Paths, entity: Entity) -> None:
     )  # fmt: skip
 
 
-def add_method(paths: Paths, linked: LinkedModel, service: Service, method: Method) -> None:
+def add_service(paths: Paths, linked: LinkedModel, service: Service) -> None:
+    """The methods of a service; one that is called like an entity stands beside that."""
+    if service.name not in linked.spec.entities:
+        paths.add_tag(service.name, service.description)
+    for method in service.methods:
+        _add_method(paths, linked, service, method)
+
+
+def _add_method(paths: Paths, linked: LinkedModel, service: Service, method: Method) -> None:
     """A method of a service."""
     returns = method.returns
     described = _told(linked.spec, method)

@@ -15,7 +15,7 @@ import sys
 
 import library_client
 from library_client import Client
-from library_client.api.library import (
+from library_client.api.library_author import (
     library_author_create,
     library_author_delete,
     library_author_list,

@@ -120,7 +120,7 @@ def fragment(name: str) -> OpenApiFragment:
     return OpenApiFragment(
         own_paths=f'"/api/{name}": {{}}'.encode(),
         own_schemas=f'"{name}_Item": {{}}'.encode(),
-        tags=f'{{"name": "{name}"}}'.encode(),
+        own_tags=f'{{"name": "{name}"}}'.encode(),
     )
 
 
