@@ -308,8 +308,13 @@ class Exchange:
         )
 
     async def _send_problem(self, problem: Problem) -> None:
-        if self.status or GONE in self._scope:
-            # Too late for an answer: uvicorn closes the connection of an answer left incomplete.
+        if GONE in self._scope:
+            return
+        if self.status:
+            # Too late for an answer: uvicorn closes the connection of an answer left incomplete. What ends for somebody
+            # who asked for that (a drain, a stop) is told of by him.
+            if self._in_flight is None or self._in_flight.cut is None:
+                self._notes.log.warning("request.incomplete", path=self._scope["path"], reason=problem.detail)
             return
         await self._deliver(problem_answer(problem, instance=self._scope["path"], request_id=self.request_id))
 

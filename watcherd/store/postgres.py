@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,12 @@ CONNECT_TIMEOUT: Final = 5.0
 
 STATEMENT_TIMEOUT: Final = 30.0
 """Seconds that one statement may take, but for those of a schema change."""
+
+CHANGE_STATEMENT_TIMEOUT: Final = 86_400.0
+"""Those may: a table of any size is read through and indexed. The driver would take None for the bound above."""
+
+_KEEP_ALIVE: Final = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 4}
+"""The system asks whether a silent server is still there after 10 seconds, and takes 20 without an answer for a no."""
 
 CHANGE_TIMEOUT: Final = 10.0
 """Seconds for which a schema change is tried again while others hold the tables."""
@@ -96,6 +103,7 @@ class PostgresDatabase:
                 command_timeout=STATEMENT_TIMEOUT,
                 statement_cache_size=_CACHED_STATEMENTS,
                 reset=_keep,
+                init=_notice_its_end,
             )
         except (*DRIVER_ERRORS, ValueError) as error:
             raise StoreError(f"cannot open the database {shown}: {translated(error)}") from error
@@ -179,7 +187,8 @@ class PostgresDatabase:
             await cursor.run(_HOLD_SCHEMA, ())
 
         tries = round(CHANGE_TIMEOUT * 1000 / LOCK_TIMEOUT_MS)
-        return await _again(partial(self._transact, begin, change, PostgresCursor.commit, timeout=None), tries)
+        attempt = partial(self._transact, begin, change, PostgresCursor.commit, timeout=CHANGE_STATEMENT_TIMEOUT)
+        return await _again(attempt, tries)
 
     def usage(self) -> Usage:
         """Who waits for a connection of the pool, and how many are in use."""
@@ -219,7 +228,7 @@ class PostgresDatabase:
         begin: Callable[[PostgresCursor], Awaitable[None]],
         work: Callable[[Cursor], T],
         end: Callable[[PostgresCursor], Awaitable[None]],
-        timeout: float | None = STATEMENT_TIMEOUT,  # noqa: ASYNC109 - of each statement, and the driver's
+        timeout: float | None = None,  # noqa: ASYNC109 - of each statement, and the driver's
     ) -> T:
         async with self._connection() as connection:
             cursor = PostgresCursor(connection, timeout=timeout)
@@ -255,20 +264,40 @@ class PostgresDatabase:
             try:
                 await self._pool.release(connection)
             except DRIVER_ERRORS:
-                connection.terminate()  # it was lost, which whoever used it knows
+                # It was lost, which whoever used it knows; so does the pool, where that has ended it already.
+                with contextlib.suppress(asyncpg.InterfaceError):
+                    connection.terminate()
 
 
 async def _again(attempt: Callable[[], Awaitable[T]], tries: int, *, reads: bool = False) -> T:
-    """What `attempt` answers; run again when the server undid it, and a read once when it was lost."""
+    """What `attempt` answers; run again when the server undid it, and a read once when its connection was lost.
+
+    Not where the server did not answer in time: who has waited once for that has waited long.
+    """
     for number in range(1, tries + 1):
         try:
             return await attempt()
         except ServerError as error:
-            again = error.repeatable or (reads and number == 1 and error.passing)
+            lost = error.passing and not isinstance(error.__cause__, TimeoutError)
+            again = error.repeatable or (reads and number == 1 and lost)
             if number == tries or not again:
                 raise refused(error) from error
             await asyncio.sleep(random.uniform(0, _PAUSE * min(number, 10)))  # noqa: S311 - to part those who collided
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+async def _notice_its_end(connection: Connection) -> None:
+    """Have a server that is gone without a word noticed: a change of tables would wait for it with the lock of reloads.
+
+    The system's own bound of two hours is for lines that cost money.
+    """
+    driver: Any = connection
+    line = driver._transport.get_extra_info("socket")  # noqa: SLF001 - it has no other name
+    if line.family == socket.AF_UNIX:
+        return
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEP_ALIVE.items():
+        line.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _keep(_: Connection) -> None:

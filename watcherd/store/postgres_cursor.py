@@ -35,6 +35,9 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 
 Isolation = Literal["repeatable_read", "serializable"]
 
+_UNDO_TIMEOUT: Final = 5.0
+"""Seconds to cancel and undo what failed: it takes no time, or the server does not answer and finds out itself."""
+
 SLICE: Final = 500
 """Rows of a stream that are fetched together: few enough for others to have their turn in between."""
 
@@ -60,8 +63,8 @@ class PostgresCursor:
     dialect = POSTGRESQL
     moment: Final = None
 
-    def __init__(self, connection: Connection, *, timeout: float | None = 30) -> None:
-        """`timeout` in seconds is for each statement."""
+    def __init__(self, connection: Connection, *, timeout: float | None = None) -> None:
+        """`timeout` in seconds is for each statement; None: that of the connection."""
         self.rowcount = -1
         self.after_commit: AfterCommit | None = None
         self._connection = connection
@@ -193,7 +196,7 @@ class PostgresCursor:
             self._failed = True
             statements = "ROLLBACK; BEGIN READ ONLY"
         try:
-            await self._connection.execute(statements)
+            await self._connection.execute(statements, timeout=_UNDO_TIMEOUT)
         except DRIVER_ERRORS:
             self._give_up()
 

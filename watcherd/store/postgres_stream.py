@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from asyncpg.cursor import Cursor as ServerCursor
 
-from watcherd.store.cursor import refused
+from watcherd.store.cursor import ServerError, refused
 from watcherd.store.postgres_cursor import DRIVER_ERRORS, Connection, PostgresCursor, numbered, translated
 from watcherd.store.stream import IDLE_SECONDS
 
@@ -35,12 +35,14 @@ class PostgresStream:
         """Begin the snapshot. StoreError, StoreUnavailableError."""
         try:
             connection = await self._held.enter_async_context(self._connecting)
-            transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-            await transaction.start()
-            self._held.push_async_callback(PostgresCursor(connection).abandon)
+            cursor = PostgresCursor(connection)
+            await cursor.begin("repeatable_read", readonly=True)
+            self._held.push_async_callback(cursor.abandon)
             idle = round(IDLE_SECONDS * 1000)
             await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {idle}")
             self._cursor = await connection.cursor(numbered(sql), *parameters)
+        except ServerError as error:
+            raise refused(error) from error
         except DRIVER_ERRORS as error:
             raise refused(translated(error)) from error
 
