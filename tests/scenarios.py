@@ -334,6 +334,10 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             f"{WORKERS}::test_a_worker_that_hangs_is_replaced",
             f"{WORKERS}::test_while_a_worker_gives_no_sign_of_life_the_service_manager_hears_none",
         ),
+        "a log that nobody reads": (
+            "e2e/test_log.py::test_a_daemon_whose_log_nobody_reads_serves_says_so_and_goes_on_with_the_next_reader",
+            "unit/test_logs.py::test_a_log_that_nobody_reads_goes_on_with_the_next_reader_and_says_what_is_lost",
+        ),
         "a worker without descriptors, and one that cannot be started": (
             f"{WORKERS}::test_a_worker_without_a_descriptor_left_keeps_its_connections_and_serves_on",
             f"{WORKERS}::test_a_worker_that_cannot_be_started_again_is_told_of_and_tried_until_it_can",

@@ -82,15 +82,15 @@ def run(settings: Settings, greet: Greet | None = None) -> int:
     share_with_threads()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve(settings, log.close, greet))
+            return runner.run(serve(settings, log, greet))
     finally:
         log.close()
 
 
-async def serve(settings: Settings, flush_log: Callable[[], None], greet: Greet | None = None) -> int:
+async def serve(settings: Settings, log: logs.Logs, greet: Greet | None = None) -> int:
     """The life of a daemon: bind, open the store, compose, scan, serve, stop.
 
-    `flush_log` is called where the process has to end without returning from here.
+    `log` is closed where the process has to end without returning from here.
     """
     signals = Signals()
     listener = bind(settings)
@@ -98,7 +98,7 @@ async def serve(settings: Settings, flush_log: Callable[[], None], greet: Greet 
         store = await open_store(settings, "leading")
         try:
             async with asyncio.TaskGroup() as tasks:
-                daemon = Daemon(settings, store, tasks, listener, signals, flush_log, greet)
+                daemon = Daemon(settings, store, tasks, listener, signals, log, greet)
                 exit_status = await daemon.live()
         except* WatcherdError as group:
             raise group.exceptions[0] from group
@@ -117,7 +117,7 @@ class Daemon:
         tasks: asyncio.TaskGroup,
         listener: socket.socket,
         signals: Signals,
-        flush_log: Callable[[], None],
+        log: logs.Logs,
         greet: Greet | None = None,
     ) -> None:
         self._settings = settings
@@ -126,7 +126,7 @@ class Daemon:
         self._tasks = tasks
         self._listener = listener
         self._signals = signals
-        self._last_resort = LastResort(self._publish, flush_log)
+        self._last_resort = LastResort(self._publish, log.close)
         self._passed = sdnotify.passed_socket() is not None
         self._started_at = time.monotonic()
         self._scanned = asyncio.Event()
@@ -183,7 +183,7 @@ class Daemon:
         )
         self._troubles = Troubles()
         self._standing = Standing(
-            self._gateway, store, self._watcher, self._reloader, followers, self._scanned, self._troubles
+            self._gateway, store, self._watcher, self._reloader, followers, self._scanned, self._troubles, log
         )
         self._timeline = Timeline(lambda: self._reloader.world)
         self._heartbeat = Heartbeat(

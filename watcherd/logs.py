@@ -33,6 +33,9 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 Format = Literal["json", "console"]
 
+RETRY_SECONDS = 1.0
+"""How often it is tried to write again what cannot be written: a disk may have room, a pipe a reader, by then."""
+
 CAPACITY = 10_000
 """Lines that may wait for the writing thread; more are dropped and counted."""
 
@@ -110,6 +113,11 @@ class Logs:
     def __init__(self, writer: _Writer, handler: logging.Handler) -> None:
         self._writer = writer
         self._handler = handler
+
+    @property
+    def failure(self) -> str | None:
+        """Why lines are lost now, for who looks elsewhere: the log itself cannot say it. None where they are not."""
+        return self._writer.failure
 
     def close(self, timeout: float | None = None) -> None:
         """Write what waits, at most `timeout` seconds long (`CLOSE_SECONDS`), and give standard logging back."""
@@ -304,6 +312,7 @@ class _Writer:
         self._capacity = capacity
         self._lines: deque[str] = deque()
         self._dropped = 0
+        self.failure: str | None = None
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="watcherd-log", daemon=True)
@@ -328,37 +337,35 @@ class _Writer:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while True:
-            batch, dropped = self._take()
-            if not batch:
-                return
+        while (taken := self._take()) is not None:
+            batch, dropped = taken
             # The newest lines were dropped, so the count follows what the queue held.
             lines = [*batch, _dropped_line(dropped)] if dropped else batch
             try:
                 for piece in _pieces(lines, self._most_at_once):
                     self._write(piece)
-            except (BrokenPipeError, ValueError):
-                # Nobody reads any more (or the stream is closed): the daemon goes on without a log.
-                self._stop()
-                return
-            except OSError:
-                # A full disk may have room later.
+            except Exception as error:  # noqa: BLE001 - whatever it is, there is no other thread to write what comes
+                # A full disk may have room later, and a pipe that nobody reads another reader.
                 with self._changed:
                     self._dropped += len(batch) + dropped
+                    self.failure = f"{str(error) or type(error).__name__}; {self._dropped} lines are lost"
+            else:
+                self.failure = None
 
-    def _take(self) -> tuple[list[str], int]:
-        """Wait for lines; answers them and how many were dropped after them. No lines: closed."""
+    def _take(self) -> tuple[list[str], int] | None:
+        """Wait for lines; answers them and how many were dropped after them. None: closed.
+
+        Where lines were lost, their count alone is tried now and then: it is known by that when it goes on.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._lines or self._closed)
+            retry = None if self.failure is None else RETRY_SECONDS
+            self._changed.wait_for(lambda: self._lines or self._closed, retry)
+            if self._closed and not self._lines:
+                return None
             batch = list(self._lines)
             self._lines.clear()
-            dropped, self._dropped = (self._dropped, 0) if batch else (0, self._dropped)
+            dropped, self._dropped = self._dropped, 0
             return batch, dropped
-
-    def _stop(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._lines.clear()
 
     def _write(self, text: str) -> None:
         # File names that are not UTF-8 reach the log as lone surrogates.

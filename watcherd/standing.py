@@ -14,6 +14,7 @@ from watcherd.followers import Followers
 from watcherd.gateway import Gateway
 from watcherd.lasting import Troubles
 from watcherd.ledger import State
+from watcherd.logs import Logs
 from watcherd.pim.spec import fold
 from watcherd.problems import UNAVAILABLE, Problem
 from watcherd.reload import Reloader
@@ -33,6 +34,7 @@ class Standing:
         followers: Followers,
         scanned: asyncio.Event,
         troubles: Troubles,
+        log: Logs,
     ) -> None:
         self._gateway = gateway
         self._store = store
@@ -41,6 +43,7 @@ class Standing:
         self._followers = followers
         self._scanned = scanned
         self._troubles = troubles
+        self._log = log
 
     async def readiness(self) -> Readiness:
         """Whether requests should be sent here, and what is not as it should be.
@@ -69,6 +72,8 @@ class Standing:
             reasons = (f"the watcher is {health.state.value}",)
         if self._reloader.failure is not None:
             reasons = (*reasons, self._reloader.failure)
+        if self._log.failure is not None:
+            reasons = (*reasons, f"the log cannot be written: {self._log.failure}")
         return (*reasons, *self._reloader.drift.reasons, *self._troubles.reasons)
 
     def why_missing(self, model: str) -> Problem:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,15 +40,16 @@ class SlowReader(io.StringIO):
 class FullDisk(io.StringIO):
     """A stream that fails until there is room."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception) -> None:
         super().__init__()
+        self.error = error
         self.room = False
         self.tried = threading.Event()
 
     def write(self, text: str) -> int:
         if not self.room:
             self.tried.set()
-            raise OSError(28, "No space left on device")
+            raise self.error
         return super().write(text)
 
 
@@ -251,7 +253,7 @@ def test_closing_does_not_wait_for_a_stuck_reader() -> None:
 
 
 def test_lines_lost_to_a_full_disk_are_counted_when_there_is_room_again() -> None:
-    stream = FullDisk()
+    stream = FullDisk(OSError(28, "No space left on device"))
     configured = logs.configure("json", "info", stream)
     logs.get("x").info("lost")
     assert stream.tried.wait(120)
@@ -259,21 +261,54 @@ def test_lines_lost_to_a_full_disk_are_counted_when_there_is_room_again() -> Non
     logs.get("x").info("kept")
     configured.close()
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert lines[-1]["event"] == "log.dropped"
-    assert lines[-1]["count"] + len(lines) - 1 == 2
+    counts = [line["count"] for line in lines if line["event"] == "log.dropped"]
+    assert len(counts) == 1
+    assert counts[0] + len(lines) - 1 == 2
 
 
-def test_a_broken_pipe_stops_the_log_and_nothing_else() -> None:
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as stream:
+def test_a_log_that_nobody_reads_goes_on_with_the_next_reader_and_says_what_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "RETRY_SECONDS", 0.01)
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    first = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with path.open("w") as stream:
         configured = logs.configure("json", "info", stream)
-        os.close(reading)
-        for _ in range(100):
-            logs.get("x").info("nobody reads this")
-        configured._writer._thread.join(120)
-        assert not configured._writer._thread.is_alive()
-        logs.get("x").info("nor this")
-        configured.close()
+        os.close(first)
+        for number in range(100):
+            logs.get("x").info("nobody reads this", number=number)
+        while configured.failure is None:
+            time.sleep(0.001)
+        assert "Broken pipe" in configured.failure
+        with path.open() as second:
+            while configured.failure is not None:
+                time.sleep(0.001)
+            logs.get("x").info("somebody reads this")
+            configured.close()
+            stream.close()
+            lines = [json.loads(line) for line in second]
+    assert [line["event"] for line in lines if line["event"] != "nobody reads this"] == [
+        "log.dropped",
+        "somebody reads this",
+    ]
+    [lost] = [line["count"] for line in lines if line["event"] == "log.dropped"]
+    assert lost + len(lines) - 2 == 100
+
+
+def test_whatever_else_a_line_meets_the_thread_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "RETRY_SECONDS", 0.01)
+    stream = FullDisk(MemoryError())
+    configured = logs.configure("json", "info", stream)
+    logs.get("x").info("lost")
+    assert stream.tried.wait(120)
+    stream.room = True
+    while configured.failure is not None:
+        time.sleep(0.001)
+    logs.get("x").info("kept")
+    configured.close()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["event"], line.get("count")) for line in lines] == [("log.dropped", 1), ("kept", None)]
 
 
 def test_a_pipe_that_does_not_block_gets_every_line() -> None:
