@@ -324,7 +324,7 @@ class Daemon:
             self._signals.hang_up.clear()
             sdnotify.reloading()
             try:
-                self._reload_keys()
+                await self._reload_keys()
                 await self._reloader.reload(ChangeSet(paths=frozenset(), full=True, reason="signal"))
             except StoreError:
                 pass  # the reload has told of it
@@ -333,9 +333,12 @@ class Daemon:
             # Whatever came of it: a manager that waits for this would call the reload hung.
             sdnotify.ready(self._standing.status())
 
-    def _reload_keys(self) -> None:
-        if reload_keys(self._keys, self._log) and self._crew is not None:
-            self._crew.reload_keys()
+    async def _reload_keys(self) -> None:
+        if not reload_keys(self._keys, self._log):
+            return
+        self._gateway.ask_for_keys_again()
+        if self._crew is not None:
+            await self._crew.reload_keys()
 
     async def _tell_that_all_is_well(self) -> None:
         interval = sdnotify.watchdog_seconds()

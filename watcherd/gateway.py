@@ -146,6 +146,12 @@ class Gateway:
             requests.extend(revision.in_flight)
         return requests
 
+    def ask_for_keys_again(self) -> None:
+        """Ask the streams of models to end, as a reload does: who comes back has to have a key that still opens it."""
+        for revision in self.table.revisions.values():
+            for request in tuple(revision.in_flight):
+                request.ask_to_leave("the API keys have changed")
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request from its first byte to its last."""
         if scope["type"] != "http":

@@ -6,12 +6,15 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.e2e.models import BROKEN, shop
-from tests.e2e.process import Process
+from tests.e2e.process import Process, running
+from watcherd.keys import make_key
 
 
 class Stream:
@@ -102,6 +105,33 @@ async def test_a_stop_says_goodbye_to_every_stream_and_does_not_wait_for_them(da
             assert await daemon.ended() == 0
     drained = next(line for line in daemon.of("shutdown.stage") if line["stage"] == "drain")
     assert "held_by" not in drained
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_key_that_is_taken_away_hears_no_more(tmp_path: Path, workers: str) -> None:
+    """A stream has no end of its own: it would show rows for as long as its client stays."""
+    keys, models = tmp_path / "keys", tmp_path / "models"
+    models.mkdir()
+    (models / "shop.yaml").write_text(shop(), encoding="utf-8")
+    (gone, its_line), (kept, other_line) = [make_key(name, ["shop"], ["shop"]) for name in ("gone", "kept")]
+    keys.write_text(f"{its_line}\n{other_line}\n")
+    environment = {"WATCHERD_WORKERS": workers, "WATCHERD_API_KEYS_FILE": str(keys)}
+    path = "/api/shop/items/-/events"
+    async with running(models, tmp_path / "data", environment=environment) as daemon, daemon.client() as client:
+        async with (
+            listening(client, path, x_api_key=gone) as stream,
+            listening(client, path, x_api_key=kept) as other,
+        ):
+            keys.write_text(f"{other_line}\n")
+            since = len(daemon.lines)
+            daemon.kill(signal.SIGHUP)
+            for one in (stream, other):
+                assert (await one.until("bye"))["reason"] == "the API keys have changed"
+        await daemon.wait_for("reload.finished", since, lambda line: line["reason"] == "signal")  # by each worker
+        assert (await client.get(path, headers={"x-api-key": gone})).status_code == 401
+        async with listening(client, path, x_api_key=kept) as stream:
+            await client.post("/api/shop/items", json={"name": "a"}, headers={"x-api-key": kept})
+            assert (await stream.until("created"))["name"] == "a"
 
 
 async def test_the_documents_describe_the_streams(daemon: Process) -> None:

@@ -169,11 +169,12 @@ class Crew:
         """What is in flight, and each worker's generation."""
         return surveyed(await ask_all(self._members.values()), self._settings.workers, self._restarts)
 
-    def reload_keys(self) -> None:
-        """Have all read the API keys again."""
+    async def reload_keys(self) -> None:
+        """Have all read the API keys again; those that answer in time have them in force afterwards."""
         for member in self._members.values():
             if member.began:
                 member.channel.tell("keys")
+        await ask_all(self._members.values())  # whatever is said after it is answered after it
 
     # -- their lives --------------------------------------------------------------------------
 

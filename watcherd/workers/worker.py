@@ -292,7 +292,8 @@ class Worker:
             self._channel.tell("event", name=event.name, event=_plain(event.as_fields()))
 
     def _reload_keys(self, _said: Said) -> None:
-        reload_keys(self._keys, self._log)
+        if reload_keys(self._keys, self._log):
+            self._gateway.ask_for_keys_again()
 
     # -- the end ------------------------------------------------------------------------------
 
