@@ -488,7 +488,8 @@ async def test_whatever_goes_wrong_is_published_and_the_watcher_starts_again(
 
 
 async def test_while_it_backs_off_it_is_not_blind(root: Path, start: Start) -> None:
-    async with start() as watcher:
+    # However long the run before has lasted: else it would begin to back off anew.
+    async with start(waits=replace_fields(WAITS, backoff_most=3600)) as watcher:
         await watcher.next()
         watcher._backoff = 30.0
         Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.yaml")).write_text("x")
