@@ -33,7 +33,9 @@ let retrying = null;
 function tell() {
   gathering ??= window.setTimeout(() => {
     gathering = null;
-    document.body.dispatchEvent(new CustomEvent("world", { bubbles: true }));
+    if (!document.hidden) { // else it has missed this, and asks when it is seen again
+      document.body.dispatchEvent(new CustomEvent("world", { bubbles: true }));
+    }
   }, GATHER_MS);
 }
 
