@@ -26,7 +26,7 @@ from watcherd.store.at_once import TooMuchError
 from watcherd.store.cursor import AnyDatabaseError, Cursor, DatabaseError, is_passing
 from watcherd.store.differ import differ, former_name
 from watcherd.store.layout import Layout, Seen, StoredAttribute
-from watcherd.store.limits import UNFILLED
+from watcherd.store.limits import AHEAD, UNFILLED
 from watcherd.store.plan import Rejection, SchemaPlan, StalePlanError, Step, StepKind
 from watcherd.store.records import Record
 from watcherd.store.scan import rows_in_the_way
@@ -186,7 +186,7 @@ def add_columns(cursor: Cursor, plan: SchemaPlan) -> None:
 
 def _parked(one: StoredAttribute, source: str | None) -> StoredAttribute:
     """A new column before it serves; with the name of the column whose values it waits for."""
-    return replace(one, parked=True, facts=one.facts if source is None else {**one.facts, UNFILLED: source})
+    return replace(one, parked=True, facts={**one.facts, **({AHEAD: True} if source is None else {UNFILLED: source})})
 
 
 def take_columns_back(cursor: Cursor, plan: SchemaPlan) -> None:

@@ -101,6 +101,7 @@ class ColumnChanges:
         self._table = table
         self._known = same
         self.same: dict[str, SameColumn] = {}
+        self._served = [] if before is None else [one for one in before.attributes if one.was_served]
         self._taken = Names(one.column for one in (before.attributes if before is not None else ()))
         self._taken.add(tables.VERSION_COLUMN)
         for attribute in entity.attributes.values():
@@ -116,11 +117,10 @@ class ColumnChanges:
         if self._before is None:
             return wanted
         names = self._entity.attributes
-        columns = [one for one in self._before.attributes if not one.is_rest]
-        found = predecessor(attribute.name, attribute.renamed_from, columns, names)
+        found = predecessor(attribute.name, attribute.renamed_from, self._served, names)
         live = self._before.live(attribute.name)
         if found is None and live is None:
-            found = same_id(attribute.stable_id, columns, names)
+            found = same_id(attribute.stable_id, self._served, names)
         if isinstance(found, Clash):
             self._reject("PIM610", attribute, f"{self._entity.name}: {found.message}", found.hint)
             return wanted
@@ -133,8 +133,8 @@ class ColumnChanges:
             return kept
         if found is not None:
             return self._renamed(attribute, found, wanted)
-        parked = (one for one in reversed(columns) if one.name == attribute.name and one.parked)
-        returning = next((one for one in parked if _fits(one, wanted)), None)
+        parked = (one for one in reversed(self._before.attributes) if one.name == attribute.name and one.parked)
+        returning = next((one for one in parked if not one.is_rest and _fits(one, wanted)), None)
         return self._added(attribute, wanted) if returning is None else self._returned(attribute, returning, wanted)
 
     def _still_the_same(self, attribute: Attribute) -> StoredAttribute | None:
@@ -231,7 +231,7 @@ class ColumnChanges:
         """An attribute of another type: a new column, filled, and kept in step with the old one from then on."""
         before = self._before
         assert before is not None  # noqa: S101 - something is live
-        parked = [one for one in before.attributes if one.name == attribute.name and not one.is_rest]
+        parked = [one for one in self._served if one.name == attribute.name]
         if conversion.exact and any(_fits(one, wanted) for one in parked):
             name = f"{self._entity.name}.{attribute.name}"
             message = f"{name} cannot become {wanted.type}: it is parked with stored data of that type"
@@ -279,8 +279,7 @@ class ColumnChanges:
         text = f"rename {self._entity.name}.{old.name} to {attribute.name}"
         step = Step(kind=StepKind.RENAME, entity=self._entity.name, name=old.column, text=text, statements=())
         self.steps.append(step)
-        assert self._before is not None  # noqa: S101 - something is renamed
-        for one in namesakes(attribute.name, old, [one for one in self._before.attributes if not one.is_rest]):
+        for one in namesakes(attribute.name, old, self._served):
             default = default_literal(attribute, self.held[attribute.name], self._now) if _fits(one, wanted) else None
             self.looks.for_namesake(attribute, one, old.name, default)
             self.superseded[one.column] = old.column

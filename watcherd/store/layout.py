@@ -13,7 +13,7 @@ from typing import Literal
 from watcherd.pim.spec import EntityRef
 from watcherd.store.cursor import Moment
 from watcherd.store.dialect import SQLITE, Dialect
-from watcherd.store.limits import RENAMED_FROM, SUPERSEDED, UNFILLED, Facts
+from watcherd.store.limits import AHEAD, RENAMED_FROM, SUPERSEDED, UNFILLED, Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,11 @@ class StoredAttribute:
     def is_rest(self) -> bool:
         """Whether it is what a change of type left behind, or a rename found empty: nothing that could come back."""
         return SUPERSEDED in self.facts or UNFILLED in self.facts
+
+    @property
+    def was_served(self) -> bool:
+        """Whether it has had an attribute, whose name a rename may speak of; not where it was made ahead of it."""
+        return not (self.is_rest or AHEAD in self.facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

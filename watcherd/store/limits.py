@@ -28,6 +28,9 @@ SUPERSEDED: Final = "superseded"
 
 That one says all that this one says."""
 
+AHEAD: Final = "ahead"
+"""Of a parked column: it was made ahead of its attribute, and nobody has written to it."""
+
 UNFILLED: Final = "unfilled"
 """Of a parked column that is being made: the column whose values it is going to have."""
 

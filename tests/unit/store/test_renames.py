@@ -43,6 +43,16 @@ async def test_the_old_revision_goes_on_under_the_old_name(store: Store) -> None
             await rows.insert([{"id": key(3), name: "a"}])
 
 
+async def test_a_name_that_was_never_there_may_come_with_the_rename_that_speaks_of_it(store: Store) -> None:
+    """The columns that a change needs may be made ahead of it: they are not what an attribute was called before."""
+    old = (await apply(store, model(entity("User", attribute("name")))))["User"]
+    await old.insert([{"id": key(1), "name": "x"}])
+    both = (attribute("mail", renamed_from="post"), attribute("post", unique=True))
+    new = (await apply(store, model(entity("User", attribute("name"), *both)), 2))["User"]
+    assert await values(new) == [{"name": "x", "mail": None, "post": None}]
+    assert (await store.plan(model(entity("User", attribute("name"), *both)))).changes_schema is False
+
+
 async def test_the_same_id_is_a_rename(store: Store) -> None:
     old = (await apply(store, model(entity("User", attribute("mail", stable_id="x1")))))["User"]
     await old.insert([{"id": key(1), "mail": "a"}])
