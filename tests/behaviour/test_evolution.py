@@ -88,6 +88,24 @@ async def test_a_rename_that_is_refused_leaves_the_old_name_in_service(tmp_path:
         assert await walk.state("shop.yaml") == "stale"
 
 
+async def test_the_last_good_revision_takes_rows_though_what_it_was_to_refer_to_was_refused(tmp_path: Path) -> None:
+    a = model_text("a", entity="Person")
+    b = model_text("b", "owner: {reference: a.Person}")
+    async with serving(tmp_path, {"a.yaml": a, "b.yaml": b}) as walk:
+        await walk.post("/api/b/items", {})
+        walk.write("a.yaml", model_text("a", "tag: {reference: b.Tag}", entity="Person"))
+        tag = "  - name: Tag\n    attributes: {text: string}\n"
+        walk.write("b.yaml", b.replace("name: string", "name: {type: string, required: true}") + tag)
+        await walk.see("a.yaml", "b.yaml")
+        assert [await walk.codes(file) for file in ("a.yaml", "b.yaml")] == [["PIM503"], ["PIM603"]]
+        person = await walk.post("/api/a/people", {"name": "x"})
+        assert (await walk.call("DELETE", f"/api/a/people/{person['id']}")).status == 204
+        await walk.save("b.yaml", b + tag)
+        assert [await walk.codes(file) for file in ("a.yaml", "b.yaml")] == [[], []]
+        lost = await walk.call("POST", "/api/a/people", {"tag": person["id"]})
+        assert (lost.status, lost.json["constraint"]) == (409, "tag refers to Tag")
+
+
 async def test_what_may_have_been_a_rename_is_a_warning_where_the_attribute_is(tmp_path: Path) -> None:
     async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
         await walk.save("shop.yaml", model_text("shop", "email"))

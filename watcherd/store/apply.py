@@ -75,7 +75,7 @@ def with_rows(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
 
 
 def expand(cursor: Cursor, plan: SchemaPlan, record: Record, seen: Seen | None = None) -> Layout:
-    """Do the steps, write the catalog. RejectedError or StalePlanError: to be rolled back.
+    """Do the steps, write the catalog. RejectedError or StalePlanError: to be rolled back; ApartError: to be run apart.
 
     `seen` is what this process has last applied to the model, if nothing else of it has changed the catalog
     of the model since. Returns the layout that was applied.
@@ -105,6 +105,7 @@ def expand(cursor: Cursor, plan: SchemaPlan, record: Record, seen: Seen | None =
     records.record(cursor, record)
     with _rejecting():
         # Last: on PostgreSQL readers wait from here to the end, and of SQLite definitions are edited.
+        foreign_keys.add_awaited(cursor, [step.name for step in plan.steps if step.kind is StepKind.CREATE_TABLE])
         columns: dict[str, list[str]] = {}
         for step in late:
             columns.setdefault(str(step.table), []).extend(step.statements)

@@ -7,7 +7,7 @@ Which revision was applied from which file is in `records`, the catalog's own ta
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -171,6 +171,12 @@ def _place(cursor: Cursor, ref: EntityRef) -> tuple[str, str, int] | None:
     return found
 
 
+def of_table(cursor: Cursor, table: str) -> StoredEntity:
+    """What a table of the catalog is like."""
+    (model,) = cursor.execute("SELECT model FROM watcherd_entity WHERE table_name = ?", (table,)).fetchone()
+    return layout(cursor, model).of_table(table)
+
+
 def constraints_of(cursor: Cursor, table: str) -> tuple[StoredConstraint, ...]:
     """The constraints of one table: what an integrity error has to be explained with."""
     rows = cursor.execute(
@@ -226,6 +232,21 @@ def references(cursor: Cursor, tables: Iterable[str]) -> tuple[tuple[str, Stored
         ).fetchall():
             found[row[0], row[2]] = _attribute(row)
     return tuple((table, attribute) for (table, _), attribute in found.items())
+
+
+def awaiting(cursor: Cursor, tables: Sequence[str]) -> Mapping[str, list[StoredAttribute]]:
+    """The columns that refer to one of these tables from other models, by their table."""
+    found: dict[str, list[StoredAttribute]] = {}
+    for table in tables:
+        for row in cursor.execute(
+            "SELECT a.table_name, a.attribute, a.column_name, a.type, a.facts, a.is_key, a.parked, a.target_model, "
+            "a.target_entity, a.target_table, a.target_column FROM watcherd_attribute AS a "
+            "JOIN watcherd_entity AS e USING (table_name) JOIN watcherd_entity AS t ON t.table_name = a.target_table "
+            "WHERE a.target_table = ? AND e.model <> t.model",
+            (table,),
+        ).fetchall():
+            found.setdefault(row[0], []).append(_attribute(row))
+    return found
 
 
 def drop_constraint(cursor: Cursor, name: str) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from watcherd.pim.spec import EMPTY
 from watcherd.store import rewording
 from watcherd.store.cursor import Cursor
-from watcherd.store.definition import DefinitionError, with_checks, without_checks
+from watcherd.store.definition import DefinitionError, with_constraints, without_checks
 from watcherd.store.dialect import Dialect
 from watcherd.store.names import constraint_name, quoted
 from watcherd.store.rewording import Definition
@@ -132,7 +132,7 @@ def _edited(
     except sqlite3.Error:  # what is in the way there, ALTER TABLE itself says
         return None
     try:
-        text = with_checks(without_checks(grown.text, less), more)
+        text = with_constraints(without_checks(grown.text, less), more)
     except DefinitionError:  # the words of somebody else
         return None
     edited = grown if text == grown.text else rewording.with_checks_of(grown, text)

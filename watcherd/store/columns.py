@@ -44,6 +44,15 @@ class Setting:
     now: datetime
     dialect: Dialect
 
+    def as_made(self, column: StoredAttribute) -> StoredAttribute:
+        """The column as it can be made now: without a foreign key to a table of another model that is still to come.
+
+        SQLite takes one, and refuses every write to the table from then on, should that one never come.
+        """
+        target = column.target
+        waits = target is not None and target.model != self.linked.spec.name and column.target_table not in self.made
+        return replace(column, target_table=None, target_column=None) if waits else column
+
 
 @dataclass(frozen=True, slots=True)
 class SameColumn:
@@ -92,6 +101,7 @@ class ColumnChanges:
             made=setting.made,
             dialect=setting.dialect,
         )
+        self._setting = setting
         self._linked = setting.linked
         self._places = setting.places
         self._now = setting.now
@@ -297,7 +307,8 @@ class ColumnChanges:
         self.looks.values[attribute.name] = self._dialect.typed(default or "NULL", wanted.type)
         # A foreign key can only be added with null; its default is filled in right after.
         in_ddl = default if wanted.target is None else None
-        add = tables.add_column(self._dialect, StoredEntity(name=self._entity.name, table=self._table), wanted, in_ddl)
+        made = self._setting.as_made(wanted)
+        add = tables.add_column(self._dialect, StoredEntity(name=self._entity.name, table=self._table), made, in_ddl)
         self._step(StepKind.ADD_COLUMN, wanted.column, f"add {attribute.name} to {self._entity.name}", add)
         if default is not None and in_ddl is None:
             self._fill(attribute, wanted, default)

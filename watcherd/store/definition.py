@@ -60,7 +60,7 @@ def checks_of(sql: str) -> tuple[TableCheck, ...]:
     return tuple(TableCheck(_plain(name) if name else None, text) for name, text in named if name is not None)
 
 
-def with_checks(sql: str, clauses: Iterable[str]) -> str:
+def with_constraints(sql: str, clauses: Iterable[str]) -> str:
     """The text of the table with more constraints, at the end. DefinitionError."""
     end = _parts(sql)[-1].end
     return sql[:end] + "".join(f"{_SEPARATOR}{clause}" for clause in clauses) + sql[end:]

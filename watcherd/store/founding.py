@@ -54,6 +54,7 @@ def found(cursor: Cursor, models: Sequence[tuple[SchemaPlan, Record]]) -> None:
     catalog.write_first(cursor, [plan.after for plan in plans])
     foreign_keys.complete(cursor, tables)
     records.record_first(cursor, [record for _, record in models])
+    foreign_keys.add_awaited(cursor, tables)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Final
 from watcherd.store import checks, rewording
 from watcherd.store.checks import Check
 from watcherd.store.cursor import Cursor, is_passing
-from watcherd.store.definition import DefinitionError, of_stored, with_checks
+from watcherd.store.definition import DefinitionError, of_stored, with_constraints
 from watcherd.store.rewording import Definition
 
 _PAIRS: Final = """
@@ -62,7 +62,7 @@ def _convert(cursor: Cursor) -> None:
             table.clauses.append(check.clause)
             table.triggers += insert, update
     changed = [
-        rewording.with_checks_of(Definition(name, one.row, one.text), with_checks(one.text, one.clauses))
+        rewording.with_checks_of(Definition(name, one.row, one.text), with_constraints(one.text, one.clauses))
         for name, one in tables.items()
     ]
     rewording.reword(cursor, changed, [row for one in tables.values() for row in one.triggers])

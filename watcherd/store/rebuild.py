@@ -53,7 +53,7 @@ def rebuild(  # noqa: PLR0913 - all that a copy can do on its way
         for column in _columns(cursor, table)
         if column.name not in without
     ]
-    references = {one.column: reference_clause(one) for one in attributes if one.target_table is not None}
+    references = {one.column: reference_clause(one) for one in attributes if _refers(cursor, table, one)}
     definition = rewording.read(cursor, table)
     text = "" if definition is None else definition.text
     counted = "PRIMARY KEY AUTOINCREMENT" in text.upper()  # then it never gives a number twice
@@ -78,6 +78,14 @@ def rebuild(  # noqa: PLR0913 - all that a copy can do on its way
     cursor.execute(f"ALTER TABLE {quoted(new)} RENAME TO {quoted(table)}")
     for statement in attached:
         cursor.execute(statement)
+
+
+def _refers(cursor: Cursor, table: str, column: StoredAttribute) -> bool:
+    """Whether a column has a foreign key already: not to a table that is still to come, see `foreign_keys`."""
+    if column.target_table is None:
+        return False
+    found = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"
+    return column.target_table == table or cursor.execute(found, (column.target_table,)).fetchone() is not None
 
 
 def _columns(cursor: Cursor, table: str) -> list[_Column]:

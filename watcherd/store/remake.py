@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from watcherd.store import sync
 from watcherd.store.cursor import Cursor
-from watcherd.store.layout import StoredEntity
+from watcherd.store.layout import StoredAttribute, StoredEntity
 from watcherd.store.names import quoted
 from watcherd.store.plan import Step
 from watcherd.store.rebuild import rebuild
@@ -84,10 +84,30 @@ def drop_columns(cursor: Cursor, before: StoredEntity, columns: Collection[str])
 
 def drop_checks(cursor: Cursor, entity: StoredEntity, names: Collection[str]) -> None:
     """Drop checks with a copy of their table, where nothing else can. ApartError where that cannot be made."""
-    if cursor.execute("PRAGMA foreign_keys").fetchone()[0]:
-        raise ApartError(f"{entity.table} has to be copied without the checks {', '.join(names)}")
+    _refuse_unless_apart(cursor, f"{entity.table} has to be copied without the checks {', '.join(names)}")
     rebuild(cursor, entity.table, entity.attributes, without_checks=names)
     check_references(cursor, [entity.table])
+
+
+def add_references(cursor: Cursor, entity: StoredEntity) -> None:
+    """Add the foreign keys that a table of SQLite lacks with a copy of it, where nothing else can. Raises the same."""
+    _refuse_unless_apart(cursor, f"{entity.table} has to be copied with its foreign keys")
+    rebuild(cursor, entity.table, entity.attributes)
+    check_references(cursor, [entity.table])
+
+
+def refuse_orphans(cursor: Cursor, table: str, column: StoredAttribute) -> None:
+    """DanglingError when a row refers to what does not exist, by a column that has no foreign key yet."""
+    name, target = quoted(column.column), quoted(str(column.target_table))
+    keys = f"SELECT {quoted(str(column.target_column))} FROM {target}"  # noqa: S608 - quoted names
+    orphans = f"SELECT 1 FROM {quoted(table)} WHERE {name} IS NOT NULL AND {name} NOT IN ({keys}) LIMIT 1"  # noqa: S608 - as above
+    if cursor.execute(orphans).fetchone() is not None:
+        raise DanglingError(f"FOREIGN KEY constraint failed in {table}")
+
+
+def _refuse_unless_apart(cursor: Cursor, why: str) -> None:
+    if cursor.execute("PRAGMA foreign_keys").fetchone()[0]:
+        raise ApartError(why)
 
 
 def check_references(cursor: Cursor, tables: Iterable[str]) -> None:

@@ -6,8 +6,8 @@ over in the caller's transaction, and all connections are made to read it anew. 
 text (`definition`).
 
 No text is written that SQLite has not read before, in a database in memory that has this table
-alone: checks may differ there, and nothing else; and a column is added there by SQLite itself, whose
-words are then taken over. So a connection need not read the definitions of all tables before a
+alone: checks may differ there, or foreign keys come, and nothing else; and a column is added there by
+SQLite itself, whose words are then taken over. So a connection need not read the definitions of all tables before a
 change is committed, as it does for an ALTER TABLE of its own: with a thousand models that is most
 of the time that a saved file waits for. What comes after it in a transaction would have to, so it
 comes last.
@@ -16,7 +16,7 @@ comes last.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -75,6 +75,18 @@ def with_checks_of(there: Definition, text: str) -> Definition:
     return replace(there, text=text)
 
 
+def with_references_of(there: Definition, text: str, columns: Collection[str]) -> Definition:
+    """The definition with another text, which has foreign keys of some columns that had none, and else is the same.
+
+    Raises as `with_checks_of`.
+    """
+    (before, old), (after, new) = _content(there.table, there.text), _content(there.table, text)
+    had, has = ({column for column, *_ in references} for references in (old, new))
+    if before != after or not old <= new or has - had != set(columns) or len(new) - len(old) != len(columns):
+        raise NotAsWantedError(f"the definition of {there.table} would get other foreign keys than are meant")
+    return replace(there, text=text)
+
+
 def reword(cursor: Cursor, changed: Sequence[Definition], triggers: Iterable[int] = ()) -> None:
     """Give tables their new definitions, and drop triggers, by their rows. NotAsWantedError.
 
@@ -97,10 +109,13 @@ def reword(cursor: Cursor, changed: Sequence[Definition], triggers: Iterable[int
     cursor.execute(f"PRAGMA schema_version={version + 1}")
 
 
-def _content(table: str, text: str) -> object:
-    """What a table has beside its checks, as SQLite says."""
-    pragmas = ("table_xinfo", "foreign_key_list", "index_list")
+def _content(table: str, text: str) -> tuple[object, set[tuple[object, ...]]]:
+    """What a table has beside its checks, as SQLite says; its foreign keys apart, each with its column first."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as alone:
         alone.execute(text)
         names = alone.execute("SELECT name FROM sqlite_schema ORDER BY name").fetchall()
-        return names, [alone.execute(f"PRAGMA {pragma}({quoted(table)})").fetchall() for pragma in pragmas]
+        parts = [
+            alone.execute(f"PRAGMA {pragma}({quoted(table)})").fetchall() for pragma in ("table_xinfo", "index_list")
+        ]
+        found = alone.execute(f"PRAGMA foreign_key_list({quoted(table)})").fetchall()
+        return (names, parts), {(column, target, *rest) for _, _, target, column, *rest in found}

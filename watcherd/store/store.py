@@ -221,18 +221,21 @@ class Store:
         try:
             if apart:
                 await self._database.change(lambda cursor: apply.add_columns(cursor, plan))
-            if founds(plan):
-                applied = Seen(await self._founding.expand(plan, record))
-            else:
-                # That an older source speaks is an administrator's decision: it is kept here alone.
-                from_files = record.overrides is None
-                at_once = partial(change, how=apply.expand_at_once)
-                applied = await self._database.change(
-                    change,
-                    apart=plan.rebuilds,
-                    from_files=from_files,
-                    at_once=at_once if from_files and apply.is_small(plan, record) else None,
-                )
+            try:
+                if founds(plan):
+                    applied = Seen(await self._founding.expand(plan, record))
+                else:
+                    # That an older source speaks is an administrator's decision: it is kept here alone.
+                    from_files = record.overrides is None
+                    at_once = partial(change, how=apply.expand_at_once)
+                    applied = await self._database.change(
+                        change,
+                        apart=plan.rebuilds,
+                        from_files=from_files,
+                        at_once=at_once if from_files and apply.is_small(plan, record) else None,
+                    )
+            except ApartError:
+                applied = await self._database.change(change, apart=True)
         except apply.RejectedError as rejected:
             self._memory.forget(plan.after.model)
             if apart:

@@ -44,6 +44,7 @@ class TableChanges:
         self.notices: list[Notice] = []
         self.parked: list[str] = []
         self._checks: list[Check] = []
+        self._setting = setting
         self._dialect = setting.dialect
         self._entity = entity
         self._before = before
@@ -194,7 +195,8 @@ class TableChanges:
         """The table itself, with its checks, where there is none."""
         if self._before is not None:
             return []
-        statements = (tables.create_table(self._dialect, self.after, self._checks),)
+        made = replace(self.after, attributes=tuple(self._setting.as_made(one) for one in self.after.attributes))
+        statements = (tables.create_table(self._dialect, made, self._checks),)
         name, text = self._entity.name, f"create the table {self._table} for {self._entity.name}"
         return [Step(kind=StepKind.CREATE_TABLE, entity=name, name=self._table, text=text, statements=statements)]
 

@@ -37,7 +37,7 @@ def create_table(dialect: Dialect, entity: StoredEntity, checks: Iterable[Check]
         parts.append(f"PRIMARY KEY ({quoted(entity.key.column)})")
     if dialect.references_in_tables:
         referring = (one for one in live if one.target_table is not None)
-        parts += (f"FOREIGN KEY({quoted(one.column)}) {reference_clause(one)}" for one in referring)
+        parts += (foreign_key(one) for one in referring)
     parts += (check.clause for check in checks)
     listed = ", \n\t".join(parts)
     return f"CREATE TABLE {quoted(entity.table)} (\n\t{listed}\n)"
@@ -75,8 +75,12 @@ def foreign_key_name(table: str, column: str) -> str:
 def add_foreign_key(table: str, attribute: StoredAttribute) -> str:
     """The same reference as a constraint of its own, once both tables are there."""
     name = quoted(foreign_key_name(table, attribute.column))
-    key = f"FOREIGN KEY ({quoted(attribute.column)}) {reference_clause(attribute)}"
-    return f"ALTER TABLE {quoted(table)} ADD CONSTRAINT {name} {key}"
+    return f"ALTER TABLE {quoted(table)} ADD CONSTRAINT {name} {foreign_key(attribute)}"
+
+
+def foreign_key(attribute: StoredAttribute) -> str:
+    """The same reference as a constraint of the table."""
+    return f"FOREIGN KEY ({quoted(attribute.column)}) {reference_clause(attribute)}"
 
 
 def create_index(dialect: Dialect, name: str, table: str, columns: tuple[str, ...], *, unique: bool) -> str:

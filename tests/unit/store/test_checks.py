@@ -177,7 +177,7 @@ async def test_a_definition_that_is_not_what_was_meant_changes_nothing(
     before = table(other)
     plan = await store.plan(shop(POSITIVE))
     with monkeypatch.context() as patched:
-        patched.setattr(checks, "with_checks", lambda sql, _: sql[:-1] + wrong + ")")
+        patched.setattr(checks, "with_constraints", lambda sql, _: sql[:-1] + wrong + ")")
         (rejection,) = await store.expand(plan, record(shop(POSITIVE), 2))
     assert rejection.code == "PIM600"
     assert table(other) == before

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcherd.store.definition import DefinitionError, checks_of, of_stored, with_checks, without_checks
+from watcherd.store.definition import DefinitionError, checks_of, of_stored, with_constraints, without_checks
 from watcherd.store.names import quoted
 
 PLAIN = 'CREATE TABLE "t" (\n\t"id" TEXT NOT NULL, \n\t"n" INTEGER, \n\tPRIMARY KEY ("id")\n)'
@@ -25,7 +25,7 @@ def clause(name: str, violation: str) -> str:
 
 def test_what_comes_later_reads_as_if_it_had_been_there_from_the_beginning() -> None:
     one = clause("a", '"n" <= 0')
-    assert with_checks(PLAIN, [one]) == WITH.format(one)
+    assert with_constraints(PLAIN, [one]) == WITH.format(one)
     assert without_checks(WITH.format(one), ["a"]) == PLAIN
     assert without_checks(PLAIN, ["a"]) == PLAIN
 
@@ -58,7 +58,7 @@ def test_the_checks_of_a_table_are_found_whoever_wrote_it(sql: str, found: list[
 @pytest.mark.parametrize("sql", ["", "CHECK", 'CREATE VIRTUAL TABLE "check" USING fts5', "CREATE TABLE t (a CHECK (a)"])
 def test_what_is_no_table_is_refused(sql: str) -> None:
     with pytest.raises(DefinitionError):
-        with_checks(sql, ["CHECK (1)"])
+        with_constraints(sql, ["CHECK (1)"])
 
 
 @given(
@@ -78,7 +78,7 @@ def test_whatever_the_names_and_texts_are_checks_come_and_go(table: str, column:
             return found
 
         bare = kept(f"CREATE TABLE {quoted(table)} ({quoted(column)} TEXT)")
-        full = kept(with_checks(bare, clauses))
+        full = kept(with_constraints(bare, clauses))
         assert [one.name for one in checks_of(full)] == names
         with pytest.raises(sqlite3.IntegrityError):
             database.execute(f"INSERT INTO {quoted(table)} VALUES (?)", ("".join(names),))

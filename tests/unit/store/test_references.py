@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.store.conftest import Objects
+from tests.unit.store.conftest import Objects, Query
 from tests.unit.store.models import apply, attribute, entity, key, model, record, refuse, sentence
 from watcherd.errors import ConstraintError
 from watcherd.pim.linked import LinkedModel
 from watcherd.pim.spec import OnDelete, Rule
-from watcherd.store import Row, Rows, Select, StepKind, Store
+from watcherd.store import Row, Rows, Select, StepKind, Store, rewording
 
 TEAM = entity("Team", attribute("name"))
 PLAIN = model(TEAM, entity("User", attribute("name"), attribute("team", "uuid")))
@@ -205,3 +205,61 @@ async def test_writes_that_wait_together_with_a_rebuild_keep_their_foreign_keys(
     assert isinstance(good, list)
     # Whoever comes first, the other is refused; on SQLite there is a queue, and the change is before.
     assert (rebuilt == ()) == isinstance(bad, ConstraintError)
+
+
+CLUB = model(entity("Person"), entity("Badge", attribute("name")), domain="club")
+"""A model of which `shop` knows the entities before they are stored, as of one that is saved together with it."""
+
+AWAITED = attribute("badge", "reference", to="club.Badge")
+WAITING = {
+    "a new column": (entity("User", attribute("name")), entity("User", attribute("name"), AWAITED)),
+    "a column that is there": (
+        entity("User", attribute("name"), attribute("badge", "uuid")),
+        entity("User", attribute("name"), AWAITED),
+    ),
+    "a new table": (entity("Team", attribute("name")), entity("User", attribute("name"), AWAITED)),
+    "a table that is made again": (
+        entity("User", attribute("name"), attribute("age", "integer")),
+        entity("User", attribute("name"), attribute("age", "decimal"), AWAITED),
+    ),
+}
+
+
+@pytest.mark.parametrize("edits", [True, False])
+@pytest.mark.parametrize("case", WAITING)
+async def test_a_table_takes_writes_while_the_one_that_it_is_going_to_refer_to_is_not_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch, case: str, edits: bool
+) -> None:
+    """Of two models that refer to each other the one is applied first, and the other may be refused in the end."""
+    if not edits:
+        monkeypatch.setattr(rewording, "is_allowed", lambda _: False)
+    before, after = WAITING[case]
+    old = await apply(store, model(before))
+    waiting = model(after, others=[CLUB])
+    new = (await apply(store, waiting, 2))["User"]
+    for rows in {id(one): one for one in (old.get("User", new), new)}.values():
+        (row,) = await rows.insert([{"id": key(id(rows) % 10**9), "name": "x"}])
+        assert await rows.update(row.values["id"], lambda _: {"name": "y"})
+        assert await rows.delete(row.values["id"])
+    await new.insert([{"id": key(1), "name": "a"}])
+    assert await store.drift() == {}
+
+    badges = (await apply(store, CLUB))["Badge"]
+    assert await store.drift() == {}
+    with pytest.raises(ConstraintError, match="does not exist"):
+        await new.update(key(1), lambda _: {"badge": key(9)})
+    await badges.insert([{"id": key(9)}])
+    assert await new.update(key(1), lambda _: {"badge": key(9)})
+    with pytest.raises(ConstraintError, match="User still refer"):
+        await badges.delete(key(9))
+    assert (await store.plan(waiting)).changes_schema is False
+
+
+async def test_a_row_that_refers_to_nothing_stops_the_table_that_it_should_refer_to(store: Store, query: Query) -> None:
+    waiting = model(entity("User", AWAITED), others=[CLUB])
+    await apply(store, waiting)
+    query(f"INSERT INTO shop__user (id, badge) VALUES ('{key(1)}', '{key(9)}')")  # by somebody else
+    plan = await store.plan(CLUB)
+    (rejection,) = await store.expand(plan, record(CLUB))
+    assert rejection.code == "PIM600"
+    assert await store.drift() == {}
