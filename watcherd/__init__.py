@@ -42,6 +42,7 @@ The layers, from the top; a module imports only from those below its line, which
     exchange      one request at the edge
       keys, cors            who may, and from where
       heads                 what the head of a request has to say, and must not
+      sending               answers as they stand on the wire, and clients that do not read them
     services      methods that run: flows and handlers
     followers     processes that serve beside this one, as a reload sees them
     ledger        what every file says, and what serves now

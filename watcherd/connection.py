@@ -1,9 +1,9 @@
 """One connection: what a client may send before a request is one, and how long it may take over it.
 
 Owns the limits that no ASGI application can set, since it is called only once a head is complete:
-the size of a head and of what stands beside the chunks of a body (431, 414), the time for a head
-(408), and a client that does not read its answer. uvicorn bounds none of them with httptools. Does not
-own what a head may say (heads), bodies (exchange) nor idle keep-alive connections (uvicorn's own timer).
+the size of a head and of what stands beside the chunks of a body (431, 414) and the time for a head
+(408). uvicorn bounds none of them with httptools. Does not own what a head may say (heads), bodies
+(exchange), answers as they are sent (sending) nor idle keep-alive connections (uvicorn's own timer).
 
 A wish for another protocol (`Upgrade`) is not granted, which HTTP allows; the parser would take the body
 of such a request for the next one, so it gets the head once more without the wish.
@@ -18,22 +18,22 @@ on; its timer runs from the connection's start or its first byte, and ends with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from watcherd import heads, problems
 from watcherd.exchange import FAILED
 from watcherd.problems import Problem
 from watcherd.prompt import Reply
-from watcherd.wire import BODY, GONE, REPLY, Answer, Headers, Scope
+from watcherd.sending import ANSWERED, Flow, Unread, abandon, as_http, shown_client
+from watcherd.wire import BODY, REPLY, Answer, Headers, Scope
 
 LINGER_SECONDS = 1.0
 """How long a client that was refused may go on sending."""
@@ -73,7 +73,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Expect a head."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self.pipeline)
         self._running: RequestResponseCycle | None = None
         self._expects_head = True
         self._head_bytes = 0
@@ -81,7 +81,7 @@ class Connection(HttpToolsProtocol):
         self._has_ended_one = False
         self._bytes_without_body = 0
         self._chunk_bytes = 0
-        self._lingers = False
+        self._last_words = b""
         self._is_leaving = False
         self._is_one_piece = False
         self._prompt_left = 0
@@ -89,26 +89,26 @@ class Connection(HttpToolsProtocol):
         self._date: tuple[object, bytes] = (None, b"")
         self._plain: Headers | None = None
         self._wishes_upgrade = False
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._unread = Unread(transport, self.loop, self.patience.stall_seconds)
         self._head_timer: asyncio.TimerHandle | None = None
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers, which would keep the connection in memory; tell who still sends."""
         self._end_head_timer()
-        self._end_stall_timer()
+        self._unread.end()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         # Not the last that came, which may wait behind the one that runs; those that wait never begin.
         cycle = self._running
         self.pipeline.clear()
         if cycle is not None and not cycle.response_complete:
-            _abandon(cycle)
+            abandon(cycle)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; what is left of a head afterwards is timed and measured."""
-        if self._lingers:
+        if self._last_words:
             return
         self._chunk_bytes = len(data)
         self._head_bytes += self._chunk_bytes
@@ -118,16 +118,16 @@ class Connection(HttpToolsProtocol):
             self._bytes_without_body += self._chunk_bytes
         self._parse(data)
         self._is_one_piece = False
-        if self.transport.is_closing() or self._lingers:
+        if self.transport.is_closing() or self._last_words:
             return
         if not self._expects_head:
             if self._bytes_without_body > self.patience.head_bytes:
-                self._answer_and_close(self._too_much_beside_the_body())
+                self._answer_and_close(heads.too_much_beside_the_body(self.patience.head_bytes))
             return
         if not self._head_bytes:
             return
         if self._head_bytes - self._doubtful_bytes > self.patience.head_bytes:
-            self._answer_and_close(self._too_large())
+            self._answer_and_close(heads.too_large(self.url, self.patience.head_bytes))
         elif self._head_timer is None:
             self._start_head_timer()
 
@@ -144,7 +144,7 @@ class Connection(HttpToolsProtocol):
             else:
                 self._answer_and_close(Problem(problems.INTERNAL, FAILED), cause or error)
         except httptools.HttpParserError as error:
-            self._answer_and_close(Problem(problems.BAD_REQUEST, f"this is no HTTP request: {_in_words(error)}"))
+            self._answer_and_close(Problem(problems.BAD_REQUEST, f"this is no HTTP request: {heads.in_words(error)}"))
 
     def _feed(self, data: bytes | memoryview) -> bytes | memoryview:
         """What the parser has not taken: it stops after a head that wishes for another protocol."""
@@ -177,7 +177,7 @@ class Connection(HttpToolsProtocol):
             # More than that has come, but part of it may be a body: now it can be told.
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.patience.head_bytes:
-                raise self._too_large()
+                raise heads.too_large(self.url, self.patience.head_bytes)
         telling = [header for header in self.headers if header[0] in heads.TELLING]
         if telling != self._plain or not self.url.startswith(b"/"):
             self._look_closely(telling)
@@ -223,16 +223,6 @@ class Connection(HttpToolsProtocol):
         self._expects_head = self._has_ended_one = True
         self._head_bytes = 0
 
-    def _too_large(self) -> Problem:
-        most = self.patience.head_bytes
-        if len(self.url) > most:
-            return Problem(problems.URI_TOO_LONG, f"the address is over {most} bytes")
-        return Problem(problems.HEADERS_TOO_LARGE, f"the address and the headers are over {most} bytes")
-
-    def _too_much_beside_the_body(self) -> Problem:
-        most = self.patience.head_bytes
-        return Problem(problems.HEADERS_TOO_LARGE, f"what stands beside the chunks of the body is over {most} bytes")
-
     def _head_is_late(self) -> None:
         self._head_timer = None
         if self.flow.read_paused:
@@ -255,31 +245,30 @@ class Connection(HttpToolsProtocol):
 
     def _answer_and_close(self, problem: Problem, fault: BaseException | None = None) -> None:
         self._end_head_timer()
-        answer = self.refuse(problem, self._shown_client(), fault)
+        answer = self.refuse(problem, shown_client(self.client), fault)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and cycle is self._running and cycle.more_body and not cycle.response_started:
-            _abandon(cycle)  # it is its own body that cannot be read: nobody else waits for an answer
+            abandon(cycle)  # it is its own body that cannot be read: nobody else waits for an answer
             cycle = None
+        self._last_words = as_http(answer, b"connection: close\r\n")
         if cycle is None or cycle.response_complete:
-            self.transport.write(_as_http(answer, b"connection: close\r\n"))
-            self._linger()
-        else:
-            # An earlier answer is on its way: bytes in the middle of it would be taken for its own.
-            self.transport.close()
+            self._say_last_words()
+        elif cycle is self._running and cycle.more_body:
+            self.transport.close()  # its answer has begun: what is wrong with its body cannot be said any more
+        elif self.pipeline and self.pipeline[0][0].more_body:
+            self.pipeline.popleft()  # the newest of those that wait: it is its body that cannot be read
+
+    def _say_last_words(self) -> None:
+        """Tell why the connection ends: after earlier answers, in the middle of which it would be taken for theirs."""
+        self.transport.write(self._last_words)
+        self._linger()
 
     def _linger(self) -> None:
         """Close, but read on for a moment: what is closed unread is reset, and the answer lost with it."""
-        self._lingers, self._expects_head = True, False
+        self._expects_head = False
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
-
-    def _shown_client(self) -> str:
-        """The client's address for people."""
-        if not self.client:
-            return "-"  # of a unix socket
-        host, port = self.client
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     # -- answering at once --------------------------------------------------------------------
 
@@ -310,8 +299,8 @@ class Connection(HttpToolsProtocol):
         reply = self.at_once(scope)
         if reply is None:
             return False
-        self.transport.write(_as_http(reply.answer, reply.lines, self._default_lines()))
-        self.cycle = cast("RequestResponseCycle", _ANSWERED)
+        self.transport.write(as_http(reply.answer, reply.lines, self._default_lines()))
+        self.cycle = cast("RequestResponseCycle", ANSWERED)
         self.server_state.total_requests += 1
         self._rest()
         return True
@@ -332,6 +321,10 @@ class Connection(HttpToolsProtocol):
             return
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            return
+        if self._last_words:
+            self.flow.resume_reading()
+            self._say_last_words()
             return
         if self.flow.read_paused and self._head_timer is not None:
             self._end_head_timer()
@@ -383,7 +376,7 @@ class Connection(HttpToolsProtocol):
             lines += b"connection: keep-alive\r\n"
         elif not (cycle.keep_alive or closes):
             closes, lines = True, lines + b"connection: close\r\n"
-        self.transport.write(_as_http(answer, lines, self._default_lines()))
+        self.transport.write(as_http(answer, lines, self._default_lines()))
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if closes:
@@ -404,88 +397,15 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client reads slower than it is sent to."""
         super().pause_writing()
-        self._watch_for_stall(self.transport.get_write_buffer_size())
+        self._unread.watch()
 
     def resume_writing(self) -> None:
         """The client has read."""
-        self._end_stall_timer()
+        self._unread.end()
         super().resume_writing()
-
-    def _watch_for_stall(self, unread: int) -> None:
-        self._stall_timer = self.loop.call_later(self.patience.stall_seconds, self._has_stalled, unread)
-
-    def _has_stalled(self, before: int) -> None:
-        unread = self.transport.get_write_buffer_size()
-        if unread < before:
-            self._watch_for_stall(unread)
-        else:
-            self._stall_timer = None
-            self.transport.abort()  # a close would wait for what nobody reads
-
-    def _end_stall_timer(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
-
-
-class _Flow(FlowControl):
-    """uvicorn's, which reads nothing more while requests that have been read wait for their turn.
-
-    Otherwise each answer would let in another piece with a thousand requests.
-    """
-
-    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
-        super().__init__(transport)
-        self._waiting = waiting
-
-    def resume_reading(self) -> None:
-        if not self._waiting:
-            super().resume_reading()
-
-
-def _abandon(cycle: RequestResponseCycle) -> None:
-    """Tell a request that runs that nobody is left to read its answer, nor to send its body."""
-    scope = cast("Scope", cycle.scope)
-    scope[GONE] = True
-    scope.pop(REPLY, None)  # it leads back to the connection
-    cycle.disconnected = True
-    cycle.message_event.set()
-
-
-class _Answered:
-    """What stands in uvicorn's place for a request and its answer once that was answered at once: it is over."""
-
-    response_complete = True
-    keep_alive = True
-    scope: Final[Scope] = {}
-    message_event: Final = asyncio.Event()
-
-
-_ANSWERED: Final = _Answered()
 
 
 def bounded(patience: Patience, refuse: Refuse, at_once: AtOnce) -> type[Connection]:
     """The class of the connections of one server: uvicorn makes them itself, and gives them nothing of ours."""
     ours = {"patience": patience, "refuse": staticmethod(refuse), "at_once": staticmethod(at_once)}
     return type("BoundedConnection", (Connection,), ours)
-
-
-def _in_words(error: httptools.HttpParserError) -> str:
-    """What the parser says of what it cannot read."""
-    said = str(error).strip().rstrip(".")
-    return said[:1].lower() + said[1:] if said else "it cannot be read"
-
-
-def _as_http(answer: Answer, *lines: bytes) -> bytes:
-    """An answer that is complete, with further header lines, as it stands on the wire."""
-    has_body = answer.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
-    return b"".join(
-        [
-            STATUS_LINE[answer.status],
-            *[b"%b: %b\r\n" % header for header in answer.headers],
-            b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media, len(answer.body)) if has_body else b"",
-            *lines,
-            b"\r\n",
-            answer.body,
-        ]
-    )

@@ -89,6 +89,24 @@ def without_upgrade(method: bytes, address: bytes, version: str, headers: Header
     return b"%b %b HTTP/%b\r\n%b\r\n" % (method, address, version.encode("ascii"), lines)
 
 
+def too_large(address: bytes, most: int) -> Problem:
+    """What is said of a head over `most` bytes: 414 where the address alone is."""
+    if len(address) > most:
+        return Problem(problems.URI_TOO_LONG, f"the address is over {most} bytes")
+    return Problem(problems.HEADERS_TOO_LARGE, f"the address and the headers are over {most} bytes")
+
+
+def too_much_beside_the_body(most: int) -> Problem:
+    """What is said of extensions and trailers of chunks over `most` bytes."""
+    return Problem(problems.HEADERS_TOO_LARGE, f"what stands beside the chunks of the body is over {most} bytes")
+
+
+def in_words(error: Exception) -> str:
+    """What the parser says of what it cannot read."""
+    said = str(error).strip().rstrip(".")
+    return said[:1].lower() + said[1:] if said else "it cannot be read"
+
+
 def _check_codings(codings: Sequence[bytes], version: str) -> None:
     """Only `chunked` is undone here: a body that came in another coding as well would be stored as it came."""
     if not codings:

@@ -705,23 +705,38 @@ async def test_a_body_that_cannot_be_read_is_a_problem_and_its_request_is_abando
 
 
 @pytest.mark.parametrize("bad", [b"GET /api/shop/x HTTP/1.1\r\n\r\n", b"\x16\x03\x01"])
-async def test_a_head_that_is_refused_is_no_answer_to_the_request_before_it(bad: bytes) -> None:
+async def test_a_head_that_is_refused_is_no_answer_to_the_requests_before_it(bad: bytes) -> None:
     held = Held()
     async with serving(a_revision(held)) as served, served.connected() as (reader, writer):
-        writer.write(GET + b"\r\n")
+        writer.write((GET + b"\r\n") * 2)
         await held.entered.wait()
         writer.write(bad)
-        assert await reader.read() == b""
         held.go_on.set()
+        assert [head.split(b" ", 2)[1] for head, _ in await answers(reader, 2)] == [b"200"] * 2
+        assert problem_of(await reader.read())["status"] == 400
 
 
 async def test_a_body_that_cannot_be_read_ends_no_answer_that_comes_before_it() -> None:
     held = Held()
-    async with serving(a_revision(held)) as served, served.connected() as (reader, writer):
+    revision = a_revision(held)
+    async with serving(revision) as served, served.connected() as (reader, writer):
         writer.write(GET + b"\r\n" + POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n")
         await held.entered.wait()
-        assert await reader.read() == b"", "a refusal would be taken for the answer to the first"
         held.go_on.set()
+        [(head, _)] = await answers(reader, 1)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert problem_of(await reader.read())["status"] == 400
+        assert not revision.in_flight
+        assert counted(await rendered(served.metrics))["-", "-", "400"] == 1
+
+
+async def test_a_body_without_a_length_is_told_after_the_answer_to_its_request() -> None:
+    """Its request is one without a body, and what follows is none: the client has to hear of both."""
+    async with serving(a_revision(echo)) as served:
+        said = await served.exchange(POST + b"\r\n" + b'{"name": "a"}')
+    answer, _, refusal = said.partition(b"HTTP/1.1 400 ")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert problem_of(b"HTTP/1.1 400 " + refusal)["status"] == 400
 
 
 async def test_an_answer_that_breaks_off_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
