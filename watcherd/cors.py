@@ -18,8 +18,8 @@ _SENT = (
     b"x-api-key, x-request-id"
 )
 _SHOWN = (
-    b"etag, idempotency-replayed, link, location, retry-after, watcherd-generation, watcherd-revision, "
-    b"www-authenticate, x-request-id"
+    b"accept-patch, allow, content-disposition, etag, idempotency-replayed, link, location, retry-after, "
+    b"watcherd-generation, watcherd-revision, www-authenticate, x-request-id"
 )
 _MAX_AGE = b"600"
 

@@ -20,6 +20,7 @@ from watcherd.compile.openapi import describe, document
 from watcherd.compile.query import FILTERING, PAGING, VIEWING, compile_query
 from watcherd.compile.schemas import attribute_schema, entity_schemas
 from watcherd.compile.validators import attribute_schema as core_attribute_schema
+from watcherd.cors import Cors
 from watcherd.pim.linked import LinkedModel, Target
 from watcherd.pim.spec import (
     Attribute,
@@ -34,6 +35,7 @@ from watcherd.pim.spec import (
     ToMany,
     ValueType,
 )
+from watcherd.wire import Headers
 
 
 def everything(name: str) -> list[Attribute]:
@@ -162,6 +164,26 @@ def test_operations_are_those_of_the_document(linked: LinkedModel, options: Opti
         for method, operation in methods.items()
     }
     assert all(item.summary for item in described.operations)
+
+
+def test_web_pages_of_other_origins_may_send_and_read_every_header_that_the_document_names(whole: Any) -> None:
+    found = operations(whole).values()
+    answers: list[Any] = [answer for one in found for answer in one["responses"].values()]
+    named = {
+        name.lower()
+        for one in [*answers, *whole["components"]["responses"].values()]
+        for name in one.get("headers", ())
+    }
+    sent = {item["name"].lower() for one in found for item in one.get("parameters", ()) if item.get("in") == "header"}
+    cors = Cors.of("*")
+    assert named <= listed(cors.headers([]), b"access-control-expose-headers")
+    asked = cors.preflight("OPTIONS", [(b"origin", b"https://a.example"), (b"access-control-request-method", b"PUT")])
+    assert asked is not None
+    assert sent <= listed(asked.headers, b"access-control-allow-headers")
+
+
+def listed(headers: Headers, name: bytes) -> set[str]:
+    return set(dict(headers)[name].decode().split(", "))
 
 
 def test_operations_are_grouped_by_what_they_are_about(whole: Any) -> None:
