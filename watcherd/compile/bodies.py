@@ -162,7 +162,7 @@ def created(
     sent, findings = read(bodies, body, bodies.required)
     if not isinstance(body, dict):
         return {}, _at(place, findings)
-    for name in bodies.unsent & sent.keys():
+    for name in sorted(bodies.unsent & sent.keys()):
         value = sent.pop(name)
         if value is not None and value != bodies.blank.get(name):
             findings.append(Finding(pointer((name,)), "read_only", "is set by the server, expected it to be left out"))
@@ -202,7 +202,7 @@ def changed(
     findings = list(known)
     findings += [
         Finding(pointer((name,)), "read_only", "cannot be changed, expected the stored value or none")
-        for name in bodies.locked & sent.keys()
+        for name in sorted(bodies.locked & sent.keys())
         if sent[name] != stored.get(name)
     ]
     change = {name: value for name, value in sent.items() if name not in bodies.locked}

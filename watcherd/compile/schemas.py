@@ -219,7 +219,7 @@ def _described(attribute: Attribute, actual: Attribute, direction: Direction, lo
 
 def _scalar(attribute: Attribute, direction: Direction) -> Schema:  # noqa: PLR0911 - one return a kind
     if attribute.members:
-        return {"type": "string", "enum": list(attribute.members)}
+        return {"type": "string", "enum": values.choices(attribute)}
     match attribute.kind:
         case Kind.DECIMAL:
             return _decimal(attribute, direction)

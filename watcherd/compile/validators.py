@@ -75,7 +75,7 @@ def attribute_schema(attribute: Attribute, targets: Targets, *, nullable: bool) 
 def scalar_schema(attribute: Attribute) -> CoreSchema:
     """The values of one item."""
     if attribute.members:
-        return core_schema.literal_schema(list(attribute.members))
+        return core_schema.literal_schema(values.choices(attribute))
     return _SCALARS.get(attribute.kind, _text)(attribute)
 
 

@@ -84,6 +84,12 @@ def text_reader(attribute: Attribute, targets: Mapping[EntityRef, Target]) -> Re
     return READERS.get(actual.kind, plain_text)
 
 
+def choices(attribute: Attribute) -> list[str]:
+    """The members of an enum that a row can have; as a key not those that would leave it without an address."""
+    refused = UNADDRESSABLE if attribute.primary_key else ()
+    return [member for member in attribute.members if member not in refused] or list(attribute.members)
+
+
 def plain_text(text: str) -> str:
     """Any text that a database can store."""
     if "\x00" in text:

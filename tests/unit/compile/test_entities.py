@@ -336,3 +336,23 @@ async def test_a_key_that_cannot_be_part_of_an_address_is_not_taken(serve: Any, 
     assert (await client.post("/pages", {"slug": f"{key}a"})).status == 201
     schemas = json.loads(b"{" + client.revision.openapi.schemas + b"}")
     assert schemas["shop_PageCreate"]["properties"]["slug"]["not"] == {"enum": [".", "..", "-"]}
+
+
+@pytest.mark.parametrize("key", ["..", "-"])
+async def test_neither_is_a_member_of_an_enum_that_could_not(serve: Any, entity: Any, key: str) -> None:
+    slug = Attribute(name="slug", kind=Kind.ENUM, primary_key=True, members=("a", "..", "-"))
+    client = await serve(entity("Page", slug))
+    refused = await client.post("/pages", {"slug": key})
+    assert (refused.status, refused.findings) == (422, {"#/slug": "enum"})
+    assert (await client.post("/pages", {"slug": "a"})).status == 201
+    schemas = json.loads(b"{" + client.revision.openapi.schemas + b"}")
+    assert schemas["shop_PageCreate"]["properties"]["slug"]["enum"] == ["a"]
+
+
+async def test_findings_about_what_the_server_sets_come_in_one_order(shop: Any) -> None:
+    sent = {"updated_at": "2026-11-22T00:00:00Z", "seen": 9, "id": NOBODY, "created_at": "2026-11-22T00:00:00Z"}
+    refused = await shop.post("/products", {**PRODUCT, **sent})
+    assert [item["pointer"] for item in refused.json["errors"]] == ["#/created_at", "#/id", "#/seen", "#/updated_at"]
+    path = f"/products/{(await shop.post('/products', PRODUCT)).json['id']}"
+    refused = await shop.patch(path, sent)
+    assert [item["pointer"] for item in refused.json["errors"]] == ["#/created_at", "#/id", "#/seen", "#/updated_at"]
