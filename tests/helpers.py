@@ -166,8 +166,10 @@ class Walk:
         await self.reloader.recall()
         return await self.reload_all("start")
 
-    async def reload_all(self, reason: str = "request") -> Report:
-        gone = frozenset(path for path in self.reloader.world.files if not (self.models / path).exists())
+    async def reload_all(self, reason: str = "request", gone: frozenset[str] | None = None) -> Report:
+        """Look at everything; without a word on it, what is missing is `gone` by what the watcher would have said."""
+        if gone is None:
+            gone = frozenset(path for path in self.reloader.world.files if not (self.models / path).exists())
         return await self.reloader.reload(ChangeSet(paths=frozenset(), full=True, reason=reason, gone=gone))
 
     async def see(self, *paths: str) -> Report:

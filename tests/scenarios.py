@@ -35,6 +35,7 @@ FLOWS = "behaviour/test_flows.py"
 HANDLERS = "behaviour/test_handlers.py"
 INVARIANTS = "behaviour/test_invariants.py"
 LEAKS = "behaviour/test_leaks.py"
+LOOKS = "behaviour/test_looks.py"
 LIFE = "e2e/test_life.py"
 READING = "unit/pim/test_reading.py"
 RELOADS = "behaviour/test_reloads.py"
@@ -122,6 +123,12 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             f"{WATCHING}::test_of_many_saves_in_a_burst_the_last_one_wins_with_far_fewer_builds",
         ),
         "a reload while a reload runs": (f"{RELOADS}::test_reloads_that_are_asked_for_at_once_follow_one_another",),
+        "a save, a removal, a rename or an order in the middle of a look at the whole directory": (
+            f"{LOOKS}::test_a_save_in_the_middle_of_a_look_is_live_at_once_and_stays_so",
+            f"{LOOKS}::test_what_came_went_or_moved_in_the_middle_of_a_look_stays_so",
+            f"{LOOKS}::test_what_an_administrator_does_in_the_middle_of_a_look_stays_so",
+            f"{LOOKS}::test_what_is_changing_while_nobody_hears_of_it_is_left_to_be_looked_at_again",
+        ),
         "SIGTERM, SIGHUP and SIGKILL at every step of a reload": (
             f"{FAULTS}::test_a_fault_at_any_step_of_a_reload_or_drain_leads_to_the_same_state",
         ),

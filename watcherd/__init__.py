@@ -35,6 +35,7 @@ The layers, from the top; a module imports only from those below its line, which
       progress                          how far a start is, and telling it
       plan, applied, drift, report      what it does to tables and API, and what is told of it
       elsewhere                         what other processes have done to the same database
+      ahead                 the whole directory, read before the lock of a reload
     watch         from changes on disk to change sets
       gateway, drain        the route table and the swap; revisions that end
       compile               spec -> revision: endpoints, validators, OpenAPI

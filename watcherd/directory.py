@@ -145,12 +145,28 @@ def scan(
     trust_stamps: bool = True,
     code: bool = False,
 ) -> dict[str, SourceFile]:
-    """Read the whole directory: path -> file, sorted by path; with `code` the Python files too.
+    """Read the whole directory: path -> file, sorted by path. See `scanning`."""
+    return {
+        file.path: file
+        for file in scanning(root, max_bytes=max_bytes, known=known, trust_stamps=trust_stamps, code=code)
+    }
 
-    A file of `known` that has not changed is the same object again. `trust_stamps` tells that from
-    its stamp alone; without it the file is read and the digests are compared, which also finds what
-    network file systems, and two writes within one tick of the clock, hide from stamps. Files of
-    `known` beneath a directory that cannot be listed stay listed, as unreadable.
+
+def scanning(
+    root: Path,
+    *,
+    max_bytes: int,
+    known: Mapping[str, SourceFile] = MappingProxyType({}),
+    trust_stamps: bool = True,
+    code: bool = False,
+) -> Iterator[SourceFile]:
+    """Read the whole directory, each file when it is asked for, sorted by path; with `code` the Python files too.
+
+    What there is to read is found out when the first one is asked for. A file of `known` that has not
+    changed is the same object again. `trust_stamps` tells that from its stamp alone; without it the file
+    is read and the digests are compared, which also finds what network file systems, and two writes
+    within one tick of the clock, hide from stamps. Files of `known` beneath a directory that cannot be
+    listed stay listed, as unreadable.
 
     Raises:
         ModelsDirectoryError: the root is missing or cannot be listed.
@@ -159,16 +175,12 @@ def scan(
     base = os.path.realpath(root)
     tree = _walk(base, _SUFFIXES_WITH_CODE if code else _SUFFIXES)
     unlisted = {path: os.path.realpath(f"{base}/{path}") for path in known if _lies_beneath(path, tree.closed)}
-    found: dict[str, SourceFile] = {}
     for path, real in sorted({**unlisted, **tree.files}.items()):
         before = known.get(path)
         if before is not None and before.stamp is not None and trust_stamps and _look(real) == before.stamp:
-            found[path] = before
-            continue
-        file = _read(base, path, real, max_bytes)
-        if file is not None:
-            found[path] = before if before == file else file
-    return found
+            yield before
+        elif (file := _read(base, path, real, max_bytes)) is not None:
+            yield before if before == file else file
 
 
 def read(root: Path, path: str, *, max_bytes: int) -> SourceFile | None:

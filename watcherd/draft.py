@@ -68,11 +68,15 @@ class Draft:
         applied: Mapping[str, Applied],
         *,
         full: bool,
+        thorough: bool = False,
         code: Mapping[str, SourceFile] = MappingProxyType({}),
         allow_handlers: bool = False,
         behind: frozenset[str] = frozenset(),
     ) -> None:
-        """`behind` are models to be built again though nothing has changed here."""
+        """`full`: what the database refused is tried again; `thorough`: what has not changed is looked at as well.
+
+        `behind` are models to be built again though nothing has changed here.
+        """
         self.before = world
         self.code = code
         self._allow_handlers = allow_handlers
@@ -94,7 +98,7 @@ class Draft:
         self.refusals: dict[str, Refusal] = {}
         self._specs: Mapping[str, ModelSpec] = world.specs
         self._changed = list(changed(world.files, files))
-        self.few = not full and self._changes_contents_alone()
+        self.few = not thorough and self._changes_contents_alone()
         for path in self._perhaps_refused() if self.few else files:
             if files[path].spec is None:
                 self.refuse(path, files[path].own_diagnostics)

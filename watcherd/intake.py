@@ -3,6 +3,9 @@
 Owns when a content counts: a missing file is looked at twice, and a write in place that would take
 something away must have stood still, since a half-written YAML file often parses. Does not own
 which names are models nor how a file is read safely (directory), nor what follows (reload).
+
+The whole directory is read before the lock, while saves go on (ahead). Under it only what differs from what
+is served by then is read once more: so nothing old comes back, and a save waits for these few files alone.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from watcherd import directory
+from watcherd.ahead import ABSENCE_SECONDS, UNWATCHED, Ahead, read_ahead, same, sources_of
 from watcherd.directory import SourceFile, Stamp, display_name
 from watcherd.errors import ModelsDirectoryError
 from watcherd.garbage import tidy
@@ -28,17 +32,11 @@ from watcherd.watch import ChangeSet, OvertakenError
 PARSE_ON_LOOP_BYTES = 8 * 1024
 """A file of up to so much text is parsed on the event loop, within five milliseconds: a thread hop would cost more."""
 
-ABSENCE_SECONDS = 0.1
-"""A file that is missing counts as deleted after this long (delete-and-create saves)."""
-
 STILL_SECONDS = 0.5
 """A write in place that would take something away must have stood still for this long."""
 
 EDITED_FILES = 16
 """Of so many files, those that were edited last, the pieces are kept that need not be read again."""
-
-UNWATCHED = frozenset({"start", "request", "signal"})
-"""Reasons of change sets that nobody settled: whoever asked wants the directory as it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +76,27 @@ class Intake:
         self._young: dict[str, tuple[str, float]] = {}
         self._pieces: dict[str, Pieces] = {}
 
-    async def read(self, change: ChangeSet, world: World, applied: Mapping[str, Applied]) -> Intaken:
+    async def look_ahead(self, change: ChangeSet, world: World) -> Ahead | None:
+        """What a change set of the whole directory points at, read before anybody waits for it; None of any other.
+
+        Also None where nothing is known yet: there is nothing to save then.
+        """
+        known = sources_of(world) if change.full else {}
+        if not known:
+            return None
+        return await read_ahead(change, known, self._root, max_bytes=self._max_file_bytes, code=self._code)
+
+    async def read(
+        self, change: ChangeSet, world: World, applied: Mapping[str, Applied], ahead: Ahead | None = None
+    ) -> Intaken:
         """All files as they are now: those of the change set read again, the others as they were.
 
-        Where the models directory itself is missing, all files are as they were; at a start, the
-        sources that the catalog keeps (`applied`) stand in for them.
+        Of the whole directory, where it was read `ahead`, those that differ from what was read then. Where
+        the models directory itself is missing, all files are as they were; at a start, the sources that
+        the catalog keeps (`applied`) stand in for them.
         """
         try:
-            sources = await self._sources(change, world)
+            sources = await (self._sources(change, world) if ahead is None else self._differing(change, world, ahead))
         except ModelsDirectoryError as error:
             files = world.files or MappingProxyType(await self._entries(_remembered(applied), world))
             return Intaken(files, world.code, str(error))
@@ -95,7 +106,7 @@ class Intake:
             for path, source in sources.items()
             if source is not None
             and not directory.is_code_name(path)
-            and (path not in world.files or not _same(world.files[path].source, source))
+            and (path not in world.files or not same(world.files[path].source, source))
         }
         entries = await self._entries(fresh, world)
         files = copied(world.files)
@@ -118,32 +129,18 @@ class Intake:
         """
         sources: dict[str, SourceFile | None] = {}
         if change.full:
-            known = {path: entry.source for path, entry in world.files.items()} | dict(world.code)
-            # Two writes of one size within a tick of the clock have the same stamp: a reconcile reads.
-            trust = change.reason == "start"
             sources.update(
-                await asyncio.to_thread(
-                    directory.scan,
-                    self._root,
-                    max_bytes=self._max_file_bytes,
-                    known=known,
-                    trust_stamps=trust,
-                    code=self._code,
-                )
+                await asyncio.to_thread(directory.scan, self._root, max_bytes=self._max_file_bytes, code=self._code)
             )
-            missing = known.keys() - sources.keys()
-            for path in change.held:
-                # Still being written: a later change set brings it.
-                sources.pop(path, None)
-                missing -= {path}
-        else:
-            pauses = Pauses()
-            for path in change.paths:
-                await pauses.take()
-                source = sources[path] = self._look(path)
-                if change.early is not None and not _as_seen(source, change.early):
-                    raise OvertakenError(f"{display_name(path)} has changed since it was seen")
-            missing = {path for path, source in sources.items() if source is None}
+            # What is held is still being written: a later change set brings it.
+            return {path: source for path, source in sources.items() if path not in change.held}
+        pauses = Pauses()
+        for path in change.paths:
+            await pauses.take()
+            source = sources[path] = self._look(path)
+            if change.early is not None and not _as_seen(source, change.early):
+                raise OvertakenError(f"{display_name(path)} has changed since it was seen")
+        missing = {path for path, source in sources.items() if source is None}
         missing = {path for path in missing if path in world.files or path in world.code}
         if change.reason not in UNWATCHED:
             # The watcher waits for absences: what it does not call gone is told by a later set, in
@@ -156,6 +153,34 @@ class Intake:
         if missing:
             sources.update((path, self._look(path)) for path in missing)
         return sources
+
+    async def _differing(self, change: ChangeSet, world: World, ahead: Ahead) -> dict[str, SourceFile | None]:
+        """Path -> content now of every path that is not as it is known, or was not when it was read ahead.
+
+        It counts if it has been the same at both times, or is known by now; else it is changing just now,
+        and the watcher is asked to say when it has settled. So it is when a file is missing, with all that
+        has changed: among them may be the other half of a rename. What an administrator asks for is read
+        as it is. ModelsDirectoryError as `_sources`.
+        """
+        if ahead.unread is not None:
+            raise ahead.unread
+        known = sources_of(world)
+        paths = sorted(ahead.differing(known) - change.held)
+        if not paths:
+            return {}
+        looked = await asyncio.to_thread(lambda: {path: self._look(path) for path in paths})
+        if change.reason in UNWATCHED:
+            return looked
+        news = [
+            path for path, source in looked.items() if path not in change.gone and not same(source, known.get(path))
+        ]
+        unsettled = [path for path in news if looked[path] is None or not same(looked[path], ahead.seen.get(path))]
+        if any(looked[path] is None for path in unsettled):
+            unsettled = news
+        for path in unsettled:
+            self._recheck(0.0, path)
+            del looked[path]
+        return looked
 
     def _look(self, path: str) -> SourceFile | None:
         return directory.read(self._root, path, max_bytes=self._max_file_bytes)
@@ -251,10 +276,6 @@ def _with_code(known: Mapping[str, SourceFile], sources: Mapping[str, SourceFile
 def _as_seen(source: SourceFile | None, early: Stamp) -> bool:
     """Whether what was read is what the watcher has seen, and waits for."""
     return source is not None and source.stamp is not None and source.stamp.same_content(early)
-
-
-def _same(old: SourceFile, new: SourceFile) -> bool:
-    return old is new or (old.digest == new.digest and old.diagnostic == new.diagnostic)
 
 
 def _same_inode(old: FileEntry, new: FileEntry) -> bool:

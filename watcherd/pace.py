@@ -1,8 +1,8 @@
 """How work on the event loop is parted: requests come in between.
 
 Owns the ways to wait for them: by the clock, for many small things that one task does; by turns, for what
-several tasks do side by side; by a thread, for what cannot be parted; and for how long that keeps the loop
-out. Does not own what is parted, nor how small its parts are.
+several tasks do side by side; by a thread, for what cannot be parted; by one that rests, for what nobody
+waits for; and for how long that keeps the loop out. Does not own what is parted, nor how small its parts are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 AT_A_TIME_SECONDS = 0.001
@@ -22,6 +22,12 @@ AT_ONCE_SECONDS = 0.002
 
 THREAD_SECONDS = 0.0005
 """A thread that runs Python lets another one in after so long at most."""
+
+SLICE_SECONDS: Final = 0.001
+"""A thread that nobody waits for works so long, of the processor's time, and then rests."""
+
+REST_SECONDS: Final = 0.004
+"""For so long: whatever wants the processor or Python's lock meanwhile has them to itself."""
 
 MANY: Final = 300
 """To look at so many models one after the other, all of them, takes one or two milliseconds."""
@@ -43,6 +49,25 @@ async def apart(work: Callable[[], T], things: int) -> T:
     Nobody else may change meanwhile what it looks at.
     """
     return work() if things < MANY else await asyncio.to_thread(work)
+
+
+async def unhurried(things: Iterator[T]) -> list[T]:
+    """All that an iterator yields, fetched by threads that rest most of the time: saves and requests hardly notice."""
+    found: list[T] = []
+    while True:
+        if not await asyncio.to_thread(_some, things, found):
+            return found
+        await asyncio.sleep(REST_SECONDS)
+
+
+def _some(things: Iterator[T], found: list[T]) -> bool:
+    """Fetch for one slice; whether there may be more."""
+    until = time.thread_time() + SLICE_SECONDS
+    for thing in things:
+        found.append(thing)
+        if time.thread_time() >= until:
+            return True
+    return False
 
 
 class Pauses:

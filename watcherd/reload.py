@@ -21,6 +21,7 @@ from types import MappingProxyType
 import structlog
 
 from watcherd import events, waves
+from watcherd.ahead import Ahead
 from watcherd.applied import AppliedModels
 from watcherd.build import Builder, Round
 from watcherd.compile import Options
@@ -42,7 +43,7 @@ from watcherd.plan import Preview, planned, preview
 from watcherd.progress import Progress
 from watcherd.report import Report, Stages, compare, finished, tell
 from watcherd.store import MAX_TOGETHER, Heard, KeptRevision, Store
-from watcherd.watch import ChangeSet, OvertakenError, Watcher
+from watcherd.watch import ChangeSet, OvertakenError, Watcher, merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,37 +149,60 @@ class Reloader:
             await self.reload(ChangeSet(paths=frozenset(), full=True, reason="restart"))
 
     async def follow(self, watcher: Watcher) -> None:
-        """Reload what the watcher sees, for ever. A reload that fails is logged and tried again."""
+        """Reload what the watcher sees, for ever. A reload that fails is logged and tried again.
+
+        What it sees of single files does not wait for a look at the whole directory, which takes a while.
+        """
+        asked: asyncio.Queue[ChangeSet] = asyncio.Queue()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_looks(watcher, asked), name="look at all")
+            while True:
+                change = await watcher.next(early=True)
+                if change.full:
+                    asked.put_nowait(change)
+                else:
+                    await self._reload_seen(watcher, change)
+
+    async def _follow_looks(self, watcher: Watcher, asked: asyncio.Queue[ChangeSet]) -> None:
+        """Look at the whole directory as often as asked; what is asked for during one look is one more."""
         while True:
-            change = await watcher.next(early=True)
-            try:
-                await self.reload(change, settled=partial(watcher.settled, change))
-            except OvertakenError:
-                pass  # what has happened since is told by a later set
-            except StoreError:
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
-            except Exception:  # noqa: BLE001 - whatever it was, the daemon must go on watching
-                self._log.exception("reload.crashed", reason=change.reason)
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
+            change = await asked.get()
+            while not asked.empty():
+                change = merged(change, asked.get_nowait())
+            await self._reload_seen(watcher, change)
+
+    async def _reload_seen(self, watcher: Watcher, change: ChangeSet) -> None:
+        try:
+            await self.reload(change, settled=partial(watcher.settled, change))
+        except OvertakenError:
+            pass  # what has happened since is told by a later set
+        except StoreError:
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
+        except Exception:  # noqa: BLE001 - whatever it was, the daemon must go on watching
+            self._log.exception("reload.crashed", reason=change.reason)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, watcher.request, "restart")
 
     async def reload(
         self, change: ChangeSet, order: Order | None = None, settled: Callable[[], Awaitable[bool]] | None = None
     ) -> Report:
         """Bring what is served in line with the directory, and answer when that is done.
 
+        The whole directory is read before the lock is asked for: other reloads go on meanwhile.
+
         An early change set is read and built while it settles; before anything comes of it, `settled`
         says whether it has. Raises `StoreError` if the database fails, `RollbackRefusedError` if what
         was ordered cannot serve, `OvertakenError` for an early set that has not settled as it was
         seen; then nothing has changed.
         """
+        ahead = await self._intake.look_ahead(change, self.world)
         with self._closely(START if change.reason == "start" else RELOAD):
             async with self._lock:
-                self._stages, self.progress = Stages(), Progress()
+                self._stages, self.progress = Stages(0.0 if ahead is None else ahead.seconds), Progress()
                 self._turns.begin()
                 started = events.ReloadStarted(change.reason, len(change.paths))
                 gate = Gate(None if change.early is None else settled, partial(self._publish, started))
                 try:
-                    report = await self._reload(change, order or Order(), gate)
+                    report = await self._reload(change, order or Order(), gate, ahead)
                 except OvertakenError:
                     raise
                 except Exception as error:
@@ -191,10 +215,10 @@ class Reloader:
             await self.drift.heed(change)
             return report
 
-    async def _reload(self, change: ChangeSet, order: Order, gate: Gate) -> Report:
+    async def _reload(self, change: ChangeSet, order: Order, gate: Gate, ahead: Ahead | None) -> Report:
         before = self.world
         with self._stages.timed("read"):
-            taken = await self._intake.read(change, before, self._applied.records)
+            taken = await self._intake.read(change, before, self._applied.records, ahead)
         decided, turned = frozenset(self._elsewhere.decided), frozenset(self._elsewhere.turned)
         await self._applied.learn(*(decided | turned))  # what was heard of them may be out of date
         unloaded = self._unloaded(taken.files, order, decided)
@@ -204,6 +228,7 @@ class Reloader:
             unloaded,
             self._applied.records,
             full=change.full,
+            thorough=change.full and change.reason != "reconcile",
             code=taken.code,
             allow_handlers=self._allow_handlers,
             behind=frozenset(self._elsewhere.behind),

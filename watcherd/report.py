@@ -56,9 +56,10 @@ class Report:
 class Stages:
     """How long each stage of one reload took, in milliseconds; a stage that comes again adds up."""
 
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
-        self._started = time.monotonic()
+    def __init__(self, ahead_seconds: float = 0.0) -> None:
+        """For `ahead_seconds` files have been read already."""
+        self.ms: dict[str, float] = {"read": ahead_seconds * 1000} if ahead_seconds else {}
+        self._started = time.monotonic() - ahead_seconds
 
     def total(self) -> float:
         """Since the first stage began."""

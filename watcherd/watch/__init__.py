@@ -7,6 +7,7 @@ directory is due. Does not read models, except for their digests while polling: 
 hint, and whoever takes it reads the directory.
 
 - `settling.py` is the rules of reload.md as a state machine without files, clock or loop;
+- `surveying.py` is the look at everything, beside all that;
 - `notify.py` is the one module that knows watchfiles;
 - `mounts.py` tells where inotify cannot be relied upon;
 - `canary.py` finds out where else events do not come;
@@ -15,7 +16,7 @@ hint, and whoever takes it reads the directory.
 """
 
 from watcherd.watch.health import Health, WatchState
-from watcherd.watch.settling import ChangeSet, OvertakenError, Quiet
+from watcherd.watch.settling import ChangeSet, OvertakenError, Quiet, merged
 from watcherd.watch.watcher import Waits, Watcher
 
-__all__ = ["ChangeSet", "Health", "OvertakenError", "Quiet", "Waits", "WatchState", "Watcher"]
+__all__ = ["ChangeSet", "Health", "OvertakenError", "Quiet", "Waits", "WatchState", "Watcher", "merged"]

@@ -9,12 +9,15 @@ back to *changing* from either of the others, so that nothing half-written is ha
 
 A set waits until everything in it has settled, so that files saved together are swapped together.
 It does not wait for ever: what has been changing for `Quiet.at_most` is left out and comes later.
+
+What has changed and the whole directory are different sets: to look at all takes a while with many
+files, and no save is to wait for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -32,11 +35,11 @@ class ChangeSet:
     `paths` are relative to the root; empty when `full`, which means the whole directory. `reason`
     is one of `REASONS`.
 
-    `gone` are paths that have been absent long enough to count as deleted. Except at the start,
-    only they are deletions: another file that turns out missing has vanished a moment ago, and a
-    later set will tell. `held` are files of a full set that are still changing: leave their models
-    as they are, a later set brings them. `in_place` are files that were written where they are, or
-    deleted and created, rather than renamed over: what looks complete in them may be a beginning.
+    `gone` are paths that have been absent long enough to count as deleted; another one that turns
+    out missing has vanished a moment ago, and a later set will tell. `held` are files of a full set
+    that are still changing: leave their models as they are, a later set brings them. `in_place` are
+    files that were written where they are, or deleted and created, rather than renamed over: what
+    looks complete in them may be a beginning.
 
     An `early` set has not settled yet: it is one file that was renamed over, whole when it was seen,
     with the stamp that it had then. It may be built; before anything comes of it, it has to settle.
@@ -94,8 +97,9 @@ class Settling:
     def __init__(self, quiet: Quiet) -> None:
         self._quiet = quiet
         self._changes: dict[str, _Change] = {}
-        self._full_since: float | None = None
         self._reason = REASONS[0]
+        self._full_since: float | None = None
+        self._full_reason = REASONS[0]
         self.handed_out: dict[str, Stamp] = {}
 
     def start(self, stamps: Mapping[str, Stamp]) -> None:
@@ -127,27 +131,31 @@ class Settling:
         elif now >= self._settles_at(change):
             change.settled = True
 
-    def compare(self, survey: Survey, now: float) -> None:
-        """Hint at every path that is not as it was handed out."""
-        for path, stamp in survey.stamps.items():
-            if self._last_known(path) != stamp:
-                self.hint(path, stamp, now)
-        expected = self.handed_out.keys() | self._changes.keys()
-        for path in expected - survey.stamps.keys():
-            known = self._last_known(path)
-            if known is not None and not (survey.is_closed(path) and known.size < 0):
-                self.hint(path, None, now)
+    def suspect(self, path: str, stamp: Stamp | None, now: float) -> bool:
+        """Hint at a path that a survey found to be otherwise than `known`, if by a look of now it still is."""
+        if self._last_known(path) == stamp:
+            return False
+        self.hint(path, stamp, now)
+        return True
+
+    def known(self) -> dict[str, Stamp | None]:
+        """The stamp of each path as it was seen last, None where it was absent: a copy."""
+        return self.handed_out | {path: change.stamp for path, change in self._changes.items()}
 
     def ask(self, reason: str, now: float, *, full: bool) -> None:
-        """Note why the next set is wanted, and whether it is to be the whole directory."""
-        self._reason = max(self._reason, reason, key=REASONS.index)
-        if full and self._full_since is None:
+        """Note why there is to be a set: of what has changed, or `full`, of the whole directory."""
+        if not full:
+            self._reason = max(self._reason, reason, key=REASONS.index)
+            return
+        self._full_reason = max(self._full_reason, reason, key=REASONS.index)
+        if self._full_since is None:
             self._full_since = now
 
     def forget_changes(self) -> None:
         """Drop what would be handed out: the root is gone, so that absence says nothing about its files."""
         self._changes.clear()
-        self._full_since = None
+        self._reason = REASONS[0]
+        self._full_since, self._full_reason = None, REASONS[0]
 
     def due(self, now: float) -> list[str]:
         """Return the paths that want a second look now."""
@@ -164,15 +172,15 @@ class Settling:
 
     def is_ready(self, now: float) -> bool:
         """Whether there is something to hand out, and nothing left to wait for."""
-        deadline = self._deadline()
-        if deadline is None:
-            return False
-        fresh = now - self._quiet.at_most
-        return now >= deadline or all(change.settled or change.since <= fresh for change in self._changes.values())
+        return self.has_settled(now) or self._is_over(self._full_since, now)
+
+    def has_settled(self, now: float) -> bool:
+        """Whether there is something that has changed to hand out, and nothing left to wait for."""
+        return self._is_over(self._settled_since(), now)
 
     def early(self) -> ChangeSet | None:
         """What will be handed out, unless something more happens: one file that was renamed over, and nothing else."""
-        if len(self._changes) != 1 or self._full_since is not None or self._reason != REASONS[0]:
+        if len(self._changes) != 1 or self._reason != REASONS[0]:
             return None
         [(path, change)] = self._changes.items()
         if change.manner is not Manner.REPLACED or change.settled or change.stamp is None:
@@ -183,34 +191,34 @@ class Settling:
         """When an early set counts, if nothing more happens; None when something has."""
         [path] = change_set.paths
         change = self._changes.get(path)
-        if len(self._changes) != 1 or self._full_since is not None or change is None:
+        if len(self._changes) != 1 or change is None:
             return None
         same = change.stamp is not None and change_set.early is not None and change.stamp.same_content(change_set.early)
         if not same or change.manner is not Manner.REPLACED:
             return None
         return change.touched if change.settled else self._settles_at(change)
 
-    def take(self) -> ChangeSet:
-        """Hand out all that has settled, and start collecting anew."""
+    def take(self, now: float) -> ChangeSet:
+        """Hand out all that has settled, else the whole directory; what it is of is collected anew."""
+        if not self.has_settled(now):
+            found = ChangeSet(frozenset(), full=True, reason=self._full_reason, held=frozenset(self._changes))
+            self._full_since, self._full_reason = None, REASONS[0]
+            return found
         settled = {path: change for path, change in self._changes.items() if change.settled}
-        held = frozenset(self._changes.keys() - settled.keys())
-        full = self._full_since is not None
         for path, change in settled.items():
             del self._changes[path]
             if change.stamp is None:
                 self.handed_out.pop(path, None)
             else:
                 self.handed_out[path] = change.stamp
-        change_set = ChangeSet(
-            paths=frozenset() if full else frozenset(settled),
-            full=full,
-            reason=self._reason,
+        reason, self._reason = self._reason, REASONS[0]
+        return ChangeSet(
+            paths=frozenset(settled),
+            full=False,
+            reason=reason,
             gone=frozenset(path for path, change in settled.items() if change.stamp is None),
-            held=held if full else frozenset(),
             in_place=frozenset(path for path, change in settled.items() if _was_in_place(change)),
         )
-        self._full_since, self._reason = None, REASONS[0]
-        return change_set
 
     def _note(self, path: str, change: _Change, stamp: Stamp | None) -> None:
         """Tell the manner of the change from what it leads from and to."""
@@ -247,12 +255,36 @@ class Settling:
                     return change.touched  # replaced over and over: each time it was whole
                 return change.touched + (self._quiet.replaced if len(self._changes) == 1 else self._quiet.written)
 
+    def _is_over(self, since: float | None, now: float) -> bool:
+        """Whether what waits since then, if anything does, has waited for all that has not settled, or for too long."""
+        if since is None:
+            return False
+        fresh = now - self._quiet.at_most
+        return since <= fresh or all(change.settled or change.since <= fresh for change in self._changes.values())
+
     def _deadline(self) -> float | None:
         """Return until when what has settled, or a full set, waits for what has not; None if nothing waits."""
-        times = [change.since for change in self._changes.values() if change.settled]
-        if self._full_since is not None:
-            times.append(self._full_since)
-        return min(times) + self._quiet.at_most if times else None
+        waiting = [since for since in (self._settled_since(), self._full_since) if since is not None]
+        return min(waiting) + self._quiet.at_most if waiting else None
+
+    def _settled_since(self) -> float | None:
+        """Since when the oldest change of what has settled, and is not handed out, has been going on."""
+        return min((change.since for change in self._changes.values() if change.settled), default=None)
+
+
+def merged(older: ChangeSet, newer: ChangeSet) -> ChangeSet:
+    """One set for two of the whole directory, for the stronger reason."""
+    return replace(newer, reason=max(older.reason, newer.reason, key=REASONS.index))
+
+
+def differing(known: Mapping[str, Stamp | None], survey: Survey) -> list[str]:
+    """The paths that a survey found otherwise than they were known."""
+    found = [path for path, stamp in survey.stamps.items() if known.get(path) != stamp]
+    for path in known.keys() - survey.stamps.keys():
+        before = known[path]
+        if before is not None and not (survey.is_closed(path) and before.size < 0):
+            found.append(path)
+    return found
 
 
 def _was_in_place(change: _Change) -> bool:

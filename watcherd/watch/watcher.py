@@ -6,6 +6,7 @@ are in `settling`; what is read, and whether it means anything, is the business 
 
 The directory is looked at as a whole at the start, at each restart, at each reconcile and when
 asked to, and whenever a directory or a symlink changed. That is what makes it safe to lose events.
+While a thread looks, events are heard and files handed out, see `surveying`.
 A missing root yields nothing at all: that it is gone says nothing about its files.
 """
 
@@ -29,8 +30,8 @@ from watcherd.watch.mounts import remote_filesystem
 from watcherd.watch.notify import Notifier, NotifyFailedError, NotifyUnavailableError, RawEvents
 from watcherd.watch.polling import differences, digests
 from watcherd.watch.settling import REASONS, ChangeSet, Quiet, Settling
+from watcherd.watch.surveying import NEVER, Surveyed, Surveying
 
-_FOREVER = float("inf")
 _DEFAULT_QUIET = Quiet()
 _MAX_BYTES = 1024 * 1024
 
@@ -97,11 +98,11 @@ class Watcher:
         self._places: frozenset[str] = frozenset()
         self._linked = False
         self._canary = ""
-        self._canary_due = _FOREVER
+        self._canary_due = NEVER
         self._deaf_root: tuple[int, int] | None = None
         self._offered: ChangeSet | None = None
-        self._survey_at = _FOREVER
-        self._reconcile_at = _FOREVER
+        self._surveying = Surveying(root, code=code, done=self._woken.set)
+        self._reconcile_at = NEVER
         self._resume_at = 0.0
         self._backoff = waits.backoff_first
         self._last_event_at: datetime | None = None
@@ -146,7 +147,7 @@ class Watcher:
             await self._ready.wait()
             self._ready.clear()
             if self._settling.is_ready(_now()):
-                return self._settling.take()
+                return self._take()
             offer = self._settling.early() if early else None
             if offer is not None and offer != self._offered:
                 self._offered = offer
@@ -161,14 +162,20 @@ class Watcher:
             return True
         [path] = change.paths
         while (due := self._settling.settles_at(change)) is not None:
-            if self._settling.is_ready(_now()):
-                self._settling.take()
+            if self._settling.has_settled(_now()):
+                self._take()
                 return True
             if due > _now():
                 await asyncio.sleep(due - _now())
             else:
                 self._settling.look(path, self._look(path), _now())
         return False
+
+    def _take(self) -> ChangeSet:
+        found = self._settling.take(_now())
+        if self._settling.is_ready(_now()):
+            self._ready.set()  # the whole directory comes after what has changed
+        return found
 
     @property
     def health(self) -> Health:
@@ -193,7 +200,7 @@ class Watcher:
         reason = self._reason_to_poll()
         if self._force_polling or reason is not None:
             self._condition.works(WatchState.POLLING, reason)
-            await self._follow(until=_FOREVER, polling=True)
+            await self._follow(until=NEVER, polling=True)
             return
         try:
             notifier = Notifier(self._root, self._deliver, step=self._waits.step)
@@ -207,7 +214,7 @@ class Watcher:
             return
         try:
             self._condition.works(WatchState.WATCHING, None)
-            await self._follow(until=_FOREVER, polling=False)
+            await self._follow(until=NEVER, polling=False)
         finally:
             notifier.close()
             self._raw.clear()
@@ -247,11 +254,18 @@ class Watcher:
 
     async def _follow(self, *, until: float, polling: bool) -> None:
         """Turn what happens into change sets; return when `until` has come or the root is another one."""
+        try:
+            await self._listen_and_look(until=until, polling=polling)
+        finally:
+            await self._surveying.abandon()
+
+    async def _listen_and_look(self, *, until: float, polling: bool) -> None:
         polled = await self._poll(None) if polling else {}
-        await self._survey("restart" if self._started else "start")
+        reason = "restart" if self._started else "start"
+        self._take_in(await self._surveying.now(self._settling.known(), reason), polling=polling)
         self._started = True
         await self._send_canary(polling=polling)
-        poll_at = _now() + self._waits.poll if polling else _FOREVER
+        poll_at = _now() + self._waits.poll if polling else NEVER
         check_at = _now() + self._waits.root_check
         while _now() < until:
             self._beat_at = _now()
@@ -266,20 +280,19 @@ class Watcher:
                 poll_at = _now() + self._waits.poll
             if not self._take_events():
                 return
-            await self._take_requests()
-            if _now() >= min(self._survey_at, self._reconcile_at):
-                await self._survey("reconcile" if _now() >= self._reconcile_at else None)
+            self._take_requests()
+            self._survey(polling=polling)
             if not await self._look_again(polling=polling):
                 return
             if self._settling.is_ready(_now()) or self._settling.early() is not None:
                 self._ready.set()
-            due = self._settling.next_due() or _FOREVER
-            wake_at = min(check_at, poll_at, self._survey_at, self._reconcile_at, self._canary_due)
+            due = self._settling.next_due() or NEVER
+            wake_at = min(check_at, poll_at, self._surveying.due_at, self._reconcile_at, self._canary_due)
             await self._sleep_until(min(until, due, wake_at))
 
     async def _send_canary(self, *, polling: bool) -> None:
         """Cause an event, unless none is relied upon, and note until when it has to be here."""
-        self._canary_due = _FOREVER
+        self._canary_due = NEVER
         if polling or self._force_polling is False:
             return
         self._canary = canary.new_name()
@@ -301,7 +314,7 @@ class Watcher:
         batches, self._raw = self._raw, []
         for batch in batches:
             if self._canary in batch.changed:
-                self._canary_due = _FOREVER
+                self._canary_due = NEVER
             changed = batch.changed - {self._canary}
             if changed:
                 self._last_event_at = datetime.now(UTC)
@@ -324,29 +337,41 @@ class Watcher:
             self._settling.hint(path, self._look(path), _now(), deleted=deleted)
         hidden = any(part.startswith(".") for part in path.split("/"))
         if self._linked or (not hidden and (path in self._places or _is_place(self._root / path))):
-            self._survey_at = min(self._survey_at, _now() + self._waits.survey)
+            self._surveying.want_by(_now() + self._waits.survey)
 
-    async def _take_requests(self) -> None:
+    def _take_requests(self) -> None:
         requests, self._requests = self._requests, []
         for reason, paths in requests:
             if paths is None:
-                await self._survey(reason)
+                self._surveying.want(reason)
                 continue
             for path in paths:
                 self._settling.hint(path, self._look(path), _now())
             self._settling.ask(reason, _now(), full=False)
 
-    async def _survey(self, full_reason: str | None) -> None:
-        """Look at everything; with a reason, the whole directory is to be handed out as well."""
-        self._survey_at = _FOREVER
-        survey = await asyncio.to_thread(directory.survey, self._root, code=self._code)
-        self._places, self._linked = survey.places, survey.linked
-        if full_reason == "start":
-            self._settling.start(survey.stamps)
+    def _survey(self, *, polling: bool) -> None:
+        """Have everything looked at when it is due, and take in what was found."""
+        if (seen := self._surveying.found()) is not None:
+            self._take_in(seen, polling=polling)
+        if _now() >= self._reconcile_at:
+            self._reconcile_at = NEVER  # until it is done
+            self._surveying.want("reconcile")
+        self._surveying.begin(self._settling.known, _now())
+
+    def _take_in(self, seen: Surveyed, *, polling: bool) -> None:
+        """Hint at what was found to be otherwise; with a reason, the whole directory is to be handed out as well."""
+        self._places, self._linked = seen.survey.places, seen.survey.linked
+        if seen.reason == "start":
+            self._settling.start(seen.survey.stamps)
         else:
-            self._settling.compare(survey, _now())
-        if full_reason is not None:
-            self._settling.ask(full_reason, _now(), full=True)
+            for path in seen.suspects:
+                # Again, since events are heard meanwhile: it may have been handed out as it is. Without
+                # events there is nothing of the kind, and a look may take long.
+                stamp = seen.survey.stamps.get(path) if polling else self._look(path)
+                if self._settling.suspect(path, stamp, _now()) and seen.reason is not None:
+                    self._settling.ask(seen.reason, _now(), full=False)
+        if seen.reason is not None:
+            self._settling.ask(seen.reason, _now(), full=True)
             self._reconcile_at = _now() + self._reconcile_seconds
             self._last_reconcile_at = datetime.now(UTC)
 
@@ -382,7 +407,7 @@ class Watcher:
 
     async def _sleep_until(self, when: float) -> None:
         loop = asyncio.get_running_loop()
-        timer = None if when == _FOREVER else loop.call_at(when, self._woken.set)
+        timer = None if when == NEVER else loop.call_at(when, self._woken.set)
         try:
             await self._woken.wait()
         finally:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from watcherd.directory import INACCESSIBLE, Stamp, Survey
-from watcherd.watch.settling import ChangeSet, Quiet, Settling
+from watcherd.watch.settling import ChangeSet, Quiet, Settling, differing
 
 OLD = Stamp(device=1, inode=10, size=100, mtime_ns=1, ctime_ns=1)
 NEW_INODE = Stamp(device=1, inode=11, size=120, mtime_ns=2, ctime_ns=2)
@@ -43,7 +43,7 @@ class Clock:
             if self.settling.is_ready(self.now):
                 break
         self.now = end
-        return self.settling.take() if self.settling.is_ready(self.now) else None
+        return self.settling.take(self.now) if self.settling.is_ready(self.now) else None
 
 
 def paths(change_set: ChangeSet | None) -> set[str]:
@@ -222,18 +222,46 @@ def test_what_is_made_after_a_deletion_that_nobody_took_yet_was_not_renamed_over
     assert not found.gone
 
 
-def test_a_full_set_tells_what_is_gone_and_what_to_leave_alone() -> None:
+def test_what_has_changed_comes_before_the_whole_directory_which_says_what_to_leave_alone() -> None:
     clock = Clock(a=OLD, b=OLD, c=OLD)
     clock.change("b.yaml", None, deleted=True)
     clock.pass_ms(0)
     clock.settling.ask("signal", clock.now, full=True)
-    found = None
+    found = []
     for number in range(30):
         clock.change("c.yaml", replace(REWRITTEN, size=200 + number))
-        found = found or clock.pass_ms(9)
-    assert found == ChangeSet(
-        frozenset(), full=True, reason="signal", gone=frozenset({"b.yaml"}), held=frozenset({"c.yaml"})
-    )
+        found += [change_set] if (change_set := clock.pass_ms(9)) else []
+    assert found == [
+        ChangeSet(frozenset({"b.yaml"}), full=False, reason="event", gone=frozenset({"b.yaml"})),
+        ChangeSet(frozenset(), full=True, reason="signal", held=frozenset({"c.yaml"})),
+    ]
+
+
+def test_what_has_settled_and_waits_for_others_is_left_alone_by_a_full_set() -> None:
+    clock = Clock(a=OLD, c=OLD)
+    clock.settling.ask("signal", clock.now, full=True)
+    clock.settling.hint("a.yaml", NEW_INODE, clock.now + 0.1)
+    clock.settling.hint("c.yaml", REWRITTEN, clock.now + 0.1)
+    clock.settling.look("a.yaml", NEW_INODE, clock.now + 0.15)
+    clock.settling.hint("c.yaml", EMPTY, clock.now + 0.15)
+    assert not clock.settling.is_ready(clock.now + 0.199)
+    assert clock.settling.is_ready(clock.now + 0.201)
+    found = clock.settling.take(clock.now + 0.201)
+    assert found == ChangeSet(frozenset(), full=True, reason="signal", held=frozenset({"a.yaml", "c.yaml"}))
+
+
+def test_a_full_set_that_waits_stands_in_the_way_of_nothing() -> None:
+    clock = Clock(a=OLD, b=OLD)
+    clock.settling.ask("reconcile", clock.now, full=True)
+    clock.change("a.yaml", NEW_INODE)
+    offer = clock.settling.early()
+    assert offer is not None
+    clock.settling.ask("signal", clock.now, full=True)
+    assert clock.settling.early() == offer
+    assert clock.settling.settles_at(offer) == pytest.approx(clock.now + 0.002)
+    assert paths(clock.pass_ms(2)) == {"a.yaml"}
+    assert clock.settling.take(clock.now) == ChangeSet(frozenset(), full=True, reason="signal")
+    assert not clock.settling.is_ready(clock.now)
 
 
 def test_a_full_set_with_nothing_changing_is_ready_at_once() -> None:
@@ -260,20 +288,32 @@ def test_a_survey_hints_at_what_came_changed_and_went_and_at_nothing_else() -> N
     clock = Clock(same=OLD, changed=OLD, went=OLD)
     clock.disk = {"same.yaml": OLD, "changed.yaml": NEW_INODE, "came.yaml": OLD}
     survey = Survey(stamps=clock.disk, places=frozenset(), linked=False, closed=frozenset())
-    clock.settling.compare(survey, clock.now)
-    found = clock.pass_ms(101)
-    assert paths(found) == {"changed.yaml", "came.yaml", "went.yaml"}
-    clock.settling.compare(survey, clock.now)
-    assert clock.pass_ms(1000) is None
+    suspects = differing(clock.settling.known(), survey)
+    assert sorted(suspects) == ["came.yaml", "changed.yaml", "went.yaml"]
+    for path in suspects:
+        assert clock.settling.suspect(path, clock.disk.get(path), clock.now)
+    assert not differing(clock.settling.known(), survey)
+    assert paths(clock.pass_ms(101)) == set(suspects)
+    assert not differing(clock.settling.known(), survey)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_was_heard_of_while_a_survey_was_made_is_not_hinted_at_by_it(taken: bool) -> None:
+    clock = Clock(a=OLD, b=OLD)
+    known = clock.settling.known()
+    survey = Survey(stamps={"a.yaml": OLD}, places=frozenset(), linked=False, closed=frozenset())
+    clock.change("b.yaml", None, deleted=True)
+    if taken:
+        assert paths(clock.pass_ms(101)) == {"b.yaml"}
+    assert differing(known, survey) == ["b.yaml"]
+    assert not clock.settling.suspect("b.yaml", None, clock.now)
+    assert (clock.pass_ms(101) is None) is taken
 
 
 def test_files_beneath_a_directory_that_cannot_be_listed_are_not_gone() -> None:
-    settling = Settling(Quiet())
-    settling.start({"closed/a.yaml": INACCESSIBLE})
-    settling.compare(Survey({}, frozenset(), linked=False, closed=frozenset({"closed"})), 1.0)
-    assert settling.next_due() is None
-    settling.compare(Survey({}, frozenset(), linked=False, closed=frozenset()), 1.0)
-    assert settling.due(2.0) == ["closed/a.yaml"]
+    known = {"closed/a.yaml": INACCESSIBLE}
+    assert not differing(known, Survey({}, frozenset(), linked=False, closed=frozenset({"closed"})))
+    assert differing(known, Survey({}, frozenset(), linked=False, closed=frozenset())) == ["closed/a.yaml"]
 
 
 def test_when_the_root_is_gone_nothing_is_handed_out() -> None:
@@ -311,13 +351,6 @@ def test_an_offer_lapses_when_anything_more_happens() -> None:
         assert offer is not None
         clock.change(path, stamp)
         assert clock.settling.settles_at(offer) is None
-    clock = Clock(a=OLD)
-    clock.change("a.yaml", NEW_INODE)
-    offer = clock.settling.early()
-    assert offer is not None
-    clock.settling.ask("signal", clock.now, full=True)
-    assert clock.settling.early() is None
-    assert clock.settling.settles_at(offer) is None
 
 
 def test_a_changed_mode_does_not_change_what_was_offered() -> None:
