@@ -235,7 +235,8 @@ async def send_answer(send: Send, answer: Answer, *, head: bool = False, receive
 
 
 async def _until_gone(receive: Receive, leave: Callable[[str], None]) -> None:
-    with contextlib.suppress(Problem):  # a body that has no end, or too many bytes: nobody waits for it
+    # A body that has no end, or too many bytes: nobody waits for it. Or whoever passes it on has gone as well.
+    with contextlib.suppress(Problem, ClientGoneError):
         while (await receive())["type"] != "http.disconnect":
             pass
     leave("the client has gone")

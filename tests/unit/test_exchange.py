@@ -14,8 +14,10 @@ import structlog
 from watcherd import logs
 from watcherd.errors import StoreUnavailableError
 from watcherd.exchange import Exchange, Notes
+from watcherd.feeds import Feed, Readers
 from watcherd.metrics import Metrics
-from watcherd.wire import Answer, Message
+from watcherd.problems import BODY_TOO_LARGE, Problem
+from watcherd.wire import Answer, ClientGoneError, Message, send_answer
 
 
 def told(path: str, status: int) -> list[dict[str, object]]:
@@ -74,3 +76,20 @@ async def test_an_answer_that_ends_in_the_middle_by_a_fault_of_the_database_is_t
     told = [(line["event"], line["path"], line["reason"]) for line in lines]
     reason = "the database is not available now: the connection is lost"
     assert told == ([("request.incomplete", scope["path"], reason)] if cut is None else [])
+
+
+@pytest.mark.parametrize("raised", [ClientGoneError(), Problem(BODY_TOO_LARGE, "too large")])
+async def test_a_stream_without_end_ends_however_it_is_known_that_its_client_has_gone(raised: Exception) -> None:
+    readers = Readers()
+    reader = Feed(readers).subscribe()
+    sent: list[bytes] = []
+
+    async def receive() -> Message:
+        raise raised
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    await send_answer(send, Answer(200, stream=reader, leave=reader.leave), receive=receive)
+    assert b"the client has gone" in b"".join(sent)
+    assert readers.open == 0

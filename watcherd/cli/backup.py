@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from watcherd.cli.output import print_json
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Have whoever ends the command do it so that half a copy is removed on the way out."""
+    before = {which: signal.signal(which, signal.default_int_handler) for which in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def backup(
@@ -40,7 +54,8 @@ def backup(
     from watcherd.store import save_copy
 
     chosen = settings.load({"data_dir": data_dir, "database_url": database_url})
-    saved = save_copy(chosen.database_url, chosen.data_dir, file)
+    with _ended_as_by_ctrl_c():
+        saved = save_copy(chosen.database_url, chosen.data_dir, file)
     if as_json:
         print_json({"backup": str(saved)})
     else:

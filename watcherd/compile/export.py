@@ -121,7 +121,7 @@ class Export:
         """End it wherever it is; also one that was never begun."""
         if self._gone is not None:
             self._gone.cancel()
-            await asyncio.wait([self._gone])
+            await asyncio.gather(self._gone, return_exceptions=True)
         await self._chunks.aclose()
         await self._stream.aclose()
 

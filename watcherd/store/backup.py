@@ -63,6 +63,9 @@ def copy_of(
             target.parent.mkdir(mode=0o700, parents=True)
             _as_owned(target.parent)
         part.touch(mode=0o600, exist_ok=False)  # for nobody else, also where the directory is open to all
+    except FileExistsError as error:
+        hint = "another backup writes there; if none does, one was killed, and what it left is to be removed"
+        raise StoreError(f"cannot back up {path} to {target}: {error}: {hint}") from error
     except OSError as error:
         raise StoreError(f"cannot back up {path} to {target}: {error}") from error
     try:
