@@ -112,6 +112,7 @@ class ColumnChanges:
         self._known = same
         self.same: dict[str, SameColumn] = {}
         self._served = [] if before is None else [one for one in before.attributes if one.was_served]
+        self._live = {one.name: one for one in self._served if not one.parked}
         self._taken = Names(one.column for one in (before.attributes if before is not None else ()))
         self._taken.add(tables.VERSION_COLUMN)
         for attribute in entity.attributes.values():
@@ -127,8 +128,10 @@ class ColumnChanges:
         if self._before is None:
             return wanted
         names = self._entity.attributes
-        found = predecessor(attribute.name, attribute.renamed_from, self._served, names)
-        live = self._before.live(attribute.name)
+        live = self._live.get(attribute.name)
+        found = None
+        if live is None or attribute.renamed_from is not None:
+            found = predecessor(attribute.name, attribute.renamed_from, self._served, names)
         if found is None and live is None:
             found = same_id(attribute.stable_id, self._served, names)
         if isinstance(found, Clash):
@@ -152,7 +155,7 @@ class ColumnChanges:
         known = self._known.get(attribute.name)
         if known is None or known.attribute is not attribute or known.held is not self.held[attribute.name]:
             return None
-        live = None if self._before is None else self._before.live(attribute.name)
+        live = self._live.get(attribute.name)
         if live != known.stored or known.end != self._end(attribute):
             return None
         self.same[attribute.name] = known

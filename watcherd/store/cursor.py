@@ -28,7 +28,7 @@ class ServerError(Exception):
 
 
 class ServerIntegrityError(ServerError):
-    """A constraint of a server's table refuses a row; `constraint` is its name there, where it has one."""
+    """A constraint or an index of a server's table refuses a row; `constraint` is its name there, where it has one."""
 
     def __init__(self, message: str, *, sqlstate: str, constraint: str | None) -> None:
         super().__init__(message, passing=False)

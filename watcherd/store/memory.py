@@ -50,7 +50,11 @@ class Memory:
             self._forgotten.clear()
         while self._forgotten:
             model = self._forgotten.pop()
-            layout = await self._database.read(partial(catalog.known, model=model))
+            try:
+                layout = await self._database.read(partial(catalog.known, model=model))
+            except BaseException:
+                self._forgotten.add(model)  # nobody knows it yet
+                raise
             layouts.pop(model, None)
             if layout is not None:
                 self._put(layouts, layout)

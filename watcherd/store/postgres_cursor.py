@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, TypeGuard
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -46,6 +46,9 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 _READ_ONLY: Final = "25006"
 _PASSING_CLASSES: Final = ("08", "53", "57", "58")
 """Connection lost, no resources, operator intervention, system error."""
+
+_TOO_LONG: Final = "index row "
+"""How the server begins to say that a value is too long for an index: of a limit that no other row breaks."""
 
 _PLACEHOLDER: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?""")
 _ANSWERS: Final = re.compile(r"\s*(?:SELECT|WITH|VALUES)\b|.*\bRETURNING\b", re.IGNORECASE | re.DOTALL)
@@ -215,7 +218,7 @@ class PostgresCursor:
 
 def translated(error: Exception) -> ServerError:
     """A driver's error as one of those that the store knows; details, which have values, are left out."""
-    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError) or _is_too_long(error):
         return ServerIntegrityError(str(error.args[0]), sqlstate=str(error.sqlstate), constraint=error.constraint_name)
     if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
         return ServerError("a table was changed meanwhile", passing=True, repeatable=True)
@@ -229,6 +232,11 @@ def translated(error: Exception) -> ServerError:
     if isinstance(error, OSError | asyncpg.InterfaceError):
         return ServerError("the connection is lost", passing=True)
     return ServerError(str(error), passing=False)
+
+
+def _is_too_long(error: Exception) -> TypeGuard[asyncpg.ProgramLimitExceededError]:
+    """Whether a value is too long for an index."""
+    return isinstance(error, asyncpg.ProgramLimitExceededError) and str(error.args[0]).startswith(_TOO_LONG)
 
 
 def numbered(sql: str) -> str:

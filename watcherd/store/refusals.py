@@ -22,18 +22,22 @@ from watcherd.store.tables import foreign_key_name
 _CHECK: Final = re.compile(r"^(?:watcherd:check:|CHECK constraint failed: )(.+)$")
 _UNIQUE: Final = re.compile(r"^UNIQUE constraint failed: (.+)$")
 _FOREIGN_KEY: Final = "FOREIGN KEY constraint failed"
-_STATES: Final[Mapping[str, Literal["check", "unique", "foreign-key"]]] = {
+_STATES: Final[Mapping[str, Literal["check", "unique", "foreign-key", "length"]]] = {
     "23514": "check",
     "23505": "unique",
     "23503": "foreign-key",
+    "54000": "length",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Violation:
-    """What a database says of a constraint that was broken: its name in the database, or its columns."""
+    """What a database says of a constraint that was broken: its name in the database, or its columns.
 
-    problem: Literal["check", "unique", "foreign-key"]
+    The problem is the `length` where a value is too long for an index, which it need not name.
+    """
+
+    problem: Literal["check", "unique", "foreign-key", "length"]
     constraint: str | None = None
     columns: tuple[str, ...] = ()
 
@@ -49,6 +53,8 @@ def write_refused(
         return _check(cursor, entity, str(violation.constraint))
     if violation.problem == "unique":
         return _unique(cursor, entity, violation, values)
+    if violation.problem == "length":
+        return _too_long(cursor, entity, stored)
     return _missing_target(cursor, entity, violation, values, stored)
 
 
@@ -104,6 +110,19 @@ def _unique(cursor: Cursor, entity: StoredEntity, violation: _Violation, values:
     shown = " and ".join(f"{name} {values[name]!r}" if name in values else name for name in attributes)
     verb = "already exists" if len(attributes) == 1 else "already exist together"
     return ConstraintError("unique", f"{shown} {verb}", constraint=label, attributes=attributes)
+
+
+def _too_long(cursor: Cursor, entity: StoredEntity, stored: Mapping[str, Any]) -> ConstraintError:
+    """The longest value in an index: a server takes about 2,700 bytes there, once they are compressed."""
+    indexed = {name for one in catalog.constraints_of(cursor, entity.table) for name in one.attributes}
+    lengths = {
+        name: len(value.encode())
+        for name, value in stored.items()
+        if isinstance(value, str) and name in indexed | {entity.key.name}
+    }
+    longest = max(lengths, key=lengths.__getitem__, default=entity.key.name)
+    message = f"{longest} is too long for the index that it is in: the database takes about 2,700 bytes there"
+    return ConstraintError("check", message, constraint=f"{longest} is indexed", attributes=(longest,))
 
 
 def _broken(one: StoredConstraint, violation: _Violation) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
 
 from tests.unit.store.conftest import Objects, Query, Written
 from tests.unit.store.models import apply, attribute, entity, key, model, record, sentence
-from watcherd.errors import ConstraintError
+from watcherd.errors import ConstraintError, StoreUnavailableError
 from watcherd.pim.spec import Index, OnDelete, Rule
 from watcherd.store import Filter, Row, Select, StalePlanError, StepKind, Store, records
 
@@ -302,6 +304,24 @@ async def test_a_plan_is_made_again_when_somebody_was_here_in_between(store: Sto
     assert await store.expand(first, record(linked, 2)) == ()
     assert await store.expand(second, record(linked, 3)) == ()
     await store.bind(second).entities["User"].insert([{"id": key(1), "nick": "x"}])
+
+
+async def test_what_could_not_be_read_again_is_read_with_the_next_plan(
+    store: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await apply(store, model(entity("User", attribute("name"))))
+    newer = model(entity("User", attribute("name"), attribute("mail")))
+    other = await Store.open(database_url, tmp_path)
+    try:
+        await apply(other, newer, 2)
+    finally:
+        await other.close()
+    await store.applied("shop")  # what is known of it may be out of date
+    with monkeypatch.context() as patched:
+        patched.setattr(store._memory._database, "read", AsyncMock(side_effect=StoreUnavailableError("gone")))
+        with pytest.raises(StoreUnavailableError):
+            await store.plan(newer)
+    assert (await store.plan(newer)).changes_schema is False
 
 
 async def test_a_plan_whose_names_no_longer_hold_is_stale(store: Store) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from tests.unit.store.conftest import Query
-from tests.unit.store.models import apply, attribute, entity, key, model, sentence
+from tests.unit.store.models import ID, apply, attribute, entity, key, model, sentence
 from watcherd.errors import ConstraintError, StoreError
 from watcherd.pim.spec import Index, OnDelete, Rule
-from watcherd.store import Rows, Store
+from watcherd.store import Rows, Select, Store
 
 
 async def test_a_duplicate_names_the_value(store: Store) -> None:
@@ -28,6 +29,27 @@ async def test_a_duplicate_names_the_value(store: Store) -> None:
     with pytest.raises(ConstraintError, match=rf"^id '{key(1)}' already exists$") as refusal:
         await products.insert([{"id": key(1)}])
     assert refusal.value.attributes == ("id",)
+
+
+@pytest.mark.parametrize("facts", [{"unique": True}, {"index": True}, {"primary_key": True, "required": True}])
+@pytest.mark.parametrize("characters", [3_200, 12_800])
+async def test_a_value_that_is_too_long_for_an_index_is_named(
+    store: Store, database_url: str, facts: dict[str, bool], characters: int
+) -> None:
+    """SQLite has no such bound."""
+    code = attribute("code", **facts)
+    linked = model(entity("Product", attribute("note"), code, key=None if code.primary_key else ID))
+    rows = (await apply(store, linked))["Product"]
+    long = "".join(f"{sha256(bytes([place])).hexdigest()}" for place in range(characters // 64))
+    row = {"id": key(1), "code": long, "note": 2 * long} if not code.primary_key else {"code": long, "note": 2 * long}
+    if database_url.startswith("sqlite"):
+        await rows.insert([row])
+        return
+    with pytest.raises(ConstraintError, match=r"^code is too long for the index that it is in") as refusal:
+        await rows.insert([row])
+    assert (refusal.value.problem, refusal.value.attributes) == ("check", ("code",))
+    await rows.insert([{**row, "code": "a"}])
+    assert [one.values["code"] for one in (await rows.list(Select())).rows] == ["a"]
 
 
 async def test_values_that_must_be_unique_together_are_named_together(store: Store) -> None:
