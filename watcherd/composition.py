@@ -34,6 +34,7 @@ async def open_store(settings: Settings, tenure: Tenure) -> Store:
         durability=settings.durability,
         max_waiting=settings.max_waiting_writes,
         tenure=tenure,
+        in_line=settings.workers > 1,
     )
 
 

@@ -102,17 +102,19 @@ class Database(Protocol):
         """Finish what runs within `timeout` seconds, then end all connections."""
 
 
-async def open_database(
+async def open_database(  # noqa: PLR0913 - all that is to be said of a database, once
     database_url: str | None,
     data_dir: Path,
     *,
     durability: Durability,
     max_waiting: int = MAX_WAITING,
     tenure: Tenure = "shared",
+    in_line: bool = False,
 ) -> Database:
     """The database at the address, else SQLite in the data directory. StoreError when it cannot be opened.
 
-    `tenure` does not matter on a server, which is for all: there one asks `holders`.
+    `tenure` does not matter on a server, which is for all: there one asks `holders`. Nor does `in_line`, for a process
+    that is one of several that write: a server has its own order.
     """
     if database_url is not None and urlsplit(database_url).scheme == POSTGRESQL_SCHEME:
         # The driver takes a while to import, and most daemons have no use for it.
@@ -120,7 +122,7 @@ async def open_database(
 
         return await PostgresDatabase.open(database_url, max_waiting=max_waiting)
     path = database_path(database_url, data_dir)
-    return SqliteDatabase(path, durability=durability, max_waiting=max_waiting, tenure=tenure)
+    return SqliteDatabase(path, durability=durability, max_waiting=max_waiting, tenure=tenure, in_line=in_line)
 
 
 def database_exists(database_url: str | None, data_dir: Path) -> bool:

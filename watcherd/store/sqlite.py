@@ -30,6 +30,8 @@ from watcherd.store.session import Body, interact
 from watcherd.store.sqlite_session import SESSIONS, Connections, SqliteSession
 from watcherd.store.sqlite_stream import SqliteStream
 from watcherd.store.stream import opened
+from watcherd.store.turn import Turn
+from watcherd.store.turnstile import Turnstile
 from watcherd.store.usage import MAX_WAITING, Usage
 from watcherd.store.writer import Writer
 
@@ -53,7 +55,7 @@ class SqliteDatabase:
 
     dialect = SQLITE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that is to be said of a database, once
         self,
         path: Path,
         *,
@@ -61,9 +63,11 @@ class SqliteDatabase:
         busy_timeout: float = 5.0,
         max_waiting: int = MAX_WAITING,
         tenure: Tenure = "shared",
+        in_line: bool = False,
     ) -> None:
         """Opens the file and starts the writer; needs a running event loop. `busy_timeout` is in seconds.
 
+        `in_line`: other processes write as much as this one does, and all stand in one line (see `turnstile`).
         StoreError where another process has it in a way that does not go with `tenure`.
         """
         self.path = path
@@ -85,7 +89,11 @@ class SqliteDatabase:
         self._closing = False
         self._abandoned = False
         self._place: Place | None = None
+        self._turnstile: Turnstile | None = None
         try:
+            if in_line:
+                self._turnstile = Turnstile(path)
+            self._turn = Turn(self._turnstile, busy_timeout)
             self.at_once = AtOnce(self._readers.connected(), self._wake_reader_soon, self._readers.learning)
             self._place = Place(path, saves=tenure == "leading")
             log = path.with_name(f"{path.name}-wal") if durability == "full" else None
@@ -93,13 +101,16 @@ class SqliteDatabase:
                 self._connect,
                 self._place,
                 max_waiting=max_waiting,
+                turn=self._turn,
                 reader=self.at_once,
                 renew_others=self._renew_readers,
                 log=log,
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreError) as error:
             self._readers.close()
-            self._hold.release()
+            self._leave()
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(f"cannot open the database {path}: {error}") from error
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="watcherd-reader")
         # A thread more for each: what ends a transaction must not wait for a step of another.
@@ -159,7 +170,7 @@ class SqliteDatabase:
             raise StoreUnavailableError("the database is being closed")
 
         def open_session(number: int) -> SqliteSession:
-            return SqliteSession(self._connections, self._writer.turn, self._steps, at_once=number > 1)
+            return SqliteSession(self._connections, self._turn, self._steps, at_once=number > 1)
 
         async with self._sessions:
             return await interact(open_session, body, tries=2)
@@ -230,7 +241,13 @@ class SqliteDatabase:
             try:
                 await self._end_reads(max(deadline - loop.time(), 0))
             finally:
-                self._hold.release()
+                self._leave()
+
+    def _leave(self) -> None:
+        """Be in nobody's way any more."""
+        if self._turnstile is not None:
+            self._turnstile.close()
+        self._hold.release()
 
     async def _end_reads(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the readers, not for the caller
         """Let reads finish for `timeout` seconds, then interrupt them; StoreError when one does not end."""
@@ -246,6 +263,7 @@ class SqliteDatabase:
         if not ended:
             raise StoreError("cannot close the database: a read does not end")
         self._threads.shutdown(wait=True)
+        self._turn.hurry()  # steps that wait for other processes
         self._steps.shutdown(wait=True)
         self._connections.close()
         for stream in tuple(self._streams):

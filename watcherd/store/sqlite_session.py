@@ -139,7 +139,7 @@ class SqliteSession:
             raise StoreError("the transaction has ended")
 
     def _take_turn(self) -> None:
-        if not self._turn.take(HOLD_SECONDS):
+        if not self._turn.take_to_write(HOLD_SECONDS):
             raise StoreUnavailableError(f"the database did not take a write within {HOLD_SECONDS:g} seconds")
         self._has_turn = True
         self._check_open()  # it may have taken a while

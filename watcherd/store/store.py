@@ -127,7 +127,7 @@ class Store:
         self._asked: dict[Asked, Mapping[str, int]] = {}
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - all that is to be said of a database, once
         cls,
         database_url: str | None,
         data_dir: Path,
@@ -135,16 +135,18 @@ class Store:
         durability: Durability = "full",
         max_waiting: int = MAX_WAITING,
         tenure: Tenure = "shared",
+        in_line: bool = False,
     ) -> Store:
         """Open or make the database: at the URL (see `database`), else in the data directory.
 
-        Over `max_waiting` writes (with a server: requests) that wait for it, more are refused.
+        Over `max_waiting` writes (with a server: requests) that wait for it, more are refused. `in_line`: it is one of
+        several processes that write.
         StoreError, with the place, when it cannot be opened, is not one of ours, or was written by
         a newer version; not on a server also when another process has it open and this one wants it
         `alone`, or when another leads where this one wants to.
         """
         database = await open_database(
-            database_url, data_dir, durability=durability, max_waiting=max_waiting, tenure=tenure
+            database_url, data_dir, durability=durability, max_waiting=max_waiting, tenure=tenure, in_line=in_line
         )
         try:
             await database.change(catalog_tables.create)

@@ -34,7 +34,7 @@ from watcherd.store.cursor import Cursor, SqliteCursor, is_of_the_medium, refuse
 from watcherd.store.interrupt import interrupt_until_done
 from watcherd.store.jobs import Job, Signal, Write, attempt, deliver, refuse
 from watcherd.store.place import Place
-from watcherd.store.turn import Turn
+from watcherd.store.turn import LAST_SHARE, Turn
 from watcherd.store.write_at_once import write_at_once
 
 MAX_GROUP: Final = 64
@@ -57,13 +57,15 @@ class Writer:
         place: Place,
         *,
         max_waiting: int,
+        turn: Turn,
         reader: AtOnce | None = None,
         renew_others: Callable[[], None] = lambda: None,
         log: Path | None = None,
     ) -> None:
         """`reader` rests while the tables change, and is woken here, where nobody waits for it; then the others.
 
-        `log` is the write-ahead log that commits wait for; None: they do not wait for the disk.
+        `turn` is that of all who write. `log` is the write-ahead log that commits wait for; None: they do not wait for
+        the disk.
         """
         self._connect = connect
         self._place = place
@@ -82,7 +84,7 @@ class Writer:
         """What the thread ended of, if another has not been found well since; who has, clears it."""
         self.failures = 0
         """How many threads have ended so."""
-        self.turn = Turn()
+        self.turn = turn
         """Who writes now: this thread, or one of those that interact."""
         self._waiting: queue.SimpleQueue[Job | Signal] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -125,7 +127,7 @@ class Writer:
         Where the connection broke right after it, everything may have: it has to be something that can be done again.
         """
         is_free = self._runs and not (self._closing or self.waiting or self._place.is_lost)
-        if not (is_free and self.turn.take(0)):
+        if not (is_free and self.turn.take_to_write(0)):
             raise TooMuchError("others write now, or nobody can")
         try:
             if self._connection is None or self._is_behind:
@@ -159,6 +161,7 @@ class Writer:
         await asyncio.wait([self._ended], timeout=timeout)
         if not self._ended.done():
             self._abandoned.set()
+            self.turn.hurry()
         if not await interrupt_until_done([self._ended], self._connections):
             raise StoreError("cannot close the database: a write does not end")
         self._thread.join()
@@ -211,7 +214,7 @@ class Writer:
         while not ending:
             group, ending = self._take()
             if group:
-                self.turn.take()
+                self.turn.take_to_write()
                 try:
                     self._settle(group)
                     self._is_settled = True
@@ -315,7 +318,7 @@ class Writer:
 
     def _transact_on(self, cursor: SqliteCursor, group: list[Job]) -> None:
         connection = cursor.connection
-        cursor.execute("BEGIN IMMEDIATE")
+        self._begin(cursor)
         tables = _tables(cursor) if any(job.alters for job in group) else None
         if len(group) == 1:
             job = group[0]
@@ -343,6 +346,18 @@ class Writer:
                 self._reader.rest()
                 self._altered = True
         self._commit(cursor)
+
+    def _begin(self, cursor: Cursor) -> None:
+        """Take SQLite's lock; who has waited in vain for his turn among all processes has little patience left."""
+        if self.turn.is_first:
+            cursor.execute("BEGIN IMMEDIATE")
+            return
+        [(patience,)] = cursor.execute("PRAGMA busy_timeout").fetchall()
+        cursor.execute(f"PRAGMA busy_timeout={round(patience * LAST_SHARE)}").fetchall()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={patience}").fetchall()
 
     def _commit(self, cursor: Cursor) -> None:
         """End the transaction; whatever comes of it, nothing is about to change any more."""
