@@ -590,7 +590,8 @@ async def test_a_stop_lets_requests_in_flight_in_every_worker_finish_and_refuses
     held = [await half_sent_to(crew, worker) for worker in (1, 2)]
     await in_flight(crew, 2)
     crew.kill(signal.SIGTERM)
-    assert (await crew.wait_for("shutdown.started"))["in_flight"] <= 2  # of those who say it within two seconds
+    # Of those who say it within two seconds; the last question how many there are may be among them.
+    assert (await crew.wait_for("shutdown.started"))["in_flight"] <= len(held) + 1
     await crew.wait_for("shutdown.stage", where=lambda line: line["stage"] == "watch")
     async with crew.client() as client:
         refused = await once(lambda: client.get("/api/shop/items"), lambda answer: answer.status_code != 200)
