@@ -4,11 +4,12 @@ A step is a function of the daemon that is called by a name that can be replaced
 it: before it is called (or after it has returned, for steps whose name says so) the fault happens,
 if it is armed. Production code knows nothing of it.
 
-As a program it is `watcherd` with one wrapped step: `FAULT_STEP` names it, and whatever the file
-`FAULT_ARMED` says happens once when that step is reached: `raise`, `cancel` (as if something that is waited
-for had been cancelled), `block PATH` (the event
-loop, until there is no such file), `delay SECONDS` (only this step), `hold PATH` (this step, until
-there is no such file), `fail` (as a database does), or the name of a signal to send to ourselves.
+As a program it is `watcherd` with a wrapped step, or several: `FAULT_STEP` names them, with commas, and
+whatever the file `FAULT_ARMED` says happens once when such a step is reached: `raise`, `cancel` (as if
+something that is waited for had been cancelled), `block PATH` (the event loop, until there is no such
+file), `delay SECONDS` (only this step), `hold PATH` (this step, until there is no such file), `fail` (as
+a database does), or the name of a signal to send to ourselves.
+Of several lines each is for one time that such a step is reached.
 `census PATH` is no fault: it writes down how many tasks there are, which nobody can see from outside.
 """
 
@@ -155,14 +156,13 @@ def _seconds(until: Hold) -> float:
 
 
 def armed_by(file: Path) -> Callable[[], Hold]:
-    """The fault that a file describes, once: it is removed as the fault happens."""
+    """The fault that a file describes, once: it is removed as the fault happens, or left with the next one."""
 
     def fault() -> Hold:
-        try:
-            action, *argument = file.read_text().split()
-            file.unlink()
-        except FileNotFoundError:
+        line = _taken_from(file)
+        if line is None:
             return None
+        action, *argument = line.split()
         if action in _RAISED:
             error = _RAISED[action]()
             raise error
@@ -183,6 +183,19 @@ def armed_by(file: Path) -> Callable[[], Hold]:
     return fault
 
 
+def _taken_from(file: Path) -> str | None:
+    """The first line of a file, which has it no more then; None where there is none, or it is about to be written."""
+    try:
+        line, _, rest = file.read_text().partition("\n")
+    except FileNotFoundError:
+        return None
+    if rest:
+        file.write_text(rest)
+    elif line:
+        file.unlink()
+    return line or None
+
+
 def _owner(place: str) -> tuple[Any, str]:
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
@@ -192,7 +205,8 @@ def _owner(place: str) -> tuple[Any, str]:
 def main() -> None:
     from watcherd import cli
 
-    inject(os.environ["FAULT_STEP"], armed_by(Path(os.environ["FAULT_ARMED"])))
+    for step in os.environ["FAULT_STEP"].split(","):
+        inject(step, armed_by(Path(os.environ["FAULT_ARMED"])))
     cli.main()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.models import shop
-from tests.e2e.process import Process
+from tests.e2e.process import HANG_SECONDS, Process
 
 WORD = b"item "
 ROWS = 1_000_000
@@ -29,7 +29,7 @@ def resident(pid: int, line: str) -> int:
 
 def fill(data: Path, rows: int = ROWS) -> None:
     """Many items, put in beside the daemon."""
-    with closing(sqlite3.connect(data / "watcherd.db")) as connection, connection:
+    with closing(sqlite3.connect(data / "watcherd.db", timeout=HANG_SECONDS)) as connection, connection:
         (table,) = connection.execute(
             "SELECT table_name FROM watcherd_entity WHERE model = 'shop' AND entity = 'Item'"
         ).fetchone()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.models import BROKEN, shop
-from tests.e2e.process import WORKERS, Process, clean_environment, running
+from tests.e2e.process import WORKERS, Process, clean_environment, once, running
 
 TOKEN = "an admin token"
 
@@ -129,7 +129,7 @@ async def test_a_model_is_followed_through_its_life(terminal: Terminal) -> None:
     twice = await terminal.run("load", "--file", "shop.yaml")
     assert twice.code == 2
     assert "already served" in twice.err
-    assert (await terminal.run("drains")).out == "Nothing drains.\n"
+    await once(lambda: terminal.run("drains"), lambda ran: ran.out == "Nothing drains.\n")
 
 
 async def test_a_file_with_errors_is_not_loaded_and_its_findings_are_shown(terminal: Terminal) -> None:
@@ -177,7 +177,7 @@ async def test_what_is_printed_as_json_is_stable(terminal: Terminal) -> None:
     assert loaded.keys() >= {"pim_name", "revision", "routes_count", "endpoints", "dry_run"}
     reloaded = (await terminal.run("reload", "--wait", "--json")).json
     assert reloaded.keys() >= {"generation", "loaded", "swapped", "unloaded", "unchanged", "rejected"}
-    assert (await terminal.run("drains", "--json")).json == {"draining": []}
+    await once(lambda: terminal.run("drains", "--json"), lambda ran: ran.json == {"draining": []})
 
 
 async def test_events_are_followed_and_come_back_after_an_id(terminal: Terminal) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.process import Process, running
+from tests.e2e.process import once, running, until_ready_is
 from tests.postgres import Postgres
 
 ON_BOTH_DATABASES = True
@@ -33,36 +33,27 @@ def run(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Ru
     return execute
 
 
-async def readiness(daemon: Process) -> dict[str, Any]:
-    async with daemon.client() as client:
-        ready = await client.get("/readyz")
-        assert ready.status_code == 200
-        answer: dict[str, Any] = ready.json()
-        return answer
-
-
 async def test_drift_degrades_readiness_from_a_signal_or_a_start_until_it_is_undone(
     tmp_path: Path, shop_models: Path, database_url: str, run: Run
 ) -> None:
     data = tmp_path / "data"
     environment = {"WATCHERD_DATABASE_URL": database_url}
-    async with running(shop_models, data, environment=environment) as daemon:
-        assert (await readiness(daemon))["status"] == "ok"
+    async with running(shop_models, data, environment=environment) as daemon, daemon.client() as client:
+        await until_ready_is(client, "ok")
         assert daemon.of("schema.drifted") == []
         run("ALTER TABLE shop__item ADD COLUMN mine integer")
         daemon.kill(signal.SIGHUP)
         line = await daemon.wait_for("schema.drifted")
         assert (line["level"], line["model"]) == ("warning", "shop")
         assert line["differences"] == ["the column mine of shop__item is not ours"]
-        ready = await readiness(daemon)
-        assert (ready["status"], len(ready["reasons"])) == ("degraded", 1)
+        ready = await once(lambda: until_ready_is(client, "degraded"), lambda said: len(said["reasons"]) == 1)
         assert "the tables of shop: see" in ready["reasons"][0]
     async with running(shop_models, data, environment=environment) as daemon, daemon.client() as client:
-        assert (await readiness(daemon))["status"] == "degraded"
+        await until_ready_is(client, "degraded", *ready["reasons"])
         (shown,) = (await client.get("/admin/pim/shop")).json()["drift"]
         assert (shown["table"], shown["kind"], shown["name"], shown["wanted"]) == ("shop__item", "column", "mine", None)
         assert (await client.post("/api/shop/items", json={"name": "served"})).status_code == 201
         run("ALTER TABLE shop__item DROP COLUMN mine")
         assert (await client.post("/admin/reload")).status_code == 200
-        assert (await readiness(daemon))["status"] == "ok"
+        await until_ready_is(client, "ok")
         await daemon.wait_for("schema.restored")

@@ -44,16 +44,19 @@ WAITED_FOR = "what it waited for was cancelled, though nobody had cancelled the 
 
 
 class Daemon:
-    """A daemon with one step that can fail; `armed` is what makes it fail next."""
+    """A daemon with one step that can fail; `armed` is what makes it fail next.
 
-    def __init__(self, tmp_path: Path, step: str) -> None:
+    A stage of a stop may take `seconds`: few only where one is to run over its time, and not a machine that is busy.
+    """
+
+    def __init__(self, tmp_path: Path, step: str, seconds: int = 60) -> None:
         self.armed = tmp_path / "armed"
         self._paths = tmp_path / "models", tmp_path / "data"
         self._environment = {
             "FAULT_STEP": step,
             "FAULT_ARMED": str(self.armed),
-            "WATCHERD_CLEANUP_TIMEOUT": "2",
-            "WATCHERD_GRACEFUL_TIMEOUT": "2",
+            "WATCHERD_CLEANUP_TIMEOUT": str(seconds),
+            "WATCHERD_GRACEFUL_TIMEOUT": str(seconds),
         }
 
     @asynccontextmanager
@@ -155,7 +158,7 @@ OUTCOMES = {"SIGTERM": {0, 1}, "SIGHUP": {0}, "SIGKILL": {-signal.SIGKILL}, "rai
 @pytest.mark.parametrize("case", sorted_by_time(f"{fault}-{step}" for fault in OUTCOMES for step in STOP))
 async def test_a_fault_at_any_step_of_a_stop_ends_within_bounds_and_loses_nothing(tmp_path: Path, case: str) -> None:
     fault, step = case.split("-")
-    daemon = Daemon(tmp_path, step)
+    daemon = Daemon(tmp_path, step, 2 if fault == "delay 60" else 60)
     async with daemon.start() as process, process.client() as client:
         daemon.edit(process, 1)
         await process.wait_for("model.loaded", where=lambda line: line["model"] == "shop")
@@ -203,7 +206,7 @@ async def test_a_task_that_ends_by_whatever_begins_again_and_says_so(tmp_path: P
 
 @pytest.mark.slow
 async def test_a_thread_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path, "scan")
+    daemon = Daemon(tmp_path, "scan", 2)
     async with daemon.start() as process:
         held = tmp_path / "held"
         held.touch()

@@ -106,9 +106,11 @@ async def test_an_unload_and_a_load_at_one_are_followed_by_the_other(tmp_path: P
         async with asyncio.timeout(HANG_SECONDS):
             await other.wait_for("model.unloaded")
         assert (await second.get("/api/shop/items")).status_code == 404
+        await one.wait_for("model.unloaded")
+        mark = len(one.lines)  # what it loaded at its start was told before
         assert (await second.post("/admin/pim/load", json={"pim_name": "shop"})).status_code == 200
         async with asyncio.timeout(HANG_SECONDS):
-            await one.wait_for("model.loaded", len(one.lines) - 1)
+            await one.wait_for("model.loaded", mark)
         assert (await client.get("/api/shop/items")).status_code == 200
 
 

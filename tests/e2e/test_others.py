@@ -6,12 +6,14 @@ import asyncio
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.process import Process, clean_environment, running, until_ready_is
 from tests.others import holding, recovering
+from watcherd.store.session import HOLD_SECONDS
 
 
 async def test_while_another_process_keeps_everybody_from_reading_all_else_is_answered(
@@ -22,31 +24,44 @@ async def test_while_another_process_keeps_everybody_from_reading_all_else_is_an
         paths = [f"/api/shop/items/{row['id']}", "/api/shop/items"]
         for path in paths:
             await client.get(path)
-        async with recovering(database_of(daemon)):
-            waiting = [asyncio.create_task(client.get(path)) for path in paths]
-            await client.get("/admin/pim")  # on another connection, and sent after them: they have come by now
-            assert (await client.get("/healthz")).status_code == 200
-            ready = (await client.get("/readyz")).json()
-            assert not any(task.done() for task in waiting)
-        one, page = [reply.json() for reply in await asyncio.gather(*waiting)]
+        in_time = False
+        while not in_time:  # for those who wait; on a machine that stands still meanwhile they are told to come again
+            began = time.monotonic()
+            async with recovering(database_of(daemon)):
+                waiting = [asyncio.create_task(client.get(path)) for path in paths]
+                assert (await client.get("/admin/pim")).status_code == 200
+                assert (await client.get("/healthz")).status_code == 200
+                ready = (await client.get("/readyz")).json()
+                answered = [task.done() for task in waiting]
+            replies = await asyncio.gather(*waiting)
+            in_time = time.monotonic() - began < HOLD_SECONDS
+        assert answered == [False, False]
+        one, page = [reply.json() for reply in replies]
         assert one == row
         assert page["items"] == [row]
         assert ready["status"] == "degraded"
-        assert "cannot be read now: database is locked" in ready["reasons"][0]
-        assert (await client.get("/readyz")).json()["status"] == "ok"
+        assert any("cannot be read now: database is locked" in reason for reason in ready["reasons"])
+        await until_ready_is(client, "ok")
 
 
 async def test_reads_go_on_and_writes_wait_while_another_process_writes(tmp_path: Path, shop_models: Path) -> None:
     async with running(shop_models, tmp_path / "data") as daemon, daemon.client() as client:
         row = (await client.post("/api/shop/items", json={"name": "a"})).json()
         path = f"/api/shop/items/{row['id']}"
-        async with holding(database_of(daemon), "BEGIN EXCLUSIVE", "CREATE TABLE theirs (x)"):
-            waiting = asyncio.create_task(client.patch(path, json={"name": "b"}))
-            for _ in range(20):
-                assert (await client.get(path)).json() == row
-                assert (await client.get("/api/shop/items")).json()["items"] == [row]
-            assert not waiting.done()
-        assert (await waiting).json()["name"] == "b"
+        in_time = False
+        while not in_time:  # for who writes, see above
+            began = time.monotonic()
+            async with holding(database_of(daemon), "BEGIN EXCLUSIVE", "CREATE TABLE theirs (x)"):
+                waiting = asyncio.create_task(client.patch(path, json={"name": "b"}))
+                for _ in range(20):
+                    assert (await client.get(path)).json() == row
+                    assert (await client.get("/api/shop/items")).json()["items"] == [row]
+                answered = waiting.done()
+            written = await waiting
+            in_time = time.monotonic() - began < HOLD_SECONDS
+            row = (await client.get(path)).json()
+        assert not answered
+        assert written.json()["name"] == "b"
         assert (await client.get(path)).json()["name"] == "b"
 
 
@@ -82,13 +97,12 @@ async def test_a_database_file_that_is_moved_away_takes_no_write_until_it_is_bac
         assert (refusal.status_code, refusal.headers["retry-after"]) == (503, "1")
         assert f"the database {database_of(daemon)} was deleted or replaced" in refusal.json()["detail"]
         assert (await client.get(first)).status_code == 200
-        told = await daemon.wait_for("database.degraded")
-        assert (told["level"], "move the file back" in told["reason"]) == ("error", True)
+        told = await daemon.wait_for("database.degraded", where=lambda line: "move the file back" in line["reason"])
+        assert told["level"] == "error"
         for worker in range(1, int(workers) + 1) if workers != "1" else ():
             await daemon.wait_for("database.degraded", where=lambda line, number=worker: line.get("worker") == number)  # type: ignore[misc]  # a default of a lambda
         await client.get("/admin/pim")  # which asks the workers how they are
-        ready = await client.get("/readyz")
-        assert (ready.status_code, ready.json()["reasons"]) == (200, [told["reason"]]), "all say it, it is told once"
+        await until_ready_is(client, "degraded", told["reason"])  # all say it, it is told once
         kept.rename(database_of(daemon))
         assert (await client.post("/api/shop/items", json={"name": "c"})).status_code == 201
         await daemon.wait_for("database.recovered")
@@ -106,7 +120,9 @@ async def test_no_row_that_was_acknowledged_is_lost_when_the_data_directory_is_d
         acknowledged = set()
         for number in range(50):
             if number == 40:
-                shutil.rmtree(daemon.data)
+                # The daemon may save what it has before all is gone, and makes the directory once more for that.
+                shutil.rmtree(daemon.data, ignore_errors=True)
+                assert not database_of(daemon).exists()
             created = await client.post("/api/shop/items", json={"name": f"row {number}"})
             if created.status_code == 201:
                 acknowledged.add(f"row {number}")

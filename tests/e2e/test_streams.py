@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.connections import in_flight
 from tests.e2e.models import BROKEN, shop
-from tests.e2e.process import Process, running
+from tests.e2e.process import Process, once, running
 from watcherd.keys import make_key
 
 
@@ -81,13 +82,11 @@ async def test_a_client_that_disconnects_is_no_longer_in_flight(daemon: Process)
         async with listening(client, "/api/shop/items/-/events") as stream:
             created = (await client.post("/api/shop/items", json={"name": "a"})).json()
             assert await stream.next() == ("created", created)
-            (entry,) = (await client.get("/admin/pim")).json()["pims"]
-            assert entry["in_flight"] == 1
-            assert "watcherd_streams_open 1.0" in (await client.get("/metrics")).text
+            await in_flight(daemon, 1)
+            await once(lambda: client.get("/metrics"), lambda answer: "watcherd_streams_open 1.0" in answer.text)
         line = await daemon.wait_for("request", since, lambda line: line["path"].endswith("/-/events"))
         assert line["status"] in {200, 499}
-        (entry,) = (await client.get("/admin/pim")).json()["pims"]
-        assert entry["in_flight"] == 0
+        await in_flight(daemon, 0)
 
 
 async def test_a_stop_says_goodbye_to_every_stream_and_does_not_wait_for_them(daemon: Process) -> None:

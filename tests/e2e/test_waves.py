@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.connections import REST, send_half
 from tests.e2e.models import shop
-from tests.e2e.process import Process, running
+from tests.e2e.process import Process, running, until_ready_is
 from tests.e2e.test_service import activated, get
 from tests.faults import ENTRY
 from watcherd.waves import FIRST_BYTES
@@ -46,14 +46,10 @@ class Start:
         self._held = models.parent / "held"
         self.environment = {"FAULT_STEP": "a wave serves", "FAULT_ARMED": str(self._armed)}
 
-    def hold(self) -> None:
-        """Let the next start wait when its first wave serves."""
+    def hold(self, *before: str) -> None:
+        """Let the next start wait when its first wave serves; `before` that, let something else happen to it."""
         self._held.touch()
-        self.fail(f"hold {self._held}")
-
-    def fail(self, action: str) -> None:
-        """Let something happen to the next start when its first wave serves."""
-        self._armed.write_text(action)
+        self._armed.write_text("\n".join([*before, f"hold {self._held}"]))
 
     def go_on(self) -> None:
         self._held.unlink()
@@ -137,9 +133,9 @@ async def test_small_models_serve_in_the_middle_of_a_start_and_it_says_how_far_i
                 assert (await another.get("/api/large/items")).headers["watcherd-generation"] == "2"
                 assert (await another.get("/api/unknown/items")).status_code == 404
                 assert (await another.get("/api/shop/items")).json()["total"] == 3 * workers
-        assert (await client.get("/readyz")).json()["status"] == "ok"
+        await until_ready_is(client, "ok")
         assert await generation_of(client) == 2
-        assert [line["swapped"] for line in daemon.of("reload.finished")] == [2]
+        assert daemon.of("reload.finished")[0]["swapped"] == 2
 
 
 async def test_files_that_are_saved_deleted_or_renamed_during_a_start_serve_as_they_are_after_it(
@@ -216,18 +212,20 @@ async def test_a_hang_up_in_the_middle_of_a_start_is_waited_with(start: Start) -
 async def test_a_database_that_fails_in_the_middle_of_a_start_is_tried_again_while_what_serves_does(
     start: Start,
 ) -> None:
-    start.fail("fail")
+    start.environment["FAULT_STEP"] = "first scan,a wave serves"
+    start.hold("delay 0", "fail")
     async with start.running() as daemon, start.client() as client:
         failed = await daemon.wait_for("reload.failed")
         assert (failed["reason"], failed["error"]) == ("start", "the disk is full")
-        await daemon.all_answer()
+        await start.arrived(daemon)  # at the second attempt
         assert (await client.post("/api/shop/items", json={"name": "a"})).status_code == 201
         ready = await client.get("/readyz")
         assert ready.status_code == 503
         assert ready.json()["reasons"][0].endswith("1 serve; the last reload failed: the disk is full")
+        start.go_on()
         started = await daemon.wait_for("daemon.started")
         assert started["live"] == 2
-        assert (await client.get("/readyz")).json()["status"] == "ok"
+        await until_ready_is(client, "ok")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
