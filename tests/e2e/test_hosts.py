@@ -97,7 +97,9 @@ async def test_both_follow_and_what_one_has_changed_the_other_finds_done(tmp_pat
             while objects(server)["triggers"]:
                 await asyncio.sleep(0.2)
         for daemon in (one, other):
-            assert not [line for line in daemon.lines if line["level"] in {"error", "critical"}]
+            errors = [line for line in daemon.lines if line["level"] in {"error", "critical"}]
+            # A server that takes over two seconds to say that it is well is told of, and of its return.
+            assert not [line for line in errors if line["event"] != "database.degraded"]
 
 
 async def test_an_unload_and_a_load_at_one_are_followed_by_the_other(tmp_path: Path, server: Postgres) -> None:
