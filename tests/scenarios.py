@@ -344,6 +344,9 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "a backup that is ended in the middle": (
             "e2e/test_backup.py::test_a_backup_that_is_ended_in_the_middle_leaves_no_half_copy",
         ),
+        "more connections than there may be open files": (
+            "e2e/test_crowds.py::test_a_crowd_takes_no_file_that_the_daemon_needs_itself",
+        ),
         "a log that nobody reads": (
             "e2e/test_log.py::test_a_daemon_whose_log_nobody_reads_serves_says_so_and_goes_on_with_the_next_reader",
             "unit/test_logs.py::test_a_log_that_nobody_reads_goes_on_with_the_next_reader_and_says_what_is_lost",

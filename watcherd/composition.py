@@ -21,6 +21,7 @@ from watcherd.gateway import Gateway, Limits
 from watcherd.keys import Keys
 from watcherd.metrics import Metrics
 from watcherd.problems import Problem
+from watcherd.server import most_connections
 from watcherd.services import Allowance
 from watcherd.settings import Settings
 from watcherd.store import Store, Tenure
@@ -100,4 +101,6 @@ def deadlines(settings: Settings) -> Deadlines:
 
 def patience(settings: Settings) -> Patience:
     """What a connection may cost."""
-    return Patience(settings.max_header_bytes, settings.header_timeout, settings.stall_timeout)
+    return Patience(
+        settings.max_header_bytes, settings.header_timeout, settings.stall_timeout, connections=most_connections()
+    )

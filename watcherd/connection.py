@@ -24,6 +24,7 @@ from typing import Final, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
+import structlog
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -37,6 +38,12 @@ from watcherd.wire import BODY, REPLY, Answer, Headers, Scope
 
 LINGER_SECONDS = 1.0
 """How long a client that was refused may go on sending."""
+
+FULL: Final = "connections are open already"
+"""What is said to one that is one too many, after their number."""
+
+MOST_REFUSED: Final = 64
+"""So many that are one too many are told so at a time; the others are closed."""
 
 _PROMPT_IN_A_CHUNK: Final = 16
 """Requests that are answered at once out of one piece of what a client sends, before others have their turn."""
@@ -54,11 +61,16 @@ class Refuse(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """What a connection may cost: bytes of a head, seconds for it, seconds without reading an answer."""
+    """What a connection may cost: bytes of a head, seconds for it, seconds without reading an answer.
+
+    More than so many `connections` at once are refused: each takes a descriptor, and who has none left can
+    neither read a model file nor its database.
+    """
 
     head_bytes: int = 64 * 1024
     head_seconds: float = 10.0
     stall_seconds: float = 30.0
+    connections: int = 2**31
 
 
 class Connection(HttpToolsProtocol):
@@ -67,6 +79,8 @@ class Connection(HttpToolsProtocol):
     patience: Patience
     refuse: Refuse
     at_once: AtOnce
+    full = False
+    """Whether the server has as many connections as it may: of all of them, on their class."""
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -91,7 +105,10 @@ class Connection(HttpToolsProtocol):
         self._wishes_upgrade = False
         self._unread = Unread(transport, self.loop, self.patience.stall_seconds)
         self._head_timer: asyncio.TimerHandle | None = None
-        self._start_head_timer()
+        if len(self.connections) > self.patience.connections:
+            self._turn_away()
+        else:
+            self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers, which would keep the connection in memory; tell who still sends."""
@@ -105,6 +122,8 @@ class Connection(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             abandon(cycle)
         super().connection_lost(exc)
+        if self.full and len(self.connections) < self.patience.connections:
+            type(self).full = False
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; what is left of a head afterwards is timed and measured."""
@@ -262,6 +281,20 @@ class Connection(HttpToolsProtocol):
         """Tell why the connection ends: after earlier answers, in the middle of which it would be taken for theirs."""
         self.transport.write(self._last_words)
         self._linger()
+
+    def _turn_away(self) -> None:
+        """It is one too many: say so, as long as those who are told are few themselves."""
+        most = self.patience.connections
+        if not self.full:
+            type(self).full = True
+            hint = "raise the limit of open files (LimitNOFILE=), or serve with more workers"
+            structlog.stdlib.get_logger("watcherd.server").warning("server.full", connections=most, hint=hint)
+        if len(self.connections) > most + MOST_REFUSED:
+            self._lingers = True
+            self.transport.abort()
+            return
+        detail = f"{most} {FULL}"
+        self._answer_and_close(Problem(problems.UNAVAILABLE, detail, headers={"retry-after": "1"}))
 
     def _linger(self) -> None:
         """Close, but read on for a moment: what is closed unread is reset, and the answer lost with it."""

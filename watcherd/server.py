@@ -38,6 +38,9 @@ CLOSE_SECONDS = 2
 
 _MOST_OPEN_FILES: Final = 65_536
 
+_OWN_FILES: Final = 192
+"""What a process may need itself: the database, model files, the watcher, and those that are told they are too many."""
+
 
 def allow_open_files() -> None:
     """Let this process, and what it starts, have as many open files as it may: each connection is one.
@@ -48,6 +51,12 @@ def allow_open_files() -> None:
     most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def most_connections() -> int:
+    """How many connections this process may have: each takes one of the files that it may open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_OPEN_FILES if soft == resource.RLIM_INFINITY else max(soft - _OWN_FILES, soft // 4)
 
 
 class Server(uvicorn.Server):

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from watcherd import sdnotify
+from watcherd.connection import FULL
 
 BEAT_SECONDS = 5.0
 """A watcher is not called silent before this, however short the interval is."""
@@ -56,12 +57,15 @@ async def _no_answer(family: socket.AddressFamily, address: Any, seconds: float)
     """Send a request to ourselves; why it was not answered well, None if it was."""
     try:
         async with asyncio.timeout(seconds):
-            first = await _ask(family, address)
+            answer = await _ask(family, address)
     except TimeoutError:
         return f"a request to ourselves was not answered within {seconds:g} s"
     except OSError as error:
         return f"a request to ourselves failed: {error.strerror or error}"
-    return None if b" 200 " in first else f"a request to ourselves was answered {first.decode('latin-1').strip()!r}"
+    first = answer.split(b"\r\n", 1)[0]
+    if b" 200 " in first or FULL.encode() in answer:
+        return None  # whoever says that it is full lives, and to end it would cut everybody
+    return f"a request to ourselves was answered {first.decode('latin-1').strip()!r}"
 
 
 async def _ask(family: socket.AddressFamily, address: Any) -> bytes:
@@ -70,4 +74,4 @@ async def _ask(family: socket.AddressFamily, address: Any) -> bytes:
         # Of an address that means all of this machine's, the kernel takes the loopback one.
         await loop.sock_connect(connection, address)
         await loop.sock_sendall(connection, _REQUEST)
-        return (await loop.sock_recv(connection, 4096)).split(b"\r\n", 1)[0]
+        return await loop.sock_recv(connection, 4096)

@@ -39,6 +39,10 @@ class Served:
         for connection in self._server.server_state.connections:
             connection.shutdown()
 
+    def connections(self) -> int:
+        """How many the server has."""
+        return len(self._server.server_state.connections)
+
     @property
     def connection(self) -> Connection:
         """The server's end of the only connection that there is."""
@@ -751,3 +755,53 @@ async def test_an_answer_that_breaks_off_is_told_of_once(caplog: pytest.LogCaptu
         answer = await served.exchange(GET + b"\r\n")
     assert answer.endswith(b"5\r\nfirst\r\n"), "no client takes it for the whole"
     assert [record.name for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
+# ── as many as there may be ─────────────────────────────────────────────────────────────────────
+
+
+async def asked(ends: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bytes:
+    """The status line of an answer to a GET on a connection that stays open."""
+    reader, writer = ends
+    writer.write(GET + b"\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    await reader.readexactly(length)
+    return head.partition(b"\r\n")[0]
+
+
+async def test_one_connection_too_many_is_told_so_and_those_that_are_there_go_on() -> None:
+    lines: list[Any]
+    with capture_logs() as lines:
+        async with serving(a_revision(echo), patience=Patience(connections=2)) as served, served.connected() as first:
+            async with served.connected() as second:
+                assert await asked(first) == await asked(second) == b"HTTP/1.1 200 OK"
+                for _ in range(2):
+                    async with served.connected() as (reader, _writer):
+                        raw = await reader.read()
+                    problem = problem_of(raw)
+                    assert (problem["status"], problem["detail"]) == (503, "2 connections are open already")
+                    assert b"retry-after: 1" in raw
+                assert await asked(first) == await asked(second) == b"HTTP/1.1 200 OK"
+            while served.connections() > 1:
+                await asyncio.sleep(0)
+            async with served.connected() as another:
+                assert await asked(another) == b"HTTP/1.1 200 OK"
+    assert [line["connections"] for line in lines if line["event"] == "server.full"] == [2]
+
+
+async def test_of_a_crowd_that_is_too_many_some_are_told_and_the_others_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcherd.connection.MOST_REFUSED", 1)
+    monkeypatch.setattr("watcherd.connection.LINGER_SECONDS", 600)  # it is there until its client goes
+    async with (
+        serving(a_revision(echo), patience=Patience(connections=1)) as served,
+        served.connected() as first,
+    ):
+        assert await asked(first) == b"HTTP/1.1 200 OK"
+        async with served.connected() as (told, _told_writer):
+            head = await told.readuntil(b"\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            with suppress(ConnectionResetError):
+                async with served.connected() as (closed, _closed_writer):
+                    assert await closed.read() == b""
+        assert await asked(first) == b"HTTP/1.1 200 OK"

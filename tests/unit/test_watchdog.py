@@ -112,6 +112,14 @@ async def test_a_bad_answer_to_ourselves_is_silence(
         assert await message(manager) == b"WATCHDOG=1"
 
 
+async def test_an_answer_that_there_are_too_many_connections_is_a_sign_of_life(
+    web: Web, manager: socket.socket
+) -> None:
+    web.status = b"503 Service Unavailable\r\nx-detail: 768 connections are open already"
+    async with watched(web):
+        assert await message(manager) == b"WATCHDOG=1"
+
+
 async def test_no_answer_to_ourselves_is_silence(
     web: Web, manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
