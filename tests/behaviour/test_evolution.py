@@ -114,6 +114,32 @@ async def test_what_may_have_been_a_rename_is_a_warning_where_the_attribute_is(t
         assert await walk.state("shop.yaml") == "live"
 
 
+async def test_an_attribute_that_is_back_and_empty_is_asked_about_and_renamed_after_all(tmp_path: Path) -> None:
+    email = model_text("shop", "email")
+    async with serving(tmp_path, {"shop.yaml": email}) as walk:
+        await walk.save("shop.yaml", SHOP)  # nothing was ever stored as `email`
+        await walk.post("/api/shop/items", {"name": "a", "mail": "x"})
+        await walk.save("shop.yaml", email)
+        (found,) = (await walk.listed("shop.yaml"))["diagnostics"]
+        assert (found["code"], found["severity"], found["line"]) == ("PIM612", "warning", 6)
+        assert "email is back and empty" in found["message"]
+        await walk.save("shop.yaml", SHOP)
+        assert [one["code"] for one in (await plan(walk, email))["diagnostics"]] == ["PIM612"]
+        await walk.save("shop.yaml", SHOP_RENAMED)
+        assert await walk.codes("shop.yaml") == []
+        assert await names(walk, "/api/shop/items", "email") == ["x"]
+
+
+async def test_an_attribute_that_is_back_with_what_it_stored_is_not_asked_about(tmp_path: Path) -> None:
+    email = model_text("shop", "email")
+    async with serving(tmp_path, {"shop.yaml": email}) as walk:
+        await walk.post("/api/shop/items", {"name": "a", "email": "x"})
+        await walk.save("shop.yaml", SHOP)
+        await walk.save("shop.yaml", email)
+        assert await walk.codes("shop.yaml") == []
+        assert await names(walk, "/api/shop/items", "email") == ["x"]
+
+
 async def test_an_entity_whose_rename_was_forgotten_is_asked_about_and_renamed_after_all(tmp_path: Path) -> None:
     thing = SHOP.replace("name: Item", "name: Thing")
     async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:

@@ -63,11 +63,13 @@ def make_plan(cursor: Cursor, linked: LinkedModel) -> SchemaPlan:
 
 
 def with_rows(cursor: Cursor, plan: SchemaPlan) -> SchemaPlan:
-    """The plan with the rejections that the rows cause, unless it is rejected without them."""
-    if plan.rejections or not plan.scans:
+    """The plan with the rejections and the notices that the rows cause, unless it is rejected without them."""
+    if plan.rejections or not (plan.scans or plan.questions):
         return plan
     try:
-        return replace(plan, rejections=rows_in_the_way(cursor, plan.scans))
+        asked = [one.notice for one in plan.questions if cursor.execute(one.filled).fetchone() is None]
+        found = rows_in_the_way(cursor, plan.scans)
+        return replace(plan, rejections=found, notices=(*plan.notices, *asked), questions=())
     except DatabaseError as error:
         if is_passing(error):
             raise

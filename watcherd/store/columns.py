@@ -70,9 +70,10 @@ class SameColumn:
 class ColumnChanges:
     """What the attributes of one entity need: filled once, attribute by attribute.
 
-    `columns` are those that serve from now on, by attribute; `added` those of them that are new, `rewrites`
-    (by old column) those whose type changes, `referring` the attributes that need a foreign key, `superseded`
-    the parked columns that others stand for now. `held` is what each column really holds.
+    `columns` are those that serve from now on, by attribute; `added` those of them that are new, `returned`
+    those that were parked under their name, `rewrites` (by old column) those whose type changes, `referring`
+    the attributes that need a foreign key, `superseded` the parked columns that others stand for now. `held`
+    is what each column really holds.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class ColumnChanges:
         self.steps: list[Step] = []
         self.rejections: list[Rejection] = []
         self.added: list[StoredAttribute] = []
+        self.returned: list[StoredAttribute] = []
         self.rewrites: dict[str, Rewrite] = {}
         self.referring: list[str] = []
         self.superseded: dict[str, str] = {}
@@ -146,9 +148,16 @@ class ColumnChanges:
             return kept
         if found is not None:
             return self._renamed(attribute, found, wanted)
-        parked = (one for one in reversed(self._before.attributes) if one.name == attribute.name and one.parked)
+        return self._made_or_returned(attribute, wanted, self._before)
+
+    def _made_or_returned(self, attribute: Attribute, wanted: StoredAttribute, before: StoredEntity) -> StoredAttribute:
+        """A column that is new to the attribute's name: the last that was parked under it, if it fits."""
+        parked = (one for one in reversed(before.attributes) if one.name == attribute.name and one.parked)
         returning = next((one for one in parked if not one.is_rest and _fits(one, wanted)), None)
-        return self._added(attribute, wanted) if returning is None else self._returned(attribute, returning, wanted)
+        if returning is None:
+            return self._added(attribute, wanted)
+        self.returned.append(returning)
+        return self._returned(attribute, returning, wanted)
 
     def _still_the_same(self, attribute: Attribute) -> StoredAttribute | None:
         """The column of an attribute that was the same before, if neither of the two has changed."""

@@ -145,6 +145,7 @@ def _differ(linked: LinkedModel, layout: Layout, around: Surroundings, settled: 
         again=tuple(scan for change in changes for scan in change.again),
         rejections=(*rejections, *(one for change in changes for one in change.rejections)),
         notices=(*_questions(renamed), *(one for change in changes for one in change.notices)),
+        questions=tuple(one for change in changes for one in change.questions),
         parked=(*(stored.name for stored in gone), *(name for change in changes for name in change.parked)),
         loosen=tuple(
             step for stored in after.values() if not stored.parked for step in _loosen(around.dialect, stored)

@@ -125,6 +125,14 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A notice that is one if a query finds no row: `filled` looks for what would answer it."""
+
+    notice: Notice
+    filled: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntityNames:
     """The physical names of one entity: its table, and a column for each attribute."""
 
@@ -146,7 +154,8 @@ class SchemaPlan:
 
     `steps` are done before the swap, `loosen` after the drain. `parked` names what goes out of
     service, such as `User.phone` or `Loan`. `after` is the layout once all steps are done, `notices`
-    are for whoever wrote the model. The model was renamed where `base` is the layout of another.
+    are for whoever wrote the model, and `questions` may become such. The model was renamed where
+    `base` is the layout of another.
     """
 
     linked: LinkedModel
@@ -158,6 +167,7 @@ class SchemaPlan:
     again: tuple[Scan, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     notices: tuple[Notice, ...] = ()
+    questions: tuple[Question, ...] = ()
     parked: tuple[str, ...] = ()
     loosen: tuple[Step, ...] = ()
 

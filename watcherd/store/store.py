@@ -193,7 +193,7 @@ class Store:
         former = None if old is None else layouts.get(old)
         settled = self._memory.settled(linked.spec.name)
         plan = differ(linked, layout, self._memory.around(layouts, linked), former, settled)
-        if plan.rejections or not plan.scans:
+        if plan.rejections or not (plan.scans or plan.questions):
             return plan
         return await self._database.read(lambda cursor: apply.with_rows(cursor, plan))
 

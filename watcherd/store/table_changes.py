@@ -17,7 +17,8 @@ from watcherd.store.columns import ColumnChanges, SameColumn, Setting
 from watcherd.store.constraints import Wanted, wanted_constraints
 from watcherd.store.layout import StoredAttribute, StoredConstraint, StoredEntity
 from watcherd.store.limits import SUPERSEDED
-from watcherd.store.plan import Notice, Rejection, Scan, Step, StepKind
+from watcherd.store.names import quoted
+from watcherd.store.plan import Notice, Question, Rejection, Scan, Step, StepKind
 from watcherd.store.renames import look_alike
 
 _CREATE = {
@@ -42,6 +43,7 @@ class TableChanges:
         """`same` is what was found of its attributes before; `self.same` is what holds now."""
         self.constraint_steps: list[Step] = []
         self.notices: list[Notice] = []
+        self.questions: list[Question] = []
         self.parked: list[str] = []
         self._checks: list[Check] = []
         self._setting = setting
@@ -122,16 +124,22 @@ class TableChanges:
         for new in self._changes.added:
             old = look_alike(gone, places[new.name], new)
             if old is not None:
-                self.notices.append(
-                    Notice(
-                        code="PIM612",
-                        entity=self._entity.name,
-                        attribute=new.name,
-                        message=f"{self._entity.name}.{new.name} is new and empty, and {old.name} is parked: "
-                        "if it is a rename, the stored data has not followed",
-                        hint=f"take the change back, and write `renamed_from: {old.name}` with {new.name}",
-                    )
-                )
+                self.notices.append(self._perhaps_renamed(new, old, "new"))
+        for back in self._changes.returned:
+            old = look_alike(gone, places[back.name], back)
+            if old is not None:
+                filled = f"SELECT 1 FROM {quoted(self._table)} WHERE {quoted(back.column)} IS NOT NULL LIMIT 1"  # noqa: S608 - quoted names
+                self.questions.append(Question(notice=self._perhaps_renamed(back, old, "back"), filled=filled))
+
+    def _perhaps_renamed(self, new: StoredAttribute, old: StoredAttribute, how: str) -> Notice:
+        return Notice(
+            code="PIM612",
+            entity=self._entity.name,
+            attribute=new.name,
+            message=f"{self._entity.name}.{new.name} is {how} and empty, and {old.name} is parked: "
+            "if it is a rename, the stored data has not followed",
+            hint=f"take the change back, and write `renamed_from: {old.name}` with {new.name}",
+        )
 
     def _constraints(self) -> tuple[StoredConstraint, ...]:
         """All constraints of the table, those that the model no longer has retired."""
