@@ -154,14 +154,25 @@ class Reloader:
         What it sees of single files does not wait for a look at the whole directory, which takes a while.
         """
         asked: asyncio.Queue[ChangeSet] = asyncio.Queue()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_looks(watcher, asked), name="look at all")
-            while True:
-                change = await watcher.next(early=True)
-                if change.full:
-                    asked.put_nowait(change)
-                else:
-                    await self._reload_seen(watcher, change)
+        both = [
+            asyncio.create_task(self._follow_saves(watcher, asked), name="follow saves"),
+            asyncio.create_task(self._follow_looks(watcher, asked), name="look at all"),
+        ]
+        try:
+            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await ended.pop()  # neither ends but by what nobody thought of, which is for the caller
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+
+    async def _follow_saves(self, watcher: Watcher, asked: asyncio.Queue[ChangeSet]) -> None:
+        while True:
+            change = await watcher.next(early=True)
+            if change.full:
+                asked.put_nowait(change)
+            else:
+                await self._reload_seen(watcher, change)
 
     async def _follow_looks(self, watcher: Watcher, asked: asyncio.Queue[ChangeSet]) -> None:
         """Look at the whole directory as often as asked; what is asked for during one look is one more."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import InjectedError
 from tests.helpers import Walk, model_text, serving
 from watcherd import ahead, directory
 from watcherd.ahead import Ahead
@@ -364,6 +365,36 @@ async def test_who_is_stopped_in_the_middle_of_a_look_leaves_nothing_behind(tmp_
                 await look.begun.wait()
         assert asyncio.all_tasks() == before
         assert (await walk.save("shop.yaml", BIGGER_SHOP)).swapped == ("shop",)
+
+
+@pytest.mark.parametrize(
+    "fault", [asyncio.CancelledError("by a stray"), InjectedError("injected")], ids=["cancel", "raise"]
+)
+@pytest.mark.parametrize("full", [True, False])
+async def test_who_follows_ends_with_what_ends_one_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException, full: bool
+) -> None:
+    async with serving(tmp_path, {"shop.yaml": SHOP}) as walk:
+        real = walk.reloader._reload_seen
+
+        async def fails(watcher: Watcher, change: ChangeSet) -> None:
+            if change.full is full:
+                raise fault
+            await real(watcher, change)
+
+        monkeypatch.setattr(walk.reloader, "_reload_seen", fails)
+        before = asyncio.all_tasks()
+        watcher = Watcher(walk.models, reconcile_seconds=60, publish=walk.events.append)
+        watching = asyncio.create_task(watcher.run())
+        following = asyncio.create_task(walk.reloader.follow(watcher))
+        while not following.done():
+            walk.write("shop.yaml", BIGGER_SHOP)
+            await asyncio.wait([following], timeout=0.05)
+        with pytest.raises(type(fault), match=str(fault)):
+            await following
+        watching.cancel()
+        await asyncio.wait([watching])
+        assert asyncio.all_tasks() == before
 
 
 async def test_looks_without_a_pause_change_nothing_that_saves_have_done(tmp_path: Path) -> None:
