@@ -64,8 +64,15 @@ async def lasting(name: str, work: Callable[[], Awaitable[None]], publish: event
             short_lives = 0 if time.monotonic() - began >= LASTS_SECONDS else short_lives
             pause = PAUSES_SECONDS[min(short_lives, len(PAUSES_SECONDS) - 1)]
             short_lives += 1
-            publish(events.TaskFailed(name, str(error) or type(error).__name__, pause))
+            publish(events.TaskFailed(name, _why(error), pause))
         await asyncio.sleep(pause)
+
+
+def _why(error: BaseException) -> str:
+    """What to say of an error: of a group that ended together, its first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
 
 
 async def not_cancelled(work: Awaitable[T]) -> T:

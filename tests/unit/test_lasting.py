@@ -32,7 +32,8 @@ def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_whatever_ends_it_is_told_and_it_begins_again() -> None:
-    work, told = Work(OSError("no more files"), asyncio.CancelledError(), MemoryError()), list[events.Event]()
+    both = ExceptionGroup("a group", [OSError("no more files"), OSError("nor memory")])
+    work, told = Work(both, asyncio.CancelledError(), MemoryError()), list[events.Event]()
     task = asyncio.create_task(runs_on("reads", work, told.append))
     await work.waits.wait()
     assert told == [
