@@ -61,6 +61,11 @@ class Connection:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body of one GET. NoAnswerError, with the reason, closes the connection."""
+        status, pieces = self.get_pieces(path)
+        return status, b"".join(pieces)
+
+    def get_pieces(self, path: str) -> tuple[int, list[bytes]]:
+        """The same with the body as it came: to join a large one takes this process as long as receiving it."""
         try:
             if self._socket is None:
                 self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_SECONDS)
@@ -78,7 +83,7 @@ class Connection:
             self._socket = None
 
 
-def _read_answer(connection: socket.socket) -> tuple[int, bytes]:
+def _read_answer(connection: socket.socket) -> tuple[int, list[bytes]]:
     data = b""
     while (end := data.find(b"\r\n\r\n")) < 0:
         data += _receive(connection)
@@ -90,7 +95,7 @@ def _read_answer(connection: socket.socket) -> tuple[int, bytes]:
     while missing > 0:
         parts.append(_receive(connection))
         missing -= len(parts[-1])
-    return int(head[9:12]), b"".join(parts)
+    return int(head[9:12]), parts
 
 
 def _receive(connection: socket.socket) -> bytes:

@@ -290,7 +290,6 @@ class Connection(HttpToolsProtocol):
             hint = "raise the limit of open files (LimitNOFILE=), or serve with more workers"
             structlog.stdlib.get_logger("watcherd.server").warning("server.full", connections=most, hint=hint)
         if len(self.connections) > most + MOST_REFUSED:
-            self._lingers = True
             self.transport.abort()
             return
         detail = f"{most} {FULL}"
