@@ -163,8 +163,25 @@ def _kept_sign(place: _Place) -> Slip:
 
 
 def _no_value(place: _Place) -> Slip:
+    if not place.sign:
+        return _ends_in_brackets(place)
     hint = "a value is missing before it, or it needs quotes"
     return Slip(place.span, f"a value cannot begin with {_shown(place.sign)}", hint)
+
+
+def _ends_in_brackets(place: _Place) -> Slip:
+    """The text ends where a value was to come: within the bracket that was opened last and is open still."""
+    closed = 0
+    for index in range(place.at - 1, -1, -1):
+        sign = place.text[index]
+        if sign in _CLOSES.values():
+            closed += 1
+        elif sign in _CLOSES and closed:
+            closed -= 1
+        elif sign in _CLOSES:
+            hint = f"close it with {_shown(_CLOSES[sign])}"
+            return Slip(Span(index, index + 1), f"this {_shown(sign)} is not closed", hint)
+    return Slip(place.span, "the text ends where a value is missing")
 
 
 def _text_block(place: _Place) -> Slip:

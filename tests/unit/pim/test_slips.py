@@ -84,6 +84,9 @@ SLIPS = [
     (HEAD + "    description: 'It'▸s'\n", "the text has ended with the `'` before", "double quotes"),
     (HEAD + "    description: ▸- all\n", "a list cannot begin beside its key", "`[a, b]`"),
     (HEAD + "    indexes: [sku, ▸, n]\n", "a value cannot begin with `,`", "a value is missing before it"),
+    (HEAD + "    indexes: ▸[\n", "this `[` is not closed", "close it with `]`"),
+    (HEAD + "    indexes: ▸[sku, [n],\n", "this `[` is not closed", "close it with `]`"),
+    (HEAD + "      n: ▸{", "this `{` is not closed", "close it with `}`"),
     (" domain: shop\n▸entities:\n", "this line is outside of the model", "in the first column"),
 ]
 
