@@ -34,7 +34,7 @@ from watcherd.exchange import FAILED
 from watcherd.problems import Problem
 from watcherd.prompt import Reply
 from watcherd.sending import ANSWERED, Flow, Unread, abandon, as_http, shown_client
-from watcherd.wire import BODY, REPLY, Answer, Headers, Scope
+from watcherd.wire import BODY, REPLY, Answer, Headers, Scope, as_lines
 
 LINGER_SECONDS = 1.0
 """How long a client that was refused may go on sending."""
@@ -341,7 +341,7 @@ class Connection(HttpToolsProtocol):
         """The headers that uvicorn adds to every answer: the date. It makes a new list each second."""
         headers = self.server_state.default_headers
         if self._date[0] is not headers:
-            self._date = (headers, b"".join(b"%b: %b\r\n" % header for header in headers))
+            self._date = (headers, as_lines(headers))
         return self._date[1]
 
     # -- between two requests -----------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Final, cast
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from watcherd.wire import GONE, REPLY, Answer, Scope
+from watcherd.wire import GONE, REPLY, Answer, Scope, as_lines
 
 
 def as_http(answer: Answer, *lines: bytes) -> bytes:
@@ -23,7 +23,7 @@ def as_http(answer: Answer, *lines: bytes) -> bytes:
     return b"".join(
         [
             STATUS_LINE[answer.status],
-            *[b"%b: %b\r\n" % header for header in answer.headers],
+            as_lines(answer.headers),
             b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media, len(answer.body)) if has_body else b"",
             *lines,
             b"\r\n",
