@@ -76,14 +76,12 @@ class Keys:
 
     def name(self, headers: Headers) -> str | None:
         """The name of the key that is sent; None for one that is not known."""
-        given = _given(headers)
-        found = None if given is None else self._find(given)
+        found = self._sent(headers)
         return None if found is None else found.name
 
     def may_read(self, headers: Headers, model: str) -> bool:
         """Whether the key that is sent opens a model."""
-        given = _given(headers)
-        found = None if given is None else self._find(given)
+        found = self._sent(headers)
         return found is not None and found.may(fold(model), write=False)
 
     def refusal(self, headers: Headers, method: str, model: str) -> Problem | None:
@@ -100,6 +98,11 @@ class Keys:
                 problems.NOT_PERMITTED, f"the API key {found.name} may not {'write' if write else 'read'} {model}"
             )
         return None
+
+    def _sent(self, headers: Headers) -> Key | None:
+        """The key that is sent; None without one that is known."""
+        given = _given(headers)
+        return None if given is None else self._find(given)
 
     def _find(self, given: bytes) -> Key | None:
         digest = hashlib.sha256(given).digest()
