@@ -50,19 +50,16 @@ class Standing:
 
         The database is looked at too: without it every request is a 503, but it comes back by itself.
         """
-        database = await self._store.health() if self._gives_service() else None
         generation = self._gateway.table.generation
         if self._gateway.stopping:
             return Readiness("stopping", ("the daemon is stopping",), generation)
         if not self._scanned.is_set():
             return Readiness("starting", (self._not_yet(),), generation)
+        database = await self._store.health()
         reasons = (*self._without_database(), *self._followers.reasons(database))
         if database is not None:
             reasons = (*reasons, database)
         return Readiness("degraded" if reasons else "ok", reasons, generation)
-
-    def _gives_service(self) -> bool:
-        return self._scanned.is_set() and not self._gateway.stopping
 
     def _without_database(self) -> tuple[str, ...]:
         """What is not as it should be in what this process watches and reloads."""
